@@ -1,0 +1,76 @@
+"""Everything a user can cause. Each message says what, where and what to do, in one line unless steps are numbered.
+
+CsmChatError                 1  something failed
+├── UsageError               2  a flag or argument is wrong
+├── ModelError               3  no model to speak with
+│   ├── CheckpointError         files are there but do not fit
+│   └── HubError                the Hugging Face hub cannot give it: gated, offline, disk full ...
+├── AudioError               4  sound cannot be read or played
+│   ├── DeviceError             no device, or it went away
+│   └── VoiceError              a clip cannot serve as a voice
+├── ConfigError              5  config.yaml
+├── EntryError                  a typed line has no reading; it stays in the buffer
+├── ContextError                the prompt does not fit the model
+├── TranscriptError             a clip has no transcript and none can be made
+└── TakeError                   a take cannot be saved
+"""
+
+from __future__ import annotations
+
+
+class CsmChatError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(CsmChatError):
+    exit_code = 2
+
+
+class ModelError(CsmChatError):
+    exit_code = 3
+
+
+class CheckpointError(ModelError):
+    """A checkpoint's files are missing, unreadable or of another shape than its config says."""
+
+
+class HubError(ModelError):
+    """The Hugging Face hub cannot give the files. The message holds numbered steps."""
+
+
+class AudioError(CsmChatError):
+    exit_code = 4
+
+
+class DeviceError(AudioError):
+    """There is no output device, or it went away."""
+
+
+class VoiceError(AudioError):
+    """A clip cannot serve as a voice."""
+
+
+class ConfigError(CsmChatError):
+    exit_code = 5
+
+
+class EntryError(CsmChatError):
+    """A typed line has no reading. `position` is the character it is about."""
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class ContextError(CsmChatError):
+    """The prompt does not fit the model's context."""
+
+
+class TranscriptError(CsmChatError):
+    """A clip has no transcript beside it and none can be made."""
+
+
+class TakeError(CsmChatError):
+    """A take cannot be saved; speech goes on."""

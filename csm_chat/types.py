@@ -1,0 +1,172 @@
+"""The unit table, the nouns and the protocols that cross module boundaries. NumPy only.
+
+| name             | unit                                                              |
+|------------------|-------------------------------------------------------------------|
+| `SAMPLE_RATE`    | samples a second of all audio inside the package                  |
+| `FRAME_SAMPLES`  | samples a frame; one frame is what the model says at a time       |
+| `FRAME_MS`       | milliseconds a frame                                              |
+| `FRAMES_PER_S`   | frames a second, 12.5                                             |
+
+A *row* is one prompt position: a text token, a frame of codes or an end-of-speech frame (all codes zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE = 24_000
+FRAME_MS = 80
+FRAME_SAMPLES = SAMPLE_RATE * FRAME_MS // 1000
+FRAMES_PER_S = 1000 / FRAME_MS
+assert FRAME_SAMPLES * 1000 == SAMPLE_RATE * FRAME_MS, "a frame is a whole number of samples"
+
+Pcm: TypeAlias = npt.NDArray[np.float32]  # (n,), mono, SAMPLE_RATE, [-1, 1]
+Frame: TypeAlias = npt.NDArray[np.int32]  # (codebooks,)
+Codes: TypeAlias = npt.NDArray[np.int32]  # (frames, codebooks)
+
+Ended: TypeAlias = Literal["eos", "limit", "guard", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What was asked: a line and who says it."""
+
+    text: str
+    speaker: int  # >= 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """What was said; what context is made of."""
+
+    speaker: int
+    text: str
+    codes: Codes  # (frames, codebooks), without the end-of-speech frame
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long a take took, on the clock of the thread that made it."""
+
+    first_audio_s: float  # from the start of the request to its first sample
+    compute_s: float  # from the start of the request to its last sample
+    audio_s: float  # length of the take
+
+    @property
+    def rtf(self) -> float:
+        """Compute time over audio time: below 1 is faster than real time."""
+        return self.compute_s / self.audio_s if self.audio_s else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """A finished take. Only one that `ended` by itself ("eos") is part of the context."""
+
+    segment: Segment
+    seed: int
+    ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; cut: cancelled
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """A reference person: pinned in every prompt, never trimmed."""
+
+    speaker: int
+    name: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What the model reads. The last column is text, the others are codebooks."""
+
+    tokens: npt.NDArray[np.int32]  # (rows, codebooks + 1)
+    mask: npt.NDArray[np.bool_]  # (rows, codebooks + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How codes are drawn. `temperature` 0 is greedy. A `depth_*` field of None follows its namesake."""
+
+    temperature: float = 0.9
+    top_k: int = 50  # 0: off
+    top_p: float = 1.0  # 1: off
+    min_p: float = 0.0  # 0: off
+    depth_temperature: float | None = None
+    depth_top_k: int | None = None
+    depth_top_p: float | None = None
+    depth_min_p: float | None = None
+    seed: int = 0
+    max_frames: int = 1125  # 90 s
+
+
+class Tokenizer(Protocol):
+    def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
+        """Text in the model's form, `<|begin_of_text|>[speaker]text<|end_of_text|>`; (n,)."""
+        ...
+
+
+class Engine(Protocol):
+    """The transformers. One thread only, the one that made it: it owns caches and, on CUDA, graphs."""
+
+    context_rows: int  # positions that prompt and generated frames share
+    codebooks: int
+    prefilled_rows: int  # rows the last `frames` call had to compute before its first frame
+
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
+        """Yield frames until the end-of-speech frame (not yielded) or `sampling.max_frames`.
+
+        Rows that the prompt shares with what is already in the cache are not computed again. Closing the
+        iterator at any point leaves the engine ready for the next call. Raises ContextError when the prompt
+        leaves no room for a frame.
+        """
+        ...
+
+
+class Codec(Protocol):
+    codebooks: int
+
+    def encode(self, pcm: Pcm) -> Codes:
+        """Encode mono 24 kHz audio. `pcm` is (n,), padded to whole frames; returns (ceil(n / 1920), codebooks)."""
+        ...
+
+    def decoding(self) -> AbstractContextManager[Callable[[Codes], Pcm]]:
+        """Decode a stream: state lives inside the `with`; the callable turns (n, codebooks) into (n * 1920,)."""
+        ...
+
+
+class Sink(Protocol):
+    """Where samples go: loudspeaker, file, list."""
+
+    def write(self, pcm: Pcm) -> None:
+        """Take samples; may block while the sink is full."""
+        ...
+
+    def drain(self) -> None:
+        """Return when all that was written has been heard or saved."""
+        ...
+
+    def cancel(self) -> None:
+        """Drop what has not been heard yet. Any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A loaded model: everything a session needs of it."""
+
+    engine: Engine
+    codec: Codec
+    tokenizer: Tokenizer
+    name: str  # what the user called it: a repository or a folder
+    device: str  # "cpu", "cuda", "mps"
+    dtype: str  # "float32", "bfloat16", "float16"
+    path: Path  # the checkpoint folder
