@@ -1,54 +1,298 @@
-"""Settings: one frozen `Config` out of config.yaml, with flags laid over it. Knows YAML, knows no setting's use."""
+"""Settings: one frozen `Config` out of config.yaml, with flags laid over it.
+
+Knows YAML, and no setting's use.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csm_chat.config_schema import Key, Value, describe, nearest, option, shown
+from csm_chat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yaml import MappingNode, Node
+
+MAX_SPEAKER = 999
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
-    temperature: float = 0.9  # 0 - 2; 0 is greedy
-    top_k: int = 50  # codes; 0 is off
-    top_p: float = 1.0  # 0 - 1; 1 is off
-    min_p: float = 0.0  # 0 - 1; 0 is off
-    depth_temperature: float | None = None  # as temperature, for codebooks 1 and up; null follows it
-    depth_top_k: int | None = None
-    depth_top_p: float | None = None
-    depth_min_p: float | None = None
-    seed: int | None = None  # first seed; null draws one a take
+    temperature: float = option(0.9, "how freely codes are drawn; 0 is greedy", low=0.0, high=2.0)
+    top_k: int = option(50, "draw from this many likeliest codes; 0 is off", low=0)
+    top_p: float = option(
+        1.0, "draw from the likeliest codes that make up this share; 1 is off", low=0.0, high=1.0
+    )
+    min_p: float = option(
+        0.0, "leave out codes below this share of the likeliest one; 0 is off", low=0.0, high=1.0
+    )
+    depth_temperature: float | None = option(
+        None, "temperature of codebooks 1 and up; null follows temperature", low=0.0, high=2.0
+    )
+    depth_top_k: int | None = option(None, "top_k of codebooks 1 and up; null follows top_k", low=0)
+    depth_top_p: float | None = option(
+        None, "top_p of codebooks 1 and up; null follows top_p", low=0.0, high=1.0
+    )
+    depth_min_p: float | None = option(
+        None, "min_p of codebooks 1 and up; null follows min_p", low=0.0, high=1.0
+    )
+    seed: int | None = option(
+        None,
+        "seed of the first take; random draws one a take",
+        low=0,
+        high=2**32 - 1,
+        null="random",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ContextConfig:
-    max_turns: int = 16  # turns of history; 0 is none
-    max_turn_s: float = 25.0  # seconds a single turn may last
-    max_reference_s: float = 15.0  # seconds kept of a reference clip
+    max_turns: int = option(16, "turns of history the model hears; 0 is none", low=0)
+    max_turn_s: float = option(25.0, "seconds a turn may last", low=1.0, high=90.0)
+    max_reference_s: float = option(15.0, "seconds kept of a reference clip", low=1.0, high=90.0)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
-    device: str = "default"  # part of a name, an index, "default", or "off"
-    latency_s: float = 0.2  # seconds the device holds
-    start: str = "auto"  # auto | asap | smooth | render
+    device: str = option("default", "part of a device's name, its index, default, or off")
+    latency_s: float = option(0.2, "seconds of sound the device holds", low=0.01, high=5.0)
+    start: str = option(
+        "auto",
+        "when a take starts to play: as measured, at once, free of gaps, or once it is whole",
+        choices=("auto", "asap", "smooth", "render"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperConfig:
-    model: str = "base"  # name of an openai-whisper model, or a path
+    model: str = option("base", "openai-whisper model that transcribes clips: a name or a file")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    model: str = "auto"  # auto | Hugging Face repository | folder
-    device: str = "auto"  # auto | cpu | cuda | mps
-    dtype: str = "auto"  # auto | float32 | bfloat16 | float16
-    speaker: int = 0  # who speaks first
-    offsets: str = "strict"  # strict | classic
-    references: str = "references"  # folder of voice clips
-    takes: str = "takes"  # folder that takes are saved under
-    history: bool = True  # remember typed lines between sessions
-    voices: dict[int, str] = field(default_factory=dict)  # names by speaker number
+    model: str = option("auto", "auto, a Hugging Face repository, or a folder")
+    device: str = option("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
+    dtype: str = option(
+        "auto", "the model's numbers", choices=("auto", "float32", "bfloat16", "float16")
+    )
+    speaker: int = option(0, "number of who speaks first", low=0, high=MAX_SPEAKER)
+    offsets: str = option(
+        "strict",
+        "digits that end a part: strict wants closing punctuation before them, classic any text",
+        choices=("strict", "classic"),
+    )
+    references: str = option("references", "folder of voice clips")
+    takes: str = option("takes", "folder that takes are saved under")
+    history: bool = option(True, "keep typed lines for the next session")
+    voices: dict[int, str] = field(
+        default_factory=dict, metadata={"help": "names by speaker number"}
+    )
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
+
+
+@cache
+def keys() -> tuple[Key, ...]:
+    """Every setting, in the order of the dataclasses."""
+    return tuple(describe(Config))
+
+
+def find_config(explicit: Path | None) -> Path | None:
+    """The file to read: `explicit`, else ./config.yaml, else the user's own, else none."""
+    from platformdirs import user_config_path
+
+    if explicit is not None:
+        if not _is_there(explicit):
+            raise ConfigError(f"{explicit} does not exist: give --config a file, or leave it out")
+        return explicit
+    places = (Path("config.yaml"), user_config_path("csm_chat") / "config.yaml")
+    return next(filter(_is_there, places), None)
+
+
+def _is_there(path: Path) -> bool:
+    """A file that cannot be looked at is there: reading it tells why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def load_config(path: Path | None) -> Config:
+    """A YAML file's settings over the defaults. Raises ConfigError, a line for each thing wrong."""
+    if path is None:
+        return Config()
+    root = _compose(path)
+    reading = _Reading(path)
+    if root is not None:
+        reading.mapping(root)
+    if reading.problems:
+        raise ConfigError("\n".join(reading.problems))
+    return _laid_over(Config(), reading.values)
+
+
+def override(config: Config, key: str, value: str) -> Config:
+    """`config` with one setting from text. `key` may be the last part of a dotted name."""
+    name = key.strip().lower()
+    found = _exact(name)
+    if found is None:
+        tails = [each for each in keys() if each.tail == name]
+        if len(tails) != 1:
+            raise _unknown(name)
+        found = tails[0]
+    if found.kind is dict:
+        raise ConfigError(f"{name}: one name at a time, as {name}.0")
+    return _laid_over(config, {found.name: found.read(value)})
+
+
+def _laid_over(config: Config, values: Mapping[str, Value]) -> Config:
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        section, _, tail = name.rpartition(".")
+        if not section:
+            changes[name] = value
+        elif section == "voices":
+            names = changes.get(section, config.voices)
+            changes[section] = {**names, int(tail): value}
+        else:
+            changes[section] = replace(
+                changes.get(section, getattr(config, section)), **{tail: value}
+            )
+    return replace(config, **changes)
+
+
+@cache
+def _sections() -> tuple[str, ...]:
+    """What holds further keys."""
+    dotted = dict.fromkeys(key.name.partition(".")[0] for key in keys() if "." in key.name)
+    return ("voices", *dotted)
+
+
+def _exact(name: str) -> Key | None:
+    section, _, tail = name.partition(".")
+    if section != "voices" or not tail:
+        return next((key for key in keys() if key.name == name), None)
+    if not re.fullmatch("[0-9]{1,3}", tail):
+        raise ConfigError(f"voices: {shown(tail)} is not a speaker number (0 - {MAX_SPEAKER})")
+    return Key(f"voices.{int(tail)}", str, optional=False, default="no name", help="a name")
+
+
+def _unknown(name: str) -> ConfigError:
+    words = name if name.isprintable() and len(name) <= 40 else shown(name)
+    guess = nearest(name, [*_sections(), *(key.name for key in keys())])
+    return ConfigError(f"{words}  unknown key." + (f" Did you mean {guess}?" if guess else ""))
+
+
+def _compose(path: Path) -> MappingNode | None:
+    """The file's YAML, None if it has none. Raises ConfigError if it is no mapping."""
+    import yaml
+
+    text = _text(path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        # the last three: PyYAML lets them out for "\\UFFFFFFFF", a huge %YAML number, deep nesting
+        raise ConfigError(f"{path}{_syntax(text, error)}") from error
+    if root is None or _is_null(root):
+        return None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{path}:{root.start_mark.line + 1}  has to hold lines of key: value")
+    return root
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}  cannot be read: {error.strerror}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}  is not UTF-8: save the file as UTF-8") from error
+
+
+def _syntax(text: str, error: Exception) -> str:
+    """Line and words of what PyYAML raised."""
+    import yaml
+    from yaml.reader import ReaderError
+
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f":{line}  is not YAML: character #x{error.character:x} is not allowed"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"  is not YAML: {error}"
+    mark = error.problem_mark or error.context_mark
+    assert mark is not None, error
+    words = ", ".join(filter(None, (error.context, error.problem)))
+    advice = ": indent with spaces" if "'\\t'" in words else ""
+    return f":{mark.line + 1}  is not YAML: {words}{advice}"
+
+
+def _is_null(node: Node) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:null")
+
+
+class _Reading:
+    """Values of one file, and all that is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.problems: list[str] = []
+        self.values: dict[str, Value] = {}
+        self._path = path
+        self._lines: dict[str, int] = {}  # where a name was first given
+
+    def mapping(self, node: MappingNode, prefix: str = "") -> None:
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            try:
+                self._entry(prefix, key, value)
+            except ConfigError as error:
+                self.problems.append(f"{self._path}:{line}  {error}")
+
+    def _entry(self, prefix: str, key: Node, value: Node) -> None:
+        from yaml import ScalarNode
+
+        if not isinstance(key, ScalarNode):
+            raise ConfigError("a key has to be a word, not a list or mapping")
+        name = f"{prefix}{key.value}"
+        if name in _sections():
+            self._once(name, key)
+            self._section(name, value)
+            return
+        known = _exact(name)
+        if known is None:
+            raise _unknown(name)
+        self._once(known.name, key)
+        self.values[known.name] = self._value(known, value)
+
+    def _once(self, name: str, key: Node) -> None:
+        if name in self._lines:
+            raise ConfigError(f"{name}: given twice, first in line {self._lines[name]}")
+        self._lines[name] = key.start_mark.line + 1
+
+    def _section(self, name: str, node: Node) -> None:
+        from yaml import MappingNode, ScalarNode
+
+        if isinstance(node, MappingNode):
+            self.mapping(node, f"{name}.")
+        elif not _is_null(node):  # a section whose keys are all commented out is null
+            what = shown(node.value) if isinstance(node, ScalarNode) else "a list"
+            raise ConfigError(f"{name}: {what} is not a section: put its keys below it, indented")
+
+    def _value(self, key: Key, node: Node) -> Value:
+        from yaml import MappingNode, ScalarNode
+
+        if not isinstance(node, ScalarNode):
+            raise key.refuse("a mapping" if isinstance(node, MappingNode) else "a list")
+        # the text itself: YAML 1.1 reads a bare off as false, and 3 is a device too
+        return key.read("" if _is_null(node) else node.value)

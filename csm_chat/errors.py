@@ -1,4 +1,4 @@
-"""Everything a user can cause. Each message says what, where and what to do, in one line unless steps are numbered.
+"""Everything a user can cause. A message says what, where and what to do: a line, or steps.
 
 CsmChatError                 1  something failed
 ├── UsageError               2  a flag or argument is wrong
@@ -12,7 +12,8 @@ CsmChatError                 1  something failed
 ├── EntryError                  a typed line has no reading; it stays in the buffer
 ├── ContextError                the prompt does not fit the model
 ├── TranscriptError             a clip has no transcript and none can be made
-└── TakeError                   a take cannot be saved
+├── TakeError                   a take cannot be saved
+└── Interrupted                 a take was stopped on request
 """
 
 from __future__ import annotations
@@ -74,3 +75,9 @@ class TranscriptError(CsmChatError):
 
 class TakeError(CsmChatError):
     """A take cannot be saved; speech goes on."""
+
+
+class Interrupted(CsmChatError):
+    """A take was stopped on request."""
+
+    exit_code = 130

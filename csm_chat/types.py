@@ -7,7 +7,7 @@
 | `FRAME_MS`       | milliseconds a frame                                              |
 | `FRAMES_PER_S`   | frames a second, 12.5                                             |
 
-A *row* is one prompt position: a text token, a frame of codes or an end-of-speech frame (all codes zero).
+A *row* is one prompt position: a text token, a frame of codes, or the end of speech (all zero).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How codes are drawn. `temperature` 0 is greedy. A `depth_*` field of None follows its namesake."""
+    """How codes are drawn. `temperature` 0 is greedy; a `depth_*` of None follows its namesake."""
 
     temperature: float = 0.9
     top_k: int = 50  # 0: off
@@ -108,6 +108,17 @@ class Sampling:
     max_frames: int = 1125  # 90 s
 
 
+@dataclass(frozen=True, slots=True)
+class SoundStatus:
+    """What the loudspeaker is doing, a snapshot."""
+
+    state: Literal["off", "idle", "buffering", "playing"]
+    device: str  # its name, or "off"
+    level: float = 0.0  # peak of the block written last, 0 - 1
+    buffered_s: float = 0.0  # seconds that wait to be played
+    n_gaps: int = 0  # of the entry being played
+
+
 class Tokenizer(Protocol):
     def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
         """Text in the model's form, `<|begin_of_text|>[speaker]text<|end_of_text|>`; (n,)."""
@@ -115,7 +126,7 @@ class Tokenizer(Protocol):
 
 
 class Engine(Protocol):
-    """The transformers. One thread only, the one that made it: it owns caches and, on CUDA, graphs."""
+    """The transformers. One thread, the one that made it: it owns caches and, on CUDA, graphs."""
 
     context_rows: int  # positions that prompt and generated frames share
     codebooks: int
@@ -124,10 +135,14 @@ class Engine(Protocol):
     def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
         """Yield frames until the end-of-speech frame (not yielded) or `sampling.max_frames`.
 
-        Rows that the prompt shares with what is already in the cache are not computed again. Closing the
-        iterator at any point leaves the engine ready for the next call. Raises ContextError when the prompt
-        leaves no room for a frame.
+        Rows that the prompt shares with what is in the cache already are not computed again.
+        Closing the iterator at any point leaves the engine ready for the next call. Raises
+        ContextError when the prompt leaves no room for a frame.
         """
+        ...
+
+    def interrupt(self) -> None:
+        """Any thread: the `frames` call that is running raises Interrupted within a model step."""
         ...
 
 
@@ -135,11 +150,11 @@ class Codec(Protocol):
     codebooks: int
 
     def encode(self, pcm: Pcm) -> Codes:
-        """Encode mono 24 kHz audio. `pcm` is (n,), padded to whole frames; returns (ceil(n / 1920), codebooks)."""
+        """Encode (n,) samples, padded to whole frames; returns (ceil(n / 1920), codebooks)."""
         ...
 
     def decoding(self) -> AbstractContextManager[Callable[[Codes], Pcm]]:
-        """Decode a stream: state lives inside the `with`; the callable turns (n, codebooks) into (n * 1920,)."""
+        """Decode a stream, (n, codebooks) to (n * 1920,) a call; its state lives in the `with`."""
         ...
 
 

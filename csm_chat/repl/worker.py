@@ -1,121 +1,288 @@
-"""The one thread that owns the model: entries and commands queue here, in the order they were typed."""
+"""The one thread that owns the model: entries and commands queue here, in the order typed.
+
+Knows the session and, by contract, a loudspeaker and a folder of takes; knows no terminal.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
 
+from csm_chat.config import Config, override
+from csm_chat.errors import CsmChatError, EntryError
+from csm_chat.repl.contracts import Loaded, Loader, Loudspeaker, Rows, State, Status, View
+from csm_chat.repl.performer import Performer, Progress
 from csm_chat.speech.session import Session
-from csm_chat.types import Turn, Utterance
+from csm_chat.types import Utterance
 
-State = Literal["loading", "failed", "ready", "generating", "speaking"]
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The context meter, in rows of the model's context."""
-
-    voices: int
-    history: int
-    total: int
-
-    @property
-    def free(self) -> int:
-        return self.total - self.voices - self.history
+AT_START = ("model", "device", "dtype", "references", "takes", "history", "voices", "whisper")
+POLL_S = 1.0  # how often an idle worker looks at the references folder
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the toolbar shows, a snapshot."""
-
-    state: State
-    model: str  # one line: what speaks, on what
-    part: int = 0  # 1-based part of the entry being generated; 0: none
-    parts: int = 0
-    speaker: int = 0  # who is being generated or spoken
-    n_queued: int = 0  # entries waiting behind this one
-    seconds: float = 0.0  # generated of this part so far
-    first_audio_s: float | None = None  # of the last take
-    rtf: float | None = None  # moving average
-    seed: int | None = None  # fixed seed, None: random
-    rows: Rows | None = None  # None until the model is loaded
-    audio: str = "off"  # device name, or "off"
-    level: float = 0.0  # peak of what is being played, 0 - 1
-    n_gaps: int = 0  # of the entry being played
-    detail: str = ""  # loading: what is being loaded or downloaded, in words
-
-
-class View(Protocol):
-    """Who watches the worker. Called from the worker's thread."""
-
-    def note(self, text: str, kind: Literal["info", "warn", "error"] = "info") -> None:
-        """A line (or a few) for the reader."""
-        ...
-
-    def turn(self, number: int, turn: Turn) -> None:
-        """A take has ended; `number` is its file number."""
-        ...
-
-    def changed(self) -> None:
-        """The status changed."""
-        ...
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[int], bool | None]  # gets the epoch it began in; False: an entry failed
+    is_entry: bool = False
 
 
 class Worker:
     """Submit from any thread; everything runs on the worker's own, in order."""
 
-    view: View
-    n_failed: int  # entries that did not end as asked
+    view: View  # to be set before `start`
 
-    def start(self) -> None: ...
+    def __init__(self, config: Config, load: Loader, sound: Loudspeaker) -> None:
+        self.config = config
+        self.n_failed = 0  # entries that did not end as asked
+        self.error: CsmChatError | None = None  # why loading failed
+        self._load = load
+        self._sound = sound
+        self._loaded: Loaded | None = None
+        self._performer: Performer | None = None
+        self._lock = threading.Condition()
+        self._jobs: deque[_Job] = deque()
+        self._busy = False
+        self._closing = False
+        self._epoch = 0  # raised by each cancel
+        self._status = Status("loading")
+        self._names: dict[int, str] = dict(config.voices)
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+
+    # any thread
+
+    def start(self) -> None:
+        self._thread.start()
 
     def say(self, utterances: tuple[Utterance, ...]) -> None:
         """Queue an entry."""
-        ...
+        asked = time.perf_counter()
+        self._submit(lambda epoch: self._speaker.say(utterances, asked, epoch), is_entry=True)
 
     def run(self, action: Callable[[Session], str]) -> None:
         """Queue a command on the session; its answer, if any, goes to `view.note`."""
-        ...
+        self._submit(lambda _: self._answer(action(self._parts.session)))
 
     def retry(self) -> None:
-        """Queue: say the last utterance again with a new seed; the new take replaces the old in the context."""
-        ...
+        """Queue: say the last utterance again; a take that ends well replaces it."""
+        asked = time.perf_counter()
+        self._submit(lambda epoch: self._speaker.retry(asked, epoch), is_entry=True)
 
     def replay(self, number: int | None) -> None:
         """Queue: play the take with that number again (None: the last entry)."""
-        ...
+        self._submit(lambda _: self._speaker.replay(number), is_entry=True)
 
     def reload(self) -> None:
-        """Queue: look at the references folder again and say what changed."""
-        ...
+        """Queue: look at the references folder again."""
+        self._submit(self._reload)
 
     def set_audio(self, device: str | None) -> None:
         """Queue: open another output device (None: the configured one, again)."""
-        ...
+        self._submit(lambda _: self._answer(f"audio: {self._sound.reopen(device)}"))
+
+    def set(self, key: str, value: str) -> None:
+        """Queue: change a setting for the entries after it."""
+        self._submit(partial(self._set, key, value))
 
     def retry_loading(self) -> None:
         """When loading failed: try again. Otherwise nothing."""
-        ...
+        with self._lock:
+            if self._status.state == "failed":
+                self._status = replace(self._status, state="loading", detail="")
+                self._lock.notify_all()
 
     def cancel(self) -> bool:
-        """Stop speech and generation now; queued entries stay. True if there was something to stop."""
-        ...
+        """Stop speech and generation now; queued entries stay. True if there was any."""
+        stopped = self.status().state in ("generating", "speaking")
+        with self._lock:
+            self._epoch += 1
+            loaded = self._loaded
+        self._sound.cancel()
+        if loaded:
+            loaded.session.backend.engine.interrupt()
+        return stopped
 
     def drop_queue(self) -> int:
-        """Forget what is queued; how many entries that were."""
-        ...
+        """Forget the entries that wait; how many there were. Commands stay."""
+        with self._lock:
+            n_entries = sum(job.is_entry for job in self._jobs)
+            self._jobs = deque(job for job in self._jobs if not job.is_entry)
+        return n_entries
 
-    def status(self) -> Status: ...
+    def status(self) -> Status:
+        with self._lock:
+            status, performer = self._status, self._performer
+            n_queued = sum(job.is_entry for job in self._jobs)
+        progress = performer.progress if performer else Progress()
+        sound = self._sound.status()
+        playing = sound.state in ("playing", "buffering")
+        return replace(
+            status,
+            state="speaking" if status.state == "ready" and playing else status.state,
+            part=progress.part,
+            parts=progress.parts,
+            speaker=progress.speaker,
+            seconds=progress.seconds,
+            n_queued=n_queued,
+            first_audio_s=performer.first_audio_s if performer else None,
+            rtf=performer.rtf if performer else None,
+            audio=sound.device,
+            level=sound.level,
+            n_gaps=sound.n_gaps,
+        )
 
     def speakers(self) -> dict[int, str]:
-        """Names by speaker number, of voices and of `config.voices`. Any thread, cheap."""
-        ...
+        """Names by speaker number, of voices and of `config.voices`."""
+        return dict(self._names)
 
     def wait(self) -> None:
-        """Return when the queue is empty and everything was heard."""
-        ...
+        """Return when the queue is empty and all was heard, or the model failed to load."""
+        with self._lock:
+            self._lock.wait_for(self._is_done)
+        self._sound.drain()
 
     def close(self) -> None:
         """Stop, finish files, end the thread. Safe to call twice."""
-        ...
+        with self._lock:
+            self._closing = True
+            self._jobs.clear()
+            self._lock.notify_all()
+        self.cancel()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._sound.close()
+
+    def _submit(self, run: Callable[[int], bool | None], is_entry: bool = False) -> None:
+        with self._lock:
+            self._jobs.append(_Job(run, is_entry))
+            self._lock.notify_all()
+
+    def _is_done(self) -> bool:
+        if self._closing or self._status.state == "failed":
+            return True
+        return self._loaded is not None and not self._jobs and not self._busy
+
+    # the worker's thread
+
+    def _run(self) -> None:
+        while not self._closing and not self._loaded:
+            self._try_loading()
+        while job := self._next():
+            self._do(job)
+
+    def _try_loading(self) -> None:
+        try:
+            loaded = self._load(self.view.note, self._detail)
+        except CsmChatError as error:
+            self._failed(error)
+        except Exception as error:
+            log.exception("loading failed")
+            self._failed(CsmChatError(f"loading failed: {type(error).__name__}: {error}"))
+        else:
+            performer = Performer(
+                loaded, self._sound, self.view, lambda: self._epoch, self.speakers
+            )
+            with self._lock:
+                self._loaded, self._performer, self.error = loaded, performer, None
+            self._refresh()
+            self._become("ready")
+
+    def _failed(self, error: CsmChatError) -> None:
+        self.error = error
+        self.view.note(str(error), "error")
+        self._become("failed")
+        with self._lock:
+            self._lock.wait_for(lambda: self._closing or self._status.state == "loading")
+
+    def _next(self) -> _Job | None:
+        """The next job, or None at the end. Looks at the references folder while there is none."""
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._jobs or self._closing, POLL_S)
+                if self._closing:
+                    return None
+                if self._jobs:
+                    self._busy = True
+                    return self._jobs.popleft()
+            if self._parts.references.changed():
+                return _Job(self._reload)
+
+    def _do(self, job: _Job) -> None:
+        if job.is_entry:
+            self._become("generating")
+        try:
+            is_good = job.run(self._epoch)
+        except CsmChatError as error:
+            is_good = False
+            self.view.note(str(error), "error")
+        except Exception as error:
+            is_good = False
+            log.exception("a job failed")
+            self.view.note(f"{type(error).__name__}: {error} (the log has more)", "error")
+        self.n_failed += is_good is False
+        self._speaker.progress = Progress(speaker=self._speaker.progress.speaker)
+        self._refresh()
+        with self._lock:
+            self._busy = False
+        self._become("ready")
+
+    def _reload(self, _: int) -> None:
+        self._parts.session.voices = self._parts.references.load()
+
+    def _set(self, key: str, value: str, _: int) -> None:
+        new = override(self.config, key, value)
+        fixed = [name for name in AT_START if getattr(new, name) != getattr(self.config, name)]
+        if fixed:
+            raise EntryError(f"{fixed[0]} is read at the start: set it in config.yaml or by a flag")
+        if new.audio.device != self.config.audio.device:
+            self._answer(f"audio: {self._sound.reopen(new.audio.device)}")
+        session = self._parts.session
+        if new.sampling.seed != self.config.sampling.seed:
+            session.reseed(new.sampling.seed)
+        session.sampling, session.context = new.sampling, new.context
+        self.config = new
+        self._answer(f"{key} = {value}")
+
+    @property
+    def _parts(self) -> Loaded:
+        assert self._loaded, "jobs run once the model is loaded"
+        return self._loaded
+
+    @property
+    def _speaker(self) -> Performer:
+        assert self._performer, "jobs run once the model is loaded"
+        return self._performer
+
+    def _answer(self, text: str) -> None:
+        if text:
+            self.view.note(text)
+
+    def _detail(self, text: str) -> None:
+        with self._lock:
+            self._status = replace(self._status, detail=text)
+        self.view.changed()
+
+    def _become(self, state: State) -> None:
+        with self._lock:
+            self._status = replace(self._status, state=state)
+            self._lock.notify_all()
+        self.view.changed()
+
+    def _refresh(self) -> None:
+        """Bring what is shown in line with the session."""
+        session, backend = self._parts.session, self._parts.session.backend
+        voices, history = session.rows()
+        names = {voice.speaker: voice.name for voice in session.voices}
+        with self._lock:
+            self._names = names | self.config.voices
+            self._status = replace(
+                self._status,
+                model=f"{backend.name} on {backend.device}, {backend.dtype}",
+                seed=session.sampling.seed,
+                rows=Rows(voices, history, backend.engine.context_rows),
+            )

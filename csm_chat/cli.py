@@ -1,0 +1,249 @@
+"""The command line: reads flags, puts the parts together, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.errors import ContextError, CsmChatError, DeviceError
+
+if TYPE_CHECKING:
+    from csm_chat.audio.player import Player
+    from csm_chat.config import Config
+    from csm_chat.repl.contracts import Loaded, Loader
+    from csm_chat.repl.worker import Worker
+    from csm_chat.speech.session import Session
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = """\
+examples:
+  csm-chat                                   talk with CSM-1B, if it is in the Hugging Face cache
+  csm-chat --model sesame/csm-1b             download it first (6 to 8 GB, once)
+  echo 'Hi there!||Oh, hello.' | csm-chat    read entries from a pipe, save the takes
+"""
+EPILOG = """\
+exit codes: 0 done, 1 an entry failed, 2 wrong usage, 3 no model, 4 no sound, 5 bad config,
+130 interrupted. At the prompt, $HELP$ lists the commands.
+"""
+WARM_UP_FRAMES = 5
+LOG_BYTES = 1_000_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `csm-chat`; returns the exit code."""
+    args = _parser().parse_args(argv)
+    if args.version:
+        print(_versions())
+        return 0
+    log_file = _start_log(args.debug)
+    try:
+        return _talk(args)
+    except CsmChatError as error:
+        log.debug("ended by", exc_info=True)
+        if args.debug:
+            raise
+        print(f"csm-chat: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        log.exception("ended by a defect")
+        if args.debug:
+            raise
+        print(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="csm-chat",
+        description=f"Type dialogue, hear it spoken.\n\n{EXAMPLES}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("-m", "--model", help="auto, a Hugging Face repository or a folder")
+    add("--device", help="auto, cpu, cuda or mps")
+    add("--dtype", help="auto, float32, bfloat16 or float16")
+    add("-s", "--speaker", help="number of who speaks first")
+    add("--seed", help="first seed, or random")
+    add("--references", metavar="DIR", help="folder of voice clips")
+    add("--takes", metavar="DIR", help="folder that takes are saved under")
+    add("--audio", metavar="DEVICE", help="part of a device's name, its number, or off")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any key of config.yaml")
+    add("--config", type=Path, metavar="FILE", help="instead of ./config.yaml")
+    add("--plain", action="store_true", help="plain lines, as when piped")
+    add("--debug", action="store_true", help="tracebacks, and a log of everything")
+    add("--version", action="store_true", help="versions of what is installed")
+    return parser
+
+
+def _versions() -> str:
+    names = ("csm_chat", "torch", "moshi", "transformers", "openai-whisper", "sounddevice", "mlx")
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _talk(args: argparse.Namespace) -> int:
+    config = _config(args)
+    if args.plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from csm_chat.repl import plain
+
+        return plain.run(_worker(config), config, sys.stdin, sys.stdout)
+    from csm_chat.repl import app
+
+    return app.run(_worker(config), config, _banner())
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """config.yaml with the flags laid over it."""
+    from csm_chat.config import find_config, load_config, override
+    from csm_chat.errors import UsageError
+
+    config = load_config(find_config(args.config))
+    flags = {
+        "model": args.model,
+        "device": args.device,
+        "dtype": args.dtype,
+        "speaker": args.speaker,
+        "sampling.seed": args.seed,
+        "references": args.references,
+        "takes": args.takes,
+        "audio.device": args.audio,
+    }
+    for key, value in flags.items():
+        if value is not None:
+            config = override(config, key, value)
+    for setting in args.set:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
+        config = override(config, key.strip(), value.strip())
+    return config
+
+
+def _worker(config: Config) -> Worker:
+    from csm_chat.audio.player import Player
+    from csm_chat.repl.worker import Worker
+
+    def notify(text: str) -> None:
+        worker.view.note(text, "warn")
+
+    player = Player(config.audio.device, config.audio.latency_s, config.audio.start, notify)
+    worker = Worker(config, _loader(config, player), player)
+    return worker
+
+
+def _loader(config: Config, player: Player) -> Loader:
+    """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
+
+    def load_parts(notify: Callable[[str], None], progress: Callable[[str], None]) -> Loaded:
+        from csm_chat.audio.takes import Takes
+        from csm_chat.loading import load
+        from csm_chat.repl.contracts import Loaded
+        from csm_chat.speech.session import Session
+        from csm_chat.speech.transcribe import Transcriber
+        from csm_chat.speech.voices import VoiceLibrary
+
+        _open_audio(player, notify)
+        backend = load(
+            config.model,
+            device=config.device,
+            dtype=config.dtype,
+            notify=notify,
+            progress=progress,
+        )
+        session = Session(backend, sampling=config.sampling, context=config.context, notify=notify)
+        progress("reading references")
+        library = VoiceLibrary(
+            Path(config.references).expanduser(),
+            backend.codec,
+            _cache_folder(),
+            Transcriber(config.whisper.model),
+            notify,
+            config.voices,
+            config.context.max_reference_s,
+        )
+        session.voices = library.load()
+        progress("warming up")
+        rtf = _warm_up(session, notify)
+        takes = Takes(Path(config.takes).expanduser(), notify, lambda: _about(session))
+        return Loaded(session, library, takes, rtf)
+
+    return load_parts
+
+
+def _open_audio(player: Player, notify: Callable[[str], None]) -> None:
+    try:
+        notify(f"audio: {player.reopen(None)}")
+    except DeviceError as error:
+        notify(f"{error}. Every take is still saved; $AUDIO$ tries again")
+
+
+def _warm_up(session: Session, notify: Callable[[str], None]) -> float | None:
+    """Measured compute time over audio time, or None when the voices leave no room to speak."""
+    backend = session.backend
+    try:
+        rtf = session.warm_up(WARM_UP_FRAMES).rtf
+    except ContextError as error:
+        notify(str(error))
+        return None
+    speed = f"{1 / rtf:.1f}x faster" if rtf < 1 else f"{rtf:.1f}x slower"
+    notify(f"model: {backend.name} on {backend.device}, {backend.dtype}: {speed} than real time")
+    return rtf
+
+
+def _about(session: Session) -> Mapping[str, object]:
+    backend = session.backend
+    return {
+        "model": backend.name,
+        "device": backend.device,
+        "dtype": backend.dtype,
+        "version": version("csm_chat"),
+        "sampling": asdict(session.sampling),
+    }
+
+
+def _banner() -> str:
+    return f"csm-chat {version('csm_chat')}   dialogue to speech   $HELP$ for help, Ctrl-D to leave"
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("csm_chat")
+
+
+def _start_log(debug: bool) -> Path:
+    """Log to a file that is always there to look at; an unwritable folder only costs the log."""
+    from logging.handlers import RotatingFileHandler
+
+    from platformdirs import user_state_path
+
+    path = user_state_path("csm_chat") / "log.txt"
+    handler: logging.Handler
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    except OSError:
+        handler = logging.NullHandler()
+        path = Path(os.devnull)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(name)s: %(message)s"))
+    package = logging.getLogger("csm_chat")
+    package.addHandler(handler)
+    package.setLevel(logging.DEBUG if debug else logging.INFO)
+    package.propagate = False
+    return path

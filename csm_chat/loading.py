@@ -1,0 +1,41 @@
+"""Puts a backend together: files found, transformers, codec and tokenizer loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from csm_chat.types import Backend
+
+log = logging.getLogger(__name__)
+
+
+def load(
+    model: str | Path = "auto",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    notify: Callable[[str], None] = log.debug,
+    progress: Callable[[str], None] = log.debug,
+) -> Backend:
+    """Load a model to speak with, downloading it if it is named and not here.
+
+    `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
+    cache. `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `notify`
+    gets whole lines, `progress` short descriptions of the step under way. Raises ModelError.
+    """
+    from csm_chat.backends import choose_device, choose_dtype, load_codec, load_engine
+    from csm_chat.backends.hub import find_checkpoint
+    from csm_chat.speech.text import load_tokenizer
+
+    checkpoint = find_checkpoint(str(model), notify, progress)
+    progress("loading torch")
+    device = choose_device(device)
+    dtype = choose_dtype(dtype, device)
+    progress(f"loading {checkpoint.name} on {device}, {dtype}")
+    engine = load_engine(checkpoint.weights, device, dtype)
+    progress("loading the codec")
+    codec = load_codec(checkpoint.codec, engine.codebooks, device)
+    tokenizer = load_tokenizer(checkpoint.tokenizer)
+    return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, checkpoint.weights)

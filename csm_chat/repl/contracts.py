@@ -1,0 +1,119 @@
+"""What the worker shows, whom it tells, and what it plays and saves with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from csm_chat.speech.session import Session
+from csm_chat.types import Pcm, SoundStatus, Turn, Voice
+
+State = Literal["loading", "failed", "ready", "generating", "speaking"]
+Kind = Literal["info", "warn", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The context meter, in rows of the model's context."""
+
+    voices: int
+    history: int
+    total: int
+
+    @property
+    def free(self) -> int:
+        return self.total - self.voices - self.history
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the toolbar shows, a snapshot."""
+
+    state: State
+    model: str = ""  # one line: what speaks, on what
+    part: int = 0  # 1-based part of the entry being generated; 0: none
+    parts: int = 0
+    speaker: int = 0  # who is being generated or spoken
+    n_queued: int = 0  # entries waiting behind this one
+    seconds: float = 0.0  # generated of this part so far
+    first_audio_s: float | None = None  # of the last take
+    rtf: float | None = None  # moving average
+    seed: int | None = None  # fixed seed, None: random
+    rows: Rows | None = None  # None until the model is loaded
+    audio: str = "off"  # device name, or "off"
+    level: float = 0.0  # peak of what is being played, 0 - 1
+    n_gaps: int = 0  # of the entry being played
+    detail: str = ""  # loading: what is being loaded or downloaded, in words
+
+
+class View(Protocol):
+    """Who watches the worker. Called from the worker's thread."""
+
+    def note(self, text: str, kind: Kind = "info") -> None:
+        """A line (or a few) for the reader."""
+        ...
+
+    def turn(self, number: int, turn: Turn) -> None:
+        """A take has ended; `number` is its file number, 0 if it has no file."""
+        ...
+
+    def saved(self, path: Path) -> None:
+        """A file is complete."""
+        ...
+
+    def changed(self) -> None:
+        """The status changed."""
+        ...
+
+
+class Loudspeaker(Protocol):
+    """What the worker needs of a player."""
+
+    def begin(self, expected_s: float, rtf: float | None) -> None: ...
+    def write(self, pcm: Pcm) -> None: ...
+    def end(self) -> None: ...
+    def cancel(self) -> None: ...
+    def drain(self) -> None: ...
+    def close(self) -> None: ...
+    def reopen(self, device: str | None) -> str: ...
+    def gap_note(self) -> str | None: ...
+    def status(self) -> SoundStatus: ...
+
+
+class Take(Protocol):
+    """A file that grows while it is generated."""
+
+    number: int
+
+    def write(self, pcm: Pcm) -> None: ...
+    def finish(self, turn: Turn, name: str) -> Path | None: ...
+
+
+class TakeFolder(Protocol):
+    """Where takes are kept."""
+
+    def open(self, name: str) -> Take: ...
+    def combine(self, numbers: Sequence[int]) -> Path | None: ...
+    def read(self, number: int) -> Pcm: ...
+
+
+class References(Protocol):
+    """The voices folder."""
+
+    def load(self) -> tuple[Voice, ...]: ...
+    def changed(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the loader hands over."""
+
+    session: Session
+    references: References
+    takes: TakeFolder
+    rtf: float | None  # measured while warming up
+
+
+Loader = Callable[[Callable[[str], None], Callable[[str], None]], Loaded]  # (notify, progress)

@@ -1,0 +1,303 @@
+"""A conversation: voices, turns, and how the next line is said. Knows no terminal and no device."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.errors import ContextError, EntryError
+from csm_chat.speech import guard, prompt
+from csm_chat.speech.text import estimate_s, split_text
+from csm_chat.types import (
+    FRAMES_PER_S,
+    SAMPLE_RATE,
+    Backend,
+    Codes,
+    Ended,
+    Frame,
+    Pcm,
+    Prompt,
+    Sampling,
+    Segment,
+    Timings,
+    Turn,
+    Utterance,
+    Voice,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_EMPTY_RETRIES = 3
+# An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
+SPLIT_MARGIN = 1.3
+
+
+@dataclass(slots=True)
+class _Take:
+    """One take in the making."""
+
+    seed: int
+    max_frames: int
+    started: float = field(default_factory=time.perf_counter)
+    frames: list[Frame] = field(default_factory=list)
+    first_audio_s: float = 0.0
+    n_samples: int = 0
+    stopped: str | None = None  # why the guard stopped it
+
+    def add(self, pcm: Pcm) -> None:
+        if not self.n_samples:
+            self.first_audio_s = time.perf_counter() - self.started
+        self.n_samples += len(pcm)
+
+    def timings(self) -> Timings:
+        compute_s = time.perf_counter() - self.started
+        return Timings(self.first_audio_s, compute_s, self.n_samples / SAMPLE_RATE)
+
+    def codes(self, codebooks: int) -> Codes:
+        return np.array(self.frames, np.int32).reshape(-1, codebooks)
+
+
+class Session:
+    """The rolling conversation over a loaded model. One thread, the one that loaded the backend.
+
+    `voices` are pinned in every prompt. `turns` are the takes that ended by themselves and still
+    fit; nothing else is ever part of the context.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        voices: tuple[Voice, ...] = (),
+        *,
+        sampling: SamplingConfig | None = None,
+        context: ContextConfig | None = None,
+        notify: Callable[[str], None] = log.debug,
+    ) -> None:
+        self.backend = backend
+        self.voices = voices
+        self.sampling = sampling or SamplingConfig()
+        self.context = context or ContextConfig()
+        self._notify = notify
+        self._turns: list[Turn] = []
+        self._n_seeds = 0
+        self._last: Utterance | None = None
+        self._last_turn: Turn | None = None
+        self.last_seed: int | None = None  # of the take that was started last
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(self._turns)
+
+    @property
+    def last(self) -> Utterance | None:
+        """What was said last, or tried to be: what `retry` says again."""
+        return self._last
+
+    def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
+        """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
+        limit_s = self.context.max_turn_s / SPLIT_MARGIN
+        expected_s = estimate_s(utterance.text)
+        if expected_s <= limit_s:
+            return (utterance,)
+        max_chars = max(1, int(len(utterance.text) * limit_s / expected_s))
+        pieces = _pieces(utterance.text, max_chars, limit_s)
+        self._notify(
+            f"this may last {expected_s:.0f} s and a turn {self.context.max_turn_s:g} s "
+            f"(context.max_turn_s): split into {len(pieces)} turns"
+        )
+        return tuple(Utterance(piece, utterance.speaker) for piece in pieces)
+
+    def say(self, utterance: Utterance) -> Generator[Pcm, None, tuple[Turn, ...]]:
+        """Speak: yields samples as they are made, returns the turns, several if it was split."""
+        turns = []
+        for piece in self.split(utterance):
+            turns.append((yield from self.take(piece)))
+        return tuple(turns)
+
+    def take(self, utterance: Utterance) -> Generator[Pcm, None, Turn]:
+        """One turn. Closing the generator leaves the conversation as it was.
+
+        Raises ContextError when the voices leave no room for it.
+        """
+        self._last, self._last_turn = utterance, None
+        return (yield from self._take(utterance, None))
+
+    def retry(self) -> Generator[Pcm, None, Turn]:
+        """Say the last utterance again, with another seed. A good take replaces the last turn."""
+        if self._last is None:
+            raise EntryError("nothing was said yet, so there is nothing to say again")
+        return (yield from self._take(self._last, self._last_turn))
+
+    def undo(self) -> Turn | None:
+        """Take the last turn out of the context and return it."""
+        if not self._turns:
+            return None
+        turn = self._turns.pop()
+        if turn is self._last_turn:
+            self._last_turn = None
+        return turn
+
+    def clear(self) -> None:
+        """Forget the dialogue; voices stay."""
+        self._turns.clear()
+        self._n_seeds = 0
+        self._last = self._last_turn = self.last_seed = None
+
+    def history(self) -> str:
+        """The dialogue that is in the context, a line a turn."""
+        names = {voice.speaker: voice.name for voice in self.voices}
+        segments = [turn.segment for turn in self._turns]
+        return "\n".join(f"{names.get(s.speaker, s.speaker)}: {s.text}" for s in segments)
+
+    def rows(self) -> tuple[int, int]:
+        """Rows of the context that voices and history take."""
+        voices = sum(self._n_rows(segment) for voice in self.voices for segment in voice.segments)
+        return voices, sum(self._n_rows(turn.segment) for turn in self._turns)
+
+    def warm_up(self, n_frames: int) -> Timings:
+        """Compute the voices' rows ahead of the first line; time `n_frames` frames, not kept."""
+        line = Utterance("Hello.", self.voices[0].speaker if self.voices else 0)
+        self._room(line, n_frames)
+        take = _Take(seed=0, max_frames=n_frames)
+        for pcm in self._generate(self._build(line, []), take):
+            if not take.n_samples:  # the first one pays for the prompt
+                take.started = time.perf_counter()
+            take.add(pcm)
+        audio_s = (len(take.frames) - 1) / FRAMES_PER_S
+        return Timings(0.0, time.perf_counter() - take.started, audio_s)
+
+    def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
+        cap = guard.cap_frames(utterance.text, self.context.max_turn_s)
+        history = [turn for turn in self._turns if turn is not replaced]
+        history = history[self._n_to_drop(utterance, history, cap) :]
+        rows = self._build(utterance, history)
+        for _ in range(1 + MAX_EMPTY_RETRIES):
+            take = _Take(self._next_seed(), cap)
+            yield from self._generate(rows, take)
+            if take.frames or not self.sampling.temperature:
+                break
+            self._notify(f"seed {take.seed} gave no sound")
+        turn = self._turn(utterance, take)
+        if turn.ended == "eos":
+            self._turns = [*history, turn]
+            self._last_turn = turn
+        return turn
+
+    def _generate(self, rows: Prompt, take: _Take) -> Generator[Pcm, None, None]:
+        """Frames to samples, until the end, the cap or the guard; `take` records them."""
+        watch = guard.Watch()
+        engine, codec = self.backend.engine, self.backend.codec
+        sampling = self._sampling(take)
+        with closing(engine.frames(rows, sampling)) as frames, codec.decoding() as decode:
+            for frame in frames:
+                take.frames.append(frame)
+                take.stopped = watch.frame(frame)
+                pcm = decode(frame[np.newaxis])
+                take.add(pcm)
+                take.stopped = take.stopped or watch.pcm(pcm)
+                yield pcm
+                if take.stopped:
+                    return
+
+    def _turn(self, utterance: Utterance, take: _Take) -> Turn:
+        codes = take.codes(self.backend.engine.codebooks)
+        segment = Segment(utterance.speaker, utterance.text, codes)
+        ended, reason = self._how_it_ended(take)
+        if ended != "eos":
+            self._notify(
+                f"stopped: {reason}. It is not part of the dialogue; $RETRY$ says it again"
+            )
+        return Turn(segment, take.seed, ended, take.timings())
+
+    def _how_it_ended(self, take: _Take) -> tuple[Ended, str]:
+        if not take.frames:
+            return "guard", "the model ended before it began"
+        if take.stopped:
+            return "guard", take.stopped
+        if len(take.frames) < take.max_frames:
+            return "eos", ""
+        seconds = take.max_frames / FRAMES_PER_S
+        if seconds + 1 / FRAMES_PER_S > self.context.max_turn_s:
+            return (
+                "limit",
+                f"{self.context.max_turn_s:g} s, the longest a turn may be (context.max_turn_s)",
+            )
+        return "guard", f"after {seconds:.1f} s still speaking, far too long for its text"
+
+    def _n_to_drop(self, utterance: Utterance, history: list[Turn], cap: int) -> int:
+        room = self._room(utterance, cap)
+        sizes = [self._n_rows(turn.segment) for turn in history]
+        n_dropped = prompt.fit(room, sizes, self.context.max_turns)
+        if n_dropped:
+            first, last = history[0].segment, history[n_dropped - 1].segment
+            which = _quoted(first.text)
+            if n_dropped > 1:
+                which = f"{n_dropped} turns, {which} to {_quoted(last.text)}"
+            self._notify(f"context: dropped the oldest, {which} (-{sum(sizes[:n_dropped])} rows)")
+        return n_dropped
+
+    def _room(self, utterance: Utterance, cap: int) -> int:
+        """Rows left for history beside the voices, the line itself and what it may become."""
+        total = self.backend.engine.context_rows
+        voices = {v.name: sum(self._n_rows(segment) for segment in v.segments) for v in self.voices}
+        tokenizer = self.backend.tokenizer
+        own = len(tokenizer.encode(utterance.text, utterance.speaker))
+        room = total - sum(voices.values()) - own - cap
+        if room < 0:
+            sizes = ", ".join(f"{name} {n}" for name, n in voices.items()) or "none"
+            raise ContextError(
+                f"no room to speak: the model has {total} rows, this line needs {own + cap} "
+                f"and the voices take {sum(voices.values())} ({sizes}); "
+                "use fewer or shorter references (context.max_reference_s) or a shorter line"
+            )
+        return room
+
+    def _build(self, utterance: Utterance, history: list[Turn]) -> Prompt:
+        pinned = [segment for voice in self.voices for segment in voice.segments]
+        segments = pinned + [turn.segment for turn in history]
+        backend = self.backend
+        return prompt.build(backend.tokenizer, segments, utterance, backend.engine.codebooks)
+
+    def _n_rows(self, segment: Segment) -> int:
+        """Rows of `prompt.segment_rows`: text, frames, end of speech."""
+        text = self.backend.tokenizer.encode(segment.text, segment.speaker)
+        return len(text) + len(segment.codes) + 1
+
+    def _sampling(self, take: _Take) -> Sampling:
+        settings = asdict(self.sampling) | {"seed": take.seed}
+        return Sampling(**settings, max_frames=take.max_frames)
+
+    def _next_seed(self) -> int:
+        if self.sampling.seed is None:
+            self.last_seed = random.SystemRandom().randrange(1_000_000)
+        else:
+            self.last_seed = self.sampling.seed + self._n_seeds
+            self._n_seeds += 1
+        return self.last_seed
+
+    def reseed(self, seed: int | None) -> None:
+        """Start counting seeds from `seed`; None draws one a take."""
+        self.sampling = replace(self.sampling, seed=seed)
+        self._n_seeds = 0
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if len(text) <= 24 else f'"{text[:23].rstrip()}…"'
+
+
+def _pieces(text: str, max_chars: int, limit_s: float) -> list[str]:
+    """Split until every piece is expected to last `limit_s` at most, or is a single character."""
+    pieces = []
+    for piece in split_text(text, max_chars):
+        if estimate_s(piece) <= limit_s or max_chars == 1:
+            pieces.append(piece)
+        else:
+            pieces += _pieces(piece, max(1, max_chars // 2), limit_s)
+    return pieces

@@ -1,0 +1,30 @@
+"""What every test gets: no network, no sound card, and folders of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# read when the libraries are imported, so set before any test module is
+_home = tempfile.mkdtemp(prefix="csm-chat-tests-")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HOME=f"{_home}/huggingface",
+    XDG_CACHE_HOME=f"{_home}/cache",
+    XDG_CONFIG_HOME=f"{_home}/config",
+    XDG_DATA_HOME=f"{_home}/data",
+    XDG_STATE_HOME=f"{_home}/state",
+    JACK_NO_START_SERVER="1",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete checkpoint folder: small, random, ends its takes by itself. Not to be changed."""
+    from tests.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))

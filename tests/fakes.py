@@ -1,0 +1,195 @@
+"""Stand-ins that keep the contracts of `csm_chat.types` and need no framework."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from csm_chat.errors import ContextError, Interrupted
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    Backend,
+    Codes,
+    Frame,
+    Pcm,
+    Prompt,
+    Sampling,
+    SoundStatus,
+    Turn,
+    Voice,
+)
+
+CODEBOOKS = 4
+
+
+class ByteTokenizer:
+    """One id a byte between a start and an end."""
+
+    def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
+        return np.array([1, *(b + 3 for b in f"[{speaker}]{text}".encode()), 2], np.int32)
+
+
+class LevelCodec:
+    """A frame decodes to a constant: its first code over 100. Counts what it encodes."""
+
+    codebooks = CODEBOOKS
+    n_encoded = 0
+    n_open = 0
+
+    def encode(self, pcm: Pcm) -> Codes:
+        self.n_encoded += 1
+        n_frames = -(-len(pcm) // FRAME_SAMPLES)
+        padded = np.zeros(n_frames * FRAME_SAMPLES, np.float32)
+        padded[: len(pcm)] = pcm
+        level = np.abs(padded.reshape(-1, FRAME_SAMPLES)).mean(axis=1)
+        return np.repeat((1 + 99 * level).astype(np.int32)[:, np.newaxis], CODEBOOKS, axis=1)
+
+    @contextmanager
+    def decoding(self) -> Iterator[Callable[[Codes], Pcm]]:
+        self.n_open += 1
+        try:
+            yield lambda codes: np.repeat(codes[:, 0] / np.float32(100), FRAME_SAMPLES)
+        finally:
+            self.n_open -= 1
+
+
+@dataclass
+class ScriptedEngine:
+    """Plays takes of given lengths, then takes of 5 frames; frames depend on the seed alone.
+
+    A length of None never ends by itself; a list is a take frame by frame.
+    """
+
+    script: list[int | Sequence[int] | None] = field(default_factory=list)
+    context_rows: int = 400
+    codebooks: int = CODEBOOKS
+    prefilled_rows: int = 0
+    calls: list[tuple[Prompt, Sampling]] = field(default_factory=list)
+    frame_s: float = 0.0  # a pause before each frame
+    n_running: int = 0
+
+    def __post_init__(self) -> None:
+        self._interrupted = threading.Event()
+
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
+        self.calls.append((prompt, sampling))
+        self._interrupted.clear()
+        n_rows = len(prompt.tokens)
+        if n_rows >= self.context_rows:
+            raise ContextError(f"{n_rows} rows do not fit {self.context_rows}")
+        self.prefilled_rows = n_rows
+        take = self.script.pop(0) if self.script else 5
+        random = np.random.default_rng(sampling.seed)
+        codes = random.integers(5, 60, size=(self.context_rows, CODEBOOKS), dtype=np.int32)
+        if isinstance(take, Sequence):
+            codes = np.repeat(np.array(take, np.int32)[:, np.newaxis], CODEBOOKS, axis=1)
+            take = len(take)
+        room = min(sampling.max_frames, self.context_rows - n_rows)
+        self.n_running += 1
+        try:
+            for frame in codes[: room if take is None else min(take, room)]:
+                if self._interrupted.wait(self.frame_s):
+                    raise Interrupted("stopped")
+                yield frame
+        finally:
+            self.n_running -= 1
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+
+def fake_backend(
+    script: Sequence[int | Sequence[int] | None] = (),
+    *,
+    frame_s: float = 0.0,
+    context_rows: int = 400,
+) -> Backend:
+    engine = ScriptedEngine(list(script), frame_s=frame_s, context_rows=context_rows)
+    return Backend(engine, LevelCodec(), ByteTokenizer(), "fake", "cpu", "float32", Path())
+
+
+class ListSound:
+    """A loudspeaker that remembers; silent at once when cancelled, otherwise heard as it is written."""
+
+    def __init__(self) -> None:
+        self.entries: list[list[Pcm]] = []
+        self.expected: list[tuple[float, float | None]] = []
+        self.calls: list[str] = []
+        self._open = False
+
+    def begin(self, expected_s: float, rtf: float | None) -> None:
+        self.entries.append([])
+        self.expected.append((expected_s, rtf))
+        self._open = True
+
+    def write(self, pcm: Pcm) -> None:
+        if self._open:
+            self.entries[-1].append(pcm)
+
+    def end(self) -> None:
+        self._open = False
+
+    def cancel(self) -> None:
+        self._open = False
+        self.calls.append("cancel")
+
+    def drain(self) -> None:
+        self.calls.append("drain")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def reopen(self, device: str | None) -> str:
+        self.calls.append(f"reopen {device}")
+        return f"device {device}"
+
+    def gap_note(self) -> str | None:
+        return None
+
+    def status(self) -> SoundStatus:
+        return SoundStatus("idle", "fake")
+
+    def heard(self, entry: int) -> Pcm:
+        return np.concatenate([np.zeros(0, np.float32), *self.entries[entry]])
+
+
+class ListView:
+    """A viewer that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str]] = []
+        self.turns: list[tuple[int, Turn]] = []
+        self.paths: list[Path] = []
+
+    def note(self, text: str, kind: str = "info") -> None:
+        self.notes.append((kind, text))
+
+    def turn(self, number: int, turn: Turn) -> None:
+        self.turns.append((number, turn))
+
+    def saved(self, path: Path) -> None:
+        self.paths.append(path)
+
+    def changed(self) -> None:
+        pass
+
+
+class FixedVoices:
+    """A references folder whose content a test sets."""
+
+    def __init__(self, *voices: Voice) -> None:
+        self.voices = voices
+        self.has_changed = False
+
+    def load(self) -> tuple[Voice, ...]:
+        self.has_changed = False
+        return self.voices
+
+    def changed(self) -> bool:
+        return self.has_changed

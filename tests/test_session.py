@@ -1,0 +1,353 @@
+"""The conversation: what enters the context, what leaves it, and what never does."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Generator
+
+import numpy as np
+import pytest
+
+from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.errors import ContextError, EntryError, Interrupted
+from csm_chat.speech.guard import cap_frames
+from csm_chat.speech.session import Session
+from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Segment, Turn, Utterance, Voice
+from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
+
+HI = Utterance("Hi there.", 0)
+
+
+def finish(stream: Generator[Pcm, None, Turn]) -> tuple[Pcm, Turn]:
+    blocks = []
+    while True:
+        try:
+            blocks.append(next(stream))
+        except StopIteration as end:
+            return np.concatenate([np.zeros(0, np.float32), *blocks]), end.value
+
+
+def make(
+    script: list[object] | None = None,
+    *,
+    voices: tuple[Voice, ...] = (),
+    seed: int | None = 1,
+    context: ContextConfig | None = None,
+    context_rows: int = 400,
+    temperature: float = 0.9,
+) -> tuple[Session, ScriptedEngine, list[str]]:
+    notes: list[str] = []
+    backend = fake_backend(script or [], context_rows=context_rows)  # type: ignore[arg-type]
+    sampling = SamplingConfig(seed=seed, temperature=temperature)
+    session = Session(backend, voices, sampling=sampling, context=context, notify=notes.append)
+    assert isinstance(backend.engine, ScriptedEngine)
+    return session, backend.engine, notes
+
+
+def voice(speaker: int, n_frames: int, name: str = "ana") -> Voice:
+    codes = np.full((n_frames, CODEBOOKS), 7, np.int32)
+    return Voice(speaker, name, (Segment(speaker, "a reference", codes),))
+
+
+def test_a_take_that_ends_enters_the_context_with_its_codes() -> None:
+    session, engine, _ = make([3])
+    pcm, turn = finish(session.take(HI))
+    assert turn.ended == "eos"
+    assert turn.segment.codes.shape == (3, CODEBOOKS)
+    assert len(pcm) == 3 * FRAME_SAMPLES
+    assert session.turns == (turn,)
+    finish(session.take(Utterance("And you?", 1)))
+    tokens = engine.calls[1][0].tokens
+    frames = [row[:-1].tolist() for row in tokens if row[:-1].any()]
+    assert frames == turn.segment.codes.tolist()
+
+
+def test_an_abandoned_take_leaves_nothing() -> None:
+    session, engine, _ = make([4, None])
+    finish(session.take(HI))
+    before = session.turns
+    stream = session.take(Utterance("Never ends.", 0))
+    next(stream)
+    stream.close()
+    codec = session.backend.codec
+    assert isinstance(codec, LevelCodec)
+    assert (session.turns, engine.n_running, codec.n_open) == (before, 0, 0)
+
+
+def test_an_interrupted_take_leaves_nothing() -> None:
+    session, engine, _ = make([None])
+    stream = session.take(HI)
+    next(stream)
+    engine.interrupt()
+    with pytest.raises(Interrupted):
+        next(stream)
+    assert session.turns == ()
+
+
+def test_a_take_without_end_is_stopped_at_the_cap_and_stays_out() -> None:
+    session, _, notes = make([None])
+    _, turn = finish(session.take(Utterance("Hi.", 0)))
+    assert turn.ended == "guard"
+    assert len(turn.segment.codes) == cap_frames("Hi.", 25.0)
+    assert session.turns == ()
+    assert "too long for its text" in notes[0]
+
+
+def test_a_take_at_max_turn_s_says_so() -> None:
+    session, _, notes = make([None], context=ContextConfig(max_turn_s=1.0))
+    _, turn = finish(session.take(Utterance("Hi.", 0)))
+    assert turn.ended == "limit"
+    assert len(turn.segment.codes) == int(FRAMES_PER_S)
+    assert "max_turn_s" in notes[0]
+    assert session.turns == ()
+
+
+def test_a_stuck_frame_is_stopped() -> None:
+    session, _, notes = make([[9, 9, 8, *[7] * 40]])
+    _, turn = finish(session.take(Utterance("A rather long line to say, for once.", 0)))
+    assert turn.ended == "guard"
+    assert len(turn.segment.codes) == 3 + 11
+    assert "same frame" in notes[0]
+
+
+def test_a_long_silence_is_stopped() -> None:
+    # level 0 and yet no frame twice in a row: the first code is the level of the fake codec
+    session, engine, notes = make([None])
+    engine.frames = silent_frames  # type: ignore[method-assign, assignment]
+    _, turn = finish(session.take(Utterance("A rather long line to say, for once.", 0)))
+    assert turn.ended == "guard"
+    assert "silence" in notes[0]
+    assert len(turn.segment.codes) == pytest.approx(2.5 * FRAMES_PER_S, abs=1)
+
+
+def silent_frames(prompt: object, sampling: object) -> Generator[np.ndarray, None, None]:
+    for n in range(200):
+        yield np.array([0, n, 1, 1], np.int32)
+
+
+def test_an_empty_take_is_tried_with_the_next_seeds() -> None:
+    session, engine, notes = make([0, 0, 4], seed=10)
+    _, turn = finish(session.take(HI))
+    assert [sampling.seed for _, sampling in engine.calls] == [10, 11, 12]
+    assert (turn.seed, turn.ended) == (12, "eos")
+    assert notes == ["seed 10 gave no sound", "seed 11 gave no sound"]
+
+
+def test_four_empty_takes_end_without_a_crash() -> None:
+    session, engine, notes = make([0, 0, 0, 0, 5])
+    pcm, turn = finish(session.take(HI))
+    assert (len(pcm), turn.ended, len(engine.calls)) == (0, "guard", 4)
+    assert turn.segment.codes.shape == (0, CODEBOOKS)
+    assert session.turns == ()
+    assert "ended before it began" in notes[-1]
+
+
+def test_an_empty_greedy_take_is_not_tried_again() -> None:
+    session, engine, _ = make([0, 5], temperature=0.0)
+    finish(session.take(HI))
+    assert len(engine.calls) == 1
+
+
+def test_retry_replaces_the_last_turn() -> None:
+    session, engine, _ = make([3, 4, 6])
+    _, first = finish(session.take(HI))
+    _, second = finish(session.take(Utterance("Two.", 1)))
+    _, again = finish(session.retry())
+    assert session.turns == (first, again)
+    assert again.seed != second.seed
+    assert len(engine.calls[2][0].tokens) == len(engine.calls[1][0].tokens)
+
+
+@pytest.mark.parametrize("script", [[3, None], [3, 0]])
+def test_a_retry_that_fails_keeps_the_old_turn(script: list[object]) -> None:
+    session, _, _ = make([*script, 0, 0, 0])
+    _, first = finish(session.take(HI))
+    finish(session.retry())
+    assert session.turns == (first,)
+
+
+def test_retry_of_a_failed_take_adds_it() -> None:
+    session, _, _ = make([3, None, 4])
+    _, first = finish(session.take(HI))
+    finish(session.take(Utterance("Two.", 1)))
+    _, again = finish(session.retry())
+    assert session.turns == (first, again)
+
+
+def test_retry_with_nothing_said_is_an_entry_error() -> None:
+    session, _, _ = make()
+    with pytest.raises(EntryError, match="nothing was said"):
+        finish(session.retry())
+
+
+def test_undo_takes_the_last_turn_out_until_none_is_left() -> None:
+    session, _, _ = make()
+    _, first = finish(session.take(HI))
+    _, second = finish(session.take(HI))
+    assert [session.undo(), session.undo(), session.undo()] == [second, first, None]
+
+
+def test_retry_after_undo_adds_the_line_again() -> None:
+    session, _, _ = make()
+    _, first = finish(session.take(HI))
+    finish(session.take(Utterance("Two.", 1)))
+    session.undo()
+    _, again = finish(session.retry())
+    assert session.turns == (first, again)
+
+
+def test_clear_keeps_voices_and_starts_seeds_anew() -> None:
+    session, engine, _ = make(voices=(voice(0, 5),), seed=4)
+    fresh = [finish(session.take(HI))[1] for _ in range(3)]
+    session.clear()
+    again = [finish(session.take(HI))[1] for _ in range(3)]
+    assert [turn.seed for turn in fresh] == [turn.seed for turn in again] == [4, 5, 6]
+    for before, after in zip(engine.calls[:3], engine.calls[3:], strict=True):
+        assert np.array_equal(before[0].tokens, after[0].tokens)
+
+
+def test_the_oldest_turns_go_whole_and_are_named() -> None:
+    session, _, notes = make([60] * 8, context_rows=400)
+    texts = [f"This is line number {n}." for n in range(8)]
+    for text in texts:
+        _, turn = finish(session.take(Utterance(text, 0)))
+        assert turn.ended == "eos"
+    kept = [turn.segment.text for turn in session.turns]
+    assert kept == texts[-len(kept) :]
+    assert 1 < len(kept) < 8
+    assert notes[0].startswith("context: dropped the oldest, ")
+    assert texts[0][:20] in notes[0]
+
+
+def test_the_room_kept_free_is_what_the_line_may_need() -> None:
+    session, engine, _ = make([60] * 8)
+    for n in range(8):
+        finish(session.take(Utterance(f"This is line number {n}.", 0)))
+    for prompt, sampling in engine.calls:
+        assert len(prompt.tokens) + sampling.max_frames <= engine.context_rows
+
+
+def test_max_turns_limits_history() -> None:
+    session, _, _ = make(context=ContextConfig(max_turns=4))
+    for _ in range(9):
+        finish(session.take(HI))
+        assert len(session.turns) <= 4 + 1
+    assert make(context=ContextConfig(max_turns=0))[0].context.max_turns == 0
+
+
+def test_no_history_at_all_with_max_turns_0() -> None:
+    session, engine, _ = make(context=ContextConfig(max_turns=0))
+    finish(session.take(HI))
+    finish(session.take(HI))
+    assert len(engine.calls[0][0].tokens) == len(engine.calls[1][0].tokens)
+
+
+def test_a_cancelled_take_gives_dropped_turns_back() -> None:
+    session, _, _ = make(context=ContextConfig(max_turns=2))
+    for _ in range(3):
+        finish(session.take(HI))
+    before = session.turns
+    stream = session.take(HI)
+    next(stream)
+    stream.close()
+    assert session.turns == before
+
+
+def test_voices_that_do_not_fit_are_reported_with_their_sizes() -> None:
+    session, _, _ = make(voices=(voice(0, 200, "ana"), voice(1, 180, "ben")))
+    with pytest.raises(ContextError) as error:
+        finish(session.take(HI))
+    assert "ana 215" in str(error.value)
+    assert "ben 195" in str(error.value)
+    assert "400 rows" in str(error.value)
+
+
+def test_a_line_too_long_is_split_at_sentence_ends_and_all_parts_enter() -> None:
+    session, engine, notes = make(context_rows=2048)
+    sentences = [f"Sentence number {n} is about the sea and the wind." for n in range(20)]
+    blocks = session.say(Utterance(" ".join(sentences), 2))
+    while True:
+        try:
+            next(blocks)
+        except StopIteration as end:
+            turns = end.value
+            break
+    assert len(turns) > 1
+    assert session.turns == turns
+    assert " ".join(turn.segment.text for turn in turns) == " ".join(sentences)
+    assert all(turn.segment.text.endswith(".") for turn in turns)
+    assert f"{len(turns)} turns" in notes[0]
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "🙂" * 400, "1" * 900, "a b " * 700])
+def test_text_without_sentence_ends_never_fails(text: str) -> None:
+    session, _, _ = make(context_rows=2048)
+    for piece in session.split(Utterance(text, 0)):
+        finish(session.take(piece))
+
+
+def test_history_is_the_dialogue_with_names() -> None:
+    session, _, _ = make(voices=(voice(0, 5, "Ana"),))
+    finish(session.take(HI))
+    finish(session.take(Utterance("Oh, hello.", 1)))
+    assert session.history() == "Ana: Hi there.\n1: Oh, hello."
+
+
+def test_rows_are_those_of_the_prompt() -> None:
+    session, engine, _ = make(voices=(voice(0, 20),))
+    finish(session.take(HI))
+    finish(session.take(HI))
+    voices, history = session.rows()
+    finish(session.take(HI))
+    own = len(session.backend.tokenizer.encode(HI.text, HI.speaker))
+    assert len(engine.calls[-1][0].tokens) == voices + history + own
+
+
+def test_random_seeds_differ_and_reproduce() -> None:
+    session, _, _ = make(seed=None)
+    _, first = finish(session.take(HI))
+    _, second = finish(session.take(HI))
+    assert first.seed != second.seed
+    session.clear()
+    session.reseed(first.seed)
+    _, again = finish(session.take(HI))
+    assert np.array_equal(first.segment.codes, again.segment.codes)
+
+
+def test_sampling_settings_reach_the_engine() -> None:
+    session, engine, _ = make()
+    session.sampling = SamplingConfig(temperature=0.5, top_k=7, depth_top_k=3, min_p=0.1, seed=9)
+    finish(session.take(HI))
+    sampling = engine.calls[0][1]
+    assert (sampling.temperature, sampling.top_k, sampling.depth_top_k) == (0.5, 7, 3)
+    assert (sampling.min_p, sampling.seed) == (0.1, 9)
+
+
+def test_two_hundred_turns_keep_memory_flat_and_never_fail() -> None:
+    session, engine, _ = make([40] * 230, context_rows=600)
+
+    def talk(n_turns: int) -> None:
+        for n in range(n_turns):
+            _, turn = finish(session.take(Utterance(f"Turn {n} of a long evening.", n % 3)))
+            assert turn.ended == "eos"
+            engine.calls.clear()
+
+    talk(30)
+    gc.collect()
+    tracemalloc.start()
+    talk(200)
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 300_000, grown
+
+
+def test_warm_up_leaves_no_trace() -> None:
+    session, engine, _ = make(voices=(voice(0, 20),), seed=3)
+    timings = session.warm_up(4)
+    assert timings.audio_s == pytest.approx(3 / FRAMES_PER_S)
+    assert session.turns == ()
+    assert session.last is None
+    finish(session.take(HI))
+    assert engine.calls[-1][1].seed == 3

@@ -1,0 +1,289 @@
+"""The thread that owns the model: order, cancelling, the queue, what is saved and what is said."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csm_chat.audio.files import read_clip
+from csm_chat.audio.takes import Takes
+from csm_chat.config import Config, SamplingConfig
+from csm_chat.errors import HubError
+from csm_chat.repl.contracts import Loaded
+from csm_chat.repl.worker import Worker
+from csm_chat.speech.session import Session
+from csm_chat.types import FRAME_SAMPLES, Utterance, Voice
+from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
+
+HI = (Utterance("Hi there.", 0),)
+SCENE = (Utterance("Hi there.", 0), Utterance("Oh, hello.", 1), Utterance("Yes.", 0))
+
+
+class Stage:
+    """A worker over fakes, with its takes in a folder."""
+
+    def __init__(self, folder: Path, script: list[object], frame_s: float = 0.0) -> None:
+        self.folder = folder
+        self.sound, self.view, self.voices = ListSound(), ListView(), FixedVoices()
+        self.backend = fake_backend(script, frame_s=frame_s)  # type: ignore[arg-type]
+        self.failures: list[Exception] = []  # what loading raises, in order
+        self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, self.sound)
+        self.worker.view = self.view
+
+    def _load(self, notify: Callable[[str], None], progress: Callable[[str], None]) -> Loaded:
+        progress("loading")
+        if self.failures:
+            raise self.failures.pop(0)
+        self.session = Session(self.backend, sampling=self.worker.config.sampling, notify=notify)
+        self.session.voices = self.voices.load()
+        return Loaded(self.session, self.voices, Takes(self.folder, notify), 0.5)
+
+    @property
+    def engine(self) -> ScriptedEngine:
+        assert isinstance(self.backend.engine, ScriptedEngine)
+        return self.backend.engine
+
+    def files(self) -> list[str]:
+        return sorted(p.name for p in self.folder.rglob("*") if p.is_file())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline, "the awaited never came"
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    stages: list[Stage] = []
+
+    def make(*script: object, frame_s: float = 0.0, start: bool = True) -> Stage:
+        stage = Stage(tmp_path / "takes", list(script), frame_s)
+        stages.append(stage)
+        if start:
+            stage.worker.start()
+        return stage
+
+    yield make
+    for made in stages:
+        made.worker.close()
+
+
+Make = Callable[..., Stage]
+
+
+def test_a_scene_is_heard_saved_and_part_of_the_context(stage: Make) -> None:
+    s = stage(3, 4, 5)
+    s.worker.say(SCENE)
+    s.worker.wait()
+    assert len(s.sound.heard(0)) == 12 * FRAME_SAMPLES
+    assert [turn.ended for _, turn in s.view.turns] == ["eos"] * 3
+    assert s.files() == [
+        "001-0.wav",
+        "001-003-scene.wav",
+        "002-1.wav",
+        "003-0.wav",
+        "takes.jsonl",
+    ]
+    scene = read_clip(next(s.folder.rglob("*scene.wav"))).pcm
+    assert np.abs(scene - s.sound.heard(0)).max() < 1e-4
+    assert [turn.segment.text for turn in s.session.turns] == [u.text for u in SCENE]
+    assert s.worker.n_failed == 0
+
+
+def test_the_sidecar_has_a_line_a_take(stage: Make) -> None:
+    s = stage(3, 4)
+    s.worker.say(SCENE[:2])
+    s.worker.wait()
+    lines = next(s.folder.rglob("takes.jsonl")).read_text().splitlines()
+    takes = [json.loads(line) for line in lines]
+    assert [take["file"] for take in takes] == ["001-0.wav", "002-1.wav"]
+    assert [take["seed"] for take in takes] == [1, 2]
+    assert takes[1]["text"] == "Oh, hello."
+    assert takes[1]["in_context"] is True
+    assert takes[1]["timings"]["audio_s"] == pytest.approx(0.32)
+
+
+def test_lines_typed_while_loading_are_spoken_in_order(stage: Make) -> None:
+    s = stage(3, 4, start=False)
+    s.worker.say(HI)
+    s.worker.run(lambda session: f"{len(session.turns)} so far")
+    s.worker.say(HI)
+    s.worker.start()
+    s.worker.wait()
+    assert ("info", "1 so far") in s.view.notes
+    assert [number for number, _ in s.view.turns] == [1, 2]
+
+
+def test_cancel_stops_within_200_ms_and_leaves_the_context(stage: Make) -> None:
+    s = stage(3, None, frame_s=0.02)
+    s.worker.say(HI)
+    s.worker.wait()
+    s.worker.say(SCENE)
+    s.until(lambda: len(s.sound.entries) == 2 and len(s.sound.entries[1]) > 2)
+    started = time.monotonic()
+    assert s.worker.cancel()
+    s.until(lambda: s.worker.status().state == "ready")
+    assert time.monotonic() - started < 0.2
+    assert len(s.session.turns) == 1
+    assert s.view.turns[-1][1].ended == "cut"
+    assert "002-0.cut.wav" in s.files()
+    assert not any("part" in name or "scene" in name for name in s.files())
+
+
+def test_cancel_leaves_the_queue_and_dropping_it_leaves_commands(stage: Make) -> None:
+    s = stage(None, 3, frame_s=0.02)
+    for _ in range(3):
+        s.worker.say(HI)
+    s.worker.run(lambda session: "a command")
+    s.until(lambda: bool(s.sound.entries and s.sound.entries[0]))
+    assert s.worker.status().n_queued == 2
+    s.worker.cancel()
+    s.until(lambda: len(s.sound.entries) == 2)
+    assert s.worker.drop_queue() == 1
+    s.worker.wait()
+    assert ("info", "a command") in s.view.notes
+    assert len(s.sound.entries) == 2
+
+
+def test_cancel_with_nothing_to_stop_says_so_and_does_no_harm(stage: Make) -> None:
+    s = stage(3)
+    s.until(lambda: s.worker.status().state == "ready")
+    assert not s.worker.cancel()
+    s.worker.say(HI)
+    s.worker.wait()
+    assert s.view.turns[0][1].ended == "eos"
+
+
+def test_a_failed_entry_is_reported_and_the_next_is_spoken(stage: Make) -> None:
+    s = stage(3)
+    long = Voice(0, "ana", (make_segment(380),))
+    s.voices.voices = (long,)
+    s.worker.reload()
+    s.worker.say(HI)
+    s.worker.run(lambda session: setattr(session, "voices", ()) or "")
+    s.worker.say(HI)
+    s.worker.wait()
+    assert s.worker.n_failed == 1
+    assert [kind for kind, _ in s.view.notes] == ["error"]
+    assert s.view.turns[-1][1].ended == "eos"
+
+
+def make_segment(n_frames: int) -> object:
+    from csm_chat.types import Segment
+
+    return Segment(0, "a reference", np.full((n_frames, 4), 7, np.int32))
+
+
+def test_a_defect_in_a_command_does_not_end_the_thread(stage: Make) -> None:
+    s = stage(3)
+
+    def broken(session: Session) -> str:
+        raise ZeroDivisionError("a defect")
+
+    s.worker.run(broken)
+    s.worker.say(HI)
+    s.worker.wait()
+    assert s.view.notes[0][0] == "error"
+    assert "a defect" in s.view.notes[0][1]
+    assert s.view.turns[0][1].ended == "eos"
+
+
+def test_loading_that_fails_can_be_tried_again_and_the_queue_survives(stage: Make) -> None:
+    s = stage(3, start=False)
+    s.failures = [HubError("1. do this"), OSError("odd")]
+    s.worker.say(HI)
+    s.worker.start()
+    s.worker.wait()
+    assert s.worker.status().state == "failed"
+    assert s.worker.error is not None
+    assert s.worker.error.exit_code == 3
+    s.worker.retry_loading()
+    s.until(lambda: len(s.view.notes) == 2)
+    s.until(lambda: s.worker.status().state == "failed")
+    s.worker.retry_loading()
+    s.until(lambda: s.worker.status().state != "failed")
+    s.worker.wait()
+    assert s.view.turns[0][1].ended == "eos"
+    assert s.worker.error is None
+
+
+def test_retry_and_replay(stage: Make) -> None:
+    s = stage(3, 4)
+    s.worker.say(HI)
+    s.worker.retry()
+    s.worker.replay(None)
+    s.worker.replay(1)
+    s.worker.wait()
+    assert len(s.session.turns) == 1
+    for entry, take in ((2, 1), (3, 0)):
+        assert np.abs(s.sound.heard(entry) - s.sound.heard(take)).max() < 1e-4
+
+
+def test_replaying_what_is_not_there_is_one_line(stage: Make) -> None:
+    s = stage()
+    s.worker.replay(None)
+    s.worker.replay(7)
+    s.worker.wait()
+    assert [kind for kind, _ in s.view.notes] == ["error", "error"]
+    assert "no saved take 7" in s.view.notes[1][1]
+
+
+def test_a_changed_references_folder_is_picked_up_when_idle(stage: Make) -> None:
+    s = stage()
+    s.until(lambda: s.worker.status().state == "ready")
+    s.voices.voices = (Voice(0, "Ana", (make_segment(5),)),)  # type: ignore[arg-type]
+    s.voices.has_changed = True
+    s.until(lambda: s.worker.speakers() == {0: "Ana"})
+    rows = s.worker.status().rows
+    assert rows is not None
+    assert rows.voices > 5
+
+
+def test_set_changes_sampling_and_refuses_what_is_read_at_the_start(stage: Make) -> None:
+    s = stage(3)
+    s.worker.set("temperature", "0.5")
+    s.worker.set("model", "elsewhere")
+    s.worker.set("seed", "99")
+    s.worker.say(HI)
+    s.worker.wait()
+    sampling = s.engine.calls[0][1]
+    assert (sampling.temperature, sampling.seed) == (0.5, 99)
+    errors = [text for kind, text in s.view.notes if kind == "error"]
+    assert len(errors) == 1
+    assert "model" in errors[0]
+
+
+def test_an_unwritable_folder_is_said_and_speech_goes_on(stage: Make) -> None:
+    s = stage(3, 4)
+    s.folder.write_text("a file where the folder should be")
+    s.worker.say(SCENE[:2])
+    s.worker.wait()
+    assert len(s.sound.heard(0)) == 7 * FRAME_SAMPLES
+    assert len(s.session.turns) == 2
+    assert any("is a file" in text for _, text in s.view.notes)
+
+
+def test_closing_while_speaking_ends_the_thread_and_keeps_the_take(stage: Make) -> None:
+    s = stage(None, frame_s=0.02)
+    s.worker.say(HI)
+    s.until(lambda: bool(s.sound.entries and s.sound.entries[0]))
+    s.worker.close()
+    s.worker.close()
+    assert "model" not in {thread.name for thread in threading.enumerate()}
+    assert s.files() == ["001-0.cut.wav", "takes.jsonl"]
+
+
+def test_the_first_sound_counts_from_enter(stage: Make) -> None:
+    s = stage(3, 3, frame_s=0.05)
+    s.worker.say(HI)
+    s.worker.wait()
+    first_audio_s = s.worker.status().first_audio_s
+    assert first_audio_s is not None
+    assert 0.04 < first_audio_s < 1
