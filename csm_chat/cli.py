@@ -172,7 +172,7 @@ def _loader(config: Config, player: Player) -> Loader:
             Path(config.references).expanduser(),
             backend.codec,
             _cache_folder(),
-            Transcriber(config.whisper.model),
+            Transcriber(config.whisper.model, notify=notify),
             notify,
             config.voices,
             config.context.max_reference_s,

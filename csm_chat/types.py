@@ -148,6 +148,7 @@ class Engine(Protocol):
 
 class Codec(Protocol):
     codebooks: int
+    identity: str  # differs between codecs whose codes differ
 
     def encode(self, pcm: Pcm) -> Codes:
         """Encode (n,) samples, padded to whole frames; returns (ceil(n / 1920), codebooks)."""

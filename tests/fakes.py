@@ -39,6 +39,7 @@ class LevelCodec:
     """A frame decodes to a constant: its first code over 100. Counts what it encodes."""
 
     codebooks = CODEBOOKS
+    identity = "level"
     n_encoded = 0
     n_open = 0
 

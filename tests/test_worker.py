@@ -267,7 +267,7 @@ def test_an_unwritable_folder_is_said_and_speech_goes_on(stage: Make) -> None:
     s.worker.wait()
     assert len(s.sound.heard(0)) == 7 * FRAME_SAMPLES
     assert len(s.session.turns) == 2
-    assert any("is a file" in text for _, text in s.view.notes)
+    assert sum("cannot be made (Not a directory)" in text for _, text in s.view.notes) == 1
 
 
 def test_closing_while_speaking_ends_the_thread_and_keeps_the_take(stage: Make) -> None:

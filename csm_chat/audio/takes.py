@@ -13,7 +13,7 @@ import numpy as np
 
 from csm_chat.audio.files import read_clip
 from csm_chat.audio.sinks import WavSink
-from csm_chat.errors import AudioError, CsmChatError, EntryError, TakeError
+from csm_chat.errors import AudioError, EntryError, TakeError
 from csm_chat.types import Pcm, Turn
 
 SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "cut": ".cut"}
@@ -39,6 +39,7 @@ class Takes:
         self._folder: Path | None = None
         self._n_takes = 0
         self._paths: dict[int, Path] = {}
+        self._told = ""  # the failure said last
 
     def open(self, name: str) -> SavedTake:
         """Begin the next take, spoken by `name`."""
@@ -88,8 +89,10 @@ class Takes:
                 f"{path.parent / SIDECAR}: cannot be written ({error.strerror})"
             ) from error
 
-    def failed(self, error: CsmChatError) -> None:
-        self._notify(f"{error}. Speech goes on")
+    def failed(self, error: TakeError) -> None:
+        if str(error) != self._told:
+            self._notify(f"{error}. Speech goes on")
+        self._told = str(error)
 
     def _sink(self, name: str) -> WavSink | None:
         slug = re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "voice"
@@ -147,8 +150,6 @@ def _new_folder(root: Path, day: str) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if not root.is_dir():
-                raise TakeError(f"{root}: is a file; set another folder for takes") from None
             n += 1
         except OSError as error:
             raise TakeError(

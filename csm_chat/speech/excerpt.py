@@ -1,0 +1,208 @@
+"""What is kept of a reference clip, and its codes in a cache on disk. Knows no speaker."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from csm_chat.audio.files import Clip, read_clip, trim_silence
+from csm_chat.errors import VoiceError
+from csm_chat.speech.references import replace_file
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codec, Codes, Pcm
+
+logger = logging.getLogger(__name__)
+
+PROCESSING = 1  # raise it when the same clip gives other samples: cached codes are made anew
+MIN_S = 1.0  # of speech; less holds no voice to copy
+SHORT_S = 3.0
+LEVEL_DBFS = -20.0  # RMS that all clips are brought to, as the model copies loudness too
+PEAK = 0.95
+QUIET_DBFS = -45.0
+SILENT_DBFS = -65.0
+CLIPPED_SHARE = 0.001
+# The model goes on from the last frames it is given. A clip that ends inside a sound leaks that
+# sound into the first word spoken, so each one ends in about a third of a second of silence.
+TAIL = np.zeros(4 * FRAME_SAMPLES, np.float32)
+# what reading a cache file that holds something else raises
+DAMAGED = (OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What became of a clip."""
+
+    speech_s: float  # seconds after trimming
+    kept_s: float  # seconds of these that are kept
+    done: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def cut(self) -> bool:
+        return self.kept_s < self.speech_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Excerpt:
+    """Speech at the common level, with a silent tail."""
+
+    pcm: Pcm
+    note: Note
+
+
+def excerpt(path: Path, max_s: float) -> Excerpt:
+    """Read a clip, trim its silences, keep the first `max_s` of speech, bring it to the level.
+
+    Raises AudioError for what cannot be read, VoiceError for what cannot serve.
+    """
+    clip = read_clip(path)
+    speech, removed_s = trim_silence(clip.pcm)
+    if _dbfs(speech) < SILENT_DBFS:
+        raise VoiceError(f"{path}: is silent; record it again, closer or louder")
+    kept = speech[: _cut_sample(speech, max_s)]
+    speech_s, kept_s = len(speech) / SAMPLE_RATE, len(kept) / SAMPLE_RATE
+    if kept_s < MIN_S:
+        raise VoiceError(f"{path}: {kept_s:.1f} s of speech; a voice needs {SHORT_S:.0f} s or more")
+    done = _done(clip, removed_s, speech_s, kept_s)
+    note = Note(speech_s, kept_s, done, _warnings(clip, kept, kept_s))
+    return Excerpt(np.concatenate([_levelled(kept), TAIL]), note)
+
+
+def _cut_sample(speech: Pcm, max_s: float) -> int:
+    """Where to end: in the middle of the quietest spot of the last 40 % allowed."""
+    limit = round(max_s * SAMPLE_RATE)
+    if len(speech) <= limit:
+        return len(speech)
+    window, hop = FRAME_SAMPLES * 2, FRAME_SAMPLES // 4
+    starts = np.arange(round(limit * 0.6), limit - window, hop)
+    if not len(starts):
+        return limit
+    energy = np.concatenate([[0.0], np.cumsum(np.square(speech[:limit], dtype=np.float64))])
+    quiet = energy[starts + window] - energy[starts]
+    latest = len(quiet) - 1 - int(np.argmin(quiet[::-1]))
+    return int(starts[latest]) + window // 2
+
+
+def _dbfs(pcm: Pcm) -> float:
+    mean_square = float(np.square(pcm, dtype=np.float64).mean()) if len(pcm) else 0.0
+    return 10 * float(np.log10(max(mean_square, 1e-20)))
+
+
+def _levelled(pcm: Pcm) -> Pcm:
+    gain = 10 ** ((LEVEL_DBFS - _dbfs(pcm)) / 20)
+    peak = float(np.abs(pcm).max())
+    levelled: Pcm = pcm * np.float32(min(gain, PEAK / peak))
+    return levelled
+
+
+def _done(clip: Clip, removed_s: float, speech_s: float, kept_s: float) -> tuple[str, ...]:
+    done = []
+    if (clip.source_rate, clip.source_channels) != (SAMPLE_RATE, 1):
+        channels = {1: "mono", 2: "stereo"}.get(
+            clip.source_channels, f"{clip.source_channels} channels"
+        )
+        done.append(
+            f"{channels} {clip.source_rate / 1000:g} kHz -> mono {SAMPLE_RATE / 1000:g} kHz"
+        )
+    if kept_s < speech_s:
+        done.append(
+            f"{speech_s:.1f} s of speech, the first {kept_s:.1f} s kept (context.max_reference_s)"
+        )
+    elif removed_s >= 0.1:
+        done.append(f"{kept_s:.1f} s kept of {clip.seconds:.1f} (silence trimmed)")
+    else:
+        done.append(f"{kept_s:.1f} s")
+    return tuple(done)
+
+
+def _warnings(clip: Clip, kept: Pcm, kept_s: float) -> tuple[str, ...]:
+    warnings = []
+    if kept_s < SHORT_S:
+        warnings.append(f"short: {SHORT_S:.0f} s or more sound more alike")
+    if clip.clipped_share > CLIPPED_SHARE:
+        warnings.append(
+            f"clipped ({clip.clipped_share:.1%} of it at full scale): expect harsh sound"
+        )
+    level = _dbfs(kept)
+    if level < QUIET_DBFS:
+        warnings.append(f"very quiet ({level:.0f} dBFS): raised, and its noise with it")
+    return tuple(warnings)
+
+
+class CodeCache:
+    """Codes and cut transcripts by what they are made from. A damaged file counts as missing."""
+
+    def __init__(self, folder: Path, codec: Codec, notify: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._codec = codec
+        self._made_by = f"{PROCESSING} {codec.identity} {codec.codebooks}"
+        self._notify = notify
+        self._told = False
+
+    def encode(self, path: Path, digest: str, max_s: float) -> tuple[Codes, Note, bool]:
+        """Codes of a clip whose content has this digest; the last value says if they were here."""
+        file = self._file(digest, max_s, ".npz")
+        found = _read_codes(file, self._codec.codebooks)
+        if found:
+            return *found, True
+        kept = excerpt(path, max_s)
+        codes = self._codec.encode(kept.pcm)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, codes=codes, note=np.array(json.dumps(asdict(kept.note))))
+        self._write(file, buffer.getvalue())
+        return codes, kept.note, False
+
+    def read_text(self, digest: str, max_s: float) -> str | None:
+        """What is said in the kept part of a clip, if it was saved."""
+        file = self._file(digest, max_s, ".json")
+        try:
+            return str(json.loads(file.read_bytes())["text"])
+        except DAMAGED as error:
+            logger.debug("no cut transcript in %s (%s)", file, error)
+            return None
+
+    def write_text(self, digest: str, max_s: float, text: str) -> None:
+        self._write(self._file(digest, max_s, ".json"), json.dumps({"text": text}).encode())
+
+    def _file(self, digest: str, max_s: float, ending: str) -> Path:
+        key = hashlib.sha256(f"{digest} {max_s} {self._made_by}".encode()).hexdigest()
+        return self._folder / f"{key[:32]}{ending}"
+
+    def _write(self, file: Path, data: bytes) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(file, data)
+        except OSError as error:
+            if not self._told:
+                self._notify(
+                    f"~ {self._folder}   cannot be written ({error.strerror}): "
+                    "references are encoded again at the next start"
+                )
+            self._told = True
+
+
+def _read_codes(file: Path, codebooks: int) -> tuple[Codes, Note] | None:
+    try:
+        # from memory: numpy leaves a damaged file open
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as saved:
+            codes = saved["codes"].astype(np.int32)
+            fields = json.loads(str(saved["note"]))
+            note = Note(**{**fields, "done": tuple(fields["done"]),
+                           "warnings": tuple(fields["warnings"])})  # fmt: skip
+    except FileNotFoundError:
+        return None
+    except (*DAMAGED, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        logger.debug("damaged cache file %s (%s)", file, error)
+        return None
+    if codes.ndim != 2 or codes.shape[1] != codebooks or not len(codes):
+        logger.debug("cache file %s holds codes of shape %s", file, codes.shape)
+        return None
+    return codes, note

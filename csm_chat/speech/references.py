@@ -1,0 +1,195 @@
+"""The references folder: which file is which speaker, and the transcripts. Opens no audio.
+
+| file                  | speaker                                                              |
+|-----------------------|----------------------------------------------------------------------|
+| `reference.wav`       | 0                                                                    |
+| `reference12.flac`    | 12                                                                   |
+| `reference2-cleo.wav` | 2, called "cleo"                                                     |
+| `reference-ana.ogg`   | the lowest number that nobody has, called "ana"                      |
+"""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from csm_chat.errors import TranscriptError
+
+CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg")
+FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".opus", ".aiff", ".aif", ".webm")
+_STEM = re.compile(r"reference(?:[-_ ]?([0-9]+))?(?:[-_ ](.+))?", re.IGNORECASE)
+_FIRST_S = re.compile(r"#.*\bfirst ([0-9]+(?:\.[0-9]+)?) s\b", re.IGNORECASE)
+
+Stamps: TypeAlias = dict[str, tuple[int, int]]  # name to size in bytes and time of change in ns
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A clip by its file name."""
+
+    path: Path
+    number: int | None  # None: the name has none, a free one is given
+    name: str | None  # as written
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    text: str  # on one line; "" if the file holds none
+    first_s: float | None = None  # seconds of the clip it covers; None: all of it
+    remark: str | None = None  # what the user should know about the file
+
+
+@dataclass(slots=True)
+class SpeakerIds:
+    """Who is which speaker. A number once given stays with its file name for as long as this lives.
+
+    Numbers in names are taken at their word; names without one get the lowest free numbers, in
+    natural order, so the same files have the same numbers at the next start. While running, the
+    number of a removed file is given to no other name: turns already spoken would change mouths.
+    """
+
+    _held: dict[int | str, int] = field(default_factory=dict)  # number or name to speaker
+
+    def assign(self, sources: list[Source]) -> tuple[dict[int, Source], list[str]]:
+        """Speaker to file, and one line for each file whose number is taken.
+
+        `sources` come in natural order; of two for one speaker the first is taken.
+        """
+        claims: dict[int, Source] = {}
+        refused: list[str] = []
+        for source in sorted(sources, key=lambda source: source.number is None):
+            key = _key(source)
+            speaker = self._speaker(key)
+            holder = next((other for other, held in self._held.items() if held == speaker), key)
+            if holder != key:
+                rival = f'"{holder}" until the next start'
+            elif speaker in claims:
+                rival = f"already {claims[speaker].path.name}"
+            else:
+                claims[speaker] = source
+                self._held[key] = speaker
+                continue
+            refused.append(f"! {source.path.name}   speaker {speaker} is {rival}. Skipped.")
+        return claims, refused
+
+    def _speaker(self, key: int | str) -> int:
+        if isinstance(key, int):
+            return key
+        taken = set(self._held.values())
+        free = next(number for number in itertools.count() if number not in taken)
+        return self._held.get(key, free)
+
+
+def _key(source: Source) -> int | str:
+    return (source.name or "").casefold() if source.number is None else source.number
+
+
+def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
+    """The folder's clips in natural order, and one line for each name that tells no speaker.
+
+    Raises OSError when the folder cannot be listed.
+    """
+    sources: list[Source] = []
+    refused: list[str] = []
+    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+        ending = path.suffix.lower()
+        if not path.name.lower().startswith("reference"):
+            continue
+        if ending in FOREIGN_ENDINGS:
+            refused.append(f"! {path.name}   convert it to wav, flac, mp3 or ogg. Skipped.")
+        elif ending in CLIP_ENDINGS:
+            match = _STEM.fullmatch(path.stem)
+            if match:
+                sources.append(_source(path, *match.groups()))
+            else:
+                refused.append(
+                    f"! {path.name}   name it like reference1.wav or reference-ana.wav. Skipped."
+                )
+    return sources, refused
+
+
+def _source(path: Path, number: str | None, name: str | None) -> Source:
+    if number is None and name is None:
+        return Source(path, 0, None)
+    return Source(path, None if number is None else int(number), name)
+
+
+def natural_key(name: str) -> tuple[list[str | int], int, str]:
+    """Sort key with 2 before 10; of "1" and "01" the shorter comes first."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    key: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(parts)]
+    return key, len(name), name
+
+
+def folder_stamps(folder: Path) -> Stamps:
+    """Sizes and times of all that voices are made of; empty for a folder that is not there."""
+    try:
+        names = [path for path in folder.iterdir() if path.name.lower().startswith("reference")]
+    except OSError:
+        return {}
+    return {path.name: stamp(path) for path in names}
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:  # a link to nothing; it is reported when the clip is opened
+        return (0, 0)
+    return (stat.st_size, stat.st_mtime_ns)
+
+
+def read_transcript(path: Path) -> Transcript | None:
+    """The text of a file, None without one. Raises TranscriptError if it cannot be read as text."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TranscriptError(f"{path}: cannot be read ({error.strerror})") from error
+    text, remark = _decoded(data, path)
+    covers = [_FIRST_S.match(line) for line in text.splitlines()]
+    spoken = " ".join(
+        line for line, note in zip(text.splitlines(), covers, strict=True) if not note
+    )
+    first_s = next((float(note[1]) for note in covers if note), None)
+    return Transcript(" ".join(spoken.split()), first_s, remark)
+
+
+def _decoded(data: bytes, path: Path) -> tuple[str, str | None]:
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text, remark = data.decode("utf-16" if utf16 else "utf-8-sig"), None
+    except UnicodeDecodeError:
+        # what Windows editors wrote before UTF-8; it reads nearly any bytes, so it is said
+        text = data.decode("cp1252", errors="replace")
+        remark = f"{path.name} is not UTF-8: read as Windows-1252, check its accents"
+    if "\0" in text:
+        raise TranscriptError(f"{path}: is not a text file; save it as UTF-8 text")
+    return text, remark
+
+
+def write_transcript(path: Path, transcript: Transcript, clip: str) -> bool:
+    """Save a transcript, whole or not at all; False if there is one by now. Raises OSError."""
+    there = read_transcript(path)
+    if there and there.text:
+        return False
+    note = (
+        "" if transcript.first_s is None else f"# the first {transcript.first_s:.2f} s of {clip}\n"
+    )
+    replace_file(path, f"{note}{transcript.text}\n".encode())
+    return True
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, whole. Raises OSError."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,235 @@
+"""The voices of the references folder, kept up with it. Knows a codec, no model and no Whisper."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from csm_chat.errors import AudioError, TranscriptError
+from csm_chat.speech.excerpt import CodeCache, Note, excerpt
+from csm_chat.speech.references import (
+    Source,
+    SpeakerIds,
+    Stamps,
+    Transcript,
+    folder_stamps,
+    list_sources,
+    read_transcript,
+    stamp,
+    write_transcript,
+)
+from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
+
+WHOLE_S = 30.0  # a clip this long is used whole when cutting it would leave its transcript behind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    source: Source
+    digest: str
+    transcript: Transcript | None  # as it lies beside the clip
+    voice: Voice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Said:
+    """The kept part of a clip, and its words."""
+
+    codes: Codes
+    note: Note
+    cached: bool
+    text: str
+    beside: Transcript | None  # as it lies beside the clip now
+
+
+class Transcribe(Protocol):
+    """Hears what is said in a clip; holds its model until `close`."""
+
+    def __call__(self, pcm: Pcm) -> str: ...
+    def close(self) -> None: ...
+
+
+class VoiceLibrary:
+    """Voices by speaker, out of clips and transcripts; one line to `notify` for each thing done.
+
+    A clip longer than `max_reference_s` is cut at a pause, and its words have to be cut with it:
+
+    1. No transcript: `transcribe` hears the kept part. The file written says so in its first line,
+       `# the first 14.26 s of reference6.wav`, and is the user's to correct from then on.
+    2. A transcript of the whole clip: it is left alone. `transcribe` hears the kept part, and the
+       cache remembers what it heard.
+    3. The same, but nothing can transcribe: up to 30 s the clip is used whole, else it is skipped.
+
+    One thread, the codec's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        codec: Codec,
+        cache: Path,
+        transcribe: Transcribe,
+        notify: Callable[[str], None],
+        names: Mapping[int, str],
+        max_reference_s: float,
+    ) -> None:
+        """`names` win over file names."""
+        self._folder = folder
+        self._codes = CodeCache(cache, codec, notify)
+        self._transcribe = transcribe
+        self._notify = notify
+        self._names = names
+        self._max_s = max_reference_s
+        self._ids = SpeakerIds()
+        self._loaded: dict[int, _Loaded] = {}
+        self._told: set[str] = set()
+        self._started = False
+        self._seen: Stamps = {}
+        self._polled: Stamps = {}
+
+    def load(self) -> tuple[Voice, ...]:
+        """All usable voices by speaker. What has not changed since the last call is kept."""
+        self._seen = folder_stamps(self._folder)
+        claims, refused = self._ids.assign(self._sources())
+        for line in refused:
+            self._tell_once(line)
+        for speaker in sorted(self._loaded.keys() - claims.keys()):
+            gone = self._loaded.pop(speaker)
+            self._notify(f"- {gone.source.path.name} -> speaker {speaker} has no voice now")
+        for speaker, source in sorted(claims.items()):
+            try:
+                self._refresh(speaker, source)
+            except (AudioError, TranscriptError) as error:
+                self._loaded.pop(speaker, None)
+                reason = str(error).removeprefix(f"{source.path}: ")
+                self._notify(f"! {source.path.name}   {reason}. Skipped.")
+        self._transcribe.close()
+        self._started = True
+        return tuple(self._loaded[speaker].voice for speaker in sorted(self._loaded))
+
+    def changed(self) -> bool:
+        """Whether the folder differs from what was loaded, and did at the last call too.
+
+        A file that is still being copied changes between two calls. Only names, sizes and times
+        are looked at.
+        """
+        now = folder_stamps(self._folder)
+        settled = now == self._polled
+        self._polled = now
+        return settled and now != self._seen
+
+    def _sources(self) -> list[Source]:
+        try:
+            sources, refused = list_sources(self._folder)
+        except OSError as error:
+            self._tell_once(f"{self._folder}/ cannot be listed ({error.strerror}): no voices yet")
+            return []
+        for line in refused:
+            self._tell_once(line)
+        if not sources:
+            self._tell_once(f"{self._folder}/ holds no reference*.wav, .flac, .mp3 or .ogg yet")
+        return sources
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._notify(line)
+        self._told.add(line)
+
+    def _refresh(self, speaker: int, source: Source) -> None:
+        digest = _digest(source.path)
+        beside = read_transcript(_text_path(source))
+        before = self._loaded.get(speaker)
+        if before and (before.source, before.digest, before.transcript) == (source, digest, beside):
+            return
+        said = self._said(source, digest, beside)
+        name = self._names.get(speaker) or source.name or source.path.stem
+        voice = Voice(speaker, name, (Segment(speaker, said.text, said.codes),))
+        self._loaded[speaker] = _Loaded(source, digest, said.beside, voice)
+        self._report(source, voice, said, changed=before is not None)
+
+    def _report(self, source: Source, voice: Voice, said: _Said, changed: bool) -> None:
+        remarks = [said.beside.remark] if said.beside and said.beside.remark else []
+        warnings = [*said.note.warnings, *remarks]
+        if said.cached and not warnings and not self._started:
+            return  # at a start with nothing new, the list of voices says it all
+        parts = [*(["changed"] if changed else []), *said.note.done, *warnings]
+        sign = "~" if changed or warnings else "+"
+        speaker = f"speaker {voice.speaker} ({voice.name})"
+        self._notify(f"{sign} {source.path.name}   {', '.join(parts)} -> {speaker}")
+
+    def _said(self, source: Source, digest: str, beside: Transcript | None) -> _Said:
+        codes, note, cached = self._codes.encode(source.path, digest, self._max_s)
+        if beside and not beside.text:
+            self._notify(f"~ {_text_path(source).name}   is empty: as good as missing")
+            beside = None
+        if not beside:
+            text, beside = self._heard_and_saved(source, note)
+            return _Said(codes, note, cached, text, beside)
+        if _fits(beside, note):
+            return _Said(codes, note, cached, beside.text, beside)
+        try:
+            text = self._codes.read_text(digest, self._max_s) or self._heard(source)
+        except TranscriptError as error:
+            if beside.first_s is not None or note.speech_s > WHOLE_S:
+                raise TranscriptError(
+                    f"{_text_path(source).name} is not of the {note.kept_s:.1f} s kept, which "
+                    f"nothing can transcribe ({error}): shorten the clip and its transcript"
+                ) from error
+            codes, note, cached = self._codes.encode(source.path, digest, WHOLE_S)
+            note = replace(note, warnings=(*note.warnings, f"used whole ({error})"))
+            return _Said(codes, note, cached, beside.text, beside)
+        self._codes.write_text(digest, self._max_s, text)
+        return _Said(codes, note, cached, text, beside)
+
+    def _heard(self, source: Source) -> str:
+        self._notify(f"  transcribing {source.path.name} ...")
+        return self._transcribe(excerpt(source.path, self._max_s).pcm)
+
+    def _heard_and_saved(self, source: Source, note: Note) -> tuple[str, Transcript | None]:
+        """Transcribe a clip and write the file beside it; also what that holds, None if unsaved."""
+        path = _text_path(source)
+        try:
+            text = self._heard(source)
+        except TranscriptError as error:
+            lines = f'"# the first {note.kept_s:.2f} s" and below it what is said in them'
+            missing = lines if note.cut else "what is said in it"
+            raise TranscriptError(f"no transcript ({error}): write {missing} to {path}") from error
+        transcript = Transcript(text, round(note.kept_s, 2) if note.cut else None)
+        try:
+            saved = write_transcript(path, transcript, source.path.name)
+        except OSError as error:
+            self._notify(f"~ {path}   cannot be saved ({error.strerror}): heard {text!r}")
+            return text, None
+        if saved:
+            self._seen[path.name] = stamp(path)
+            self._notify(f'  saved {path}, please check it: "{text}"')
+        return text, transcript
+
+
+def _fits(transcript: Transcript, note: Note) -> bool:
+    """Whether these are the words of the kept part."""
+    if transcript.first_s is None:
+        return not note.cut
+    return note.cut and abs(transcript.first_s - note.kept_s) < 0.05
+
+
+def _text_path(source: Source) -> Path:
+    return source.path.with_suffix(".txt")
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file's content. Raises AudioError."""
+    try:
+        if not path.is_file():
+            broken = path.is_symlink() and not path.exists()
+            raise AudioError(f"{path}: is {'a link to nothing' if broken else 'not a file'}")
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error

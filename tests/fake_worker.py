@@ -1,0 +1,92 @@
+"""A worker for tests of the prompt: keeps the contract of the real one, has no thread.
+
+What it is asked stands in `calls`; what it answers, a test sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from csm_chat.errors import CsmChatError, ModelError
+from csm_chat.repl.contracts import Status, View
+from csm_chat.speech.session import Session
+from csm_chat.types import Utterance
+from tests.fakes import fake_backend
+
+
+class FakeWorker:
+    view: View
+
+    def __init__(self, names: dict[int, str] | None = None, *, state: str = "ready") -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.entries: list[tuple[Utterance, ...]] = []
+        self.names = {0: "Ana", 1: "Ben"} if names is None else names
+        self.now = Status(state)
+        self.session = Session(fake_backend())
+        self.n_failed = 0
+        self.error: CsmChatError | None = ModelError("no model") if state == "failed" else None
+        self.saves = False  # each entry is a file at once
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self.calls.append(("start",))
+
+    def say(self, utterances: tuple[Utterance, ...]) -> None:
+        self.entries.append(utterances)
+        self.calls.append(("say", *((each.speaker, each.text) for each in utterances)))
+        if self.saves:
+            self.view.saved(Path("takes") / f"{len(self.entries):03}.wav")
+
+    def run(self, action: Callable[[Session], str]) -> None:
+        self.calls.append(("run",))
+        answer = action(self.session)
+        if answer:
+            self.view.note(answer)
+
+    def retry(self) -> None:
+        self.calls.append(("retry",))
+
+    def replay(self, number: int | None) -> None:
+        self.calls.append(("replay", number))
+
+    def reload(self) -> None:
+        self.calls.append(("reload",))
+
+    def set_audio(self, device: str | None) -> None:
+        self.calls.append(("set_audio", device))
+
+    def set(self, key: str, value: str) -> None:
+        self.calls.append(("set", key, value))
+
+    def retry_loading(self) -> None:
+        self.calls.append(("retry_loading",))
+        self.now = replace(self.now, state="loading")
+        self.view.changed()
+
+    def cancel(self) -> bool:
+        self.calls.append(("cancel",))
+        stopped = self.now.state in ("generating", "speaking")
+        if stopped:
+            self.now = replace(self.now, state="ready")
+            self.view.changed()
+        return stopped
+
+    def drop_queue(self) -> int:
+        self.calls.append(("drop_queue",))
+        n_dropped, self.now = self.now.n_queued, replace(self.now, n_queued=0)
+        return n_dropped
+
+    def status(self) -> Status:
+        return self.now
+
+    def speakers(self) -> dict[int, str]:
+        return dict(self.names)
+
+    def wait(self) -> None:
+        self.calls.append(("wait",))
+        self.on_wait()
+
+    def close(self) -> None:
+        self.calls.append(("close",))
