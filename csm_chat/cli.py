@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 EXAMPLES = """\
 examples:
   csm-chat                                   talk with CSM-1B, if it is in the Hugging Face cache
-  csm-chat --model sesame/csm-1b             download it first (6 to 8 GB, once)
+  csm-chat --model sesame/csm-1b             download it first (7.1 GB, once)
   echo 'Hi there!||Oh, hello.' | csm-chat    read entries from a pipe, save the takes
 """
 EPILOG = """\
@@ -98,10 +98,10 @@ def _versions() -> str:
 
 
 def _talk(args: argparse.Namespace) -> int:
-    config = _config(args)
-    if args.plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        from csm_chat.repl import plain
+    from csm_chat.repl import plain
 
+    config = _config(args)
+    if args.plain or plain.wanted(sys.stdin, sys.stdout, os.environ):
         return plain.run(_worker(config), config, sys.stdin, sys.stdout)
     from csm_chat.repl import app
 
@@ -137,20 +137,30 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _worker(config: Config) -> Worker:
     from csm_chat.audio.player import Player
+    from csm_chat.audio.prebuffer import prebuffer_s
     from csm_chat.repl.worker import Worker
+    from csm_chat.speech.references import expected_names
 
     def notify(text: str) -> None:
         worker.view.note(text, "warn")
 
-    player = Player(config.audio.device, config.audio.latency_s, config.audio.start, notify)
-    worker = Worker(config, _loader(config, player), player)
+    def prebuffer(expected_s: float, rtf: float | None) -> float:
+        return prebuffer_s(expected_s, rtf, worker.config.audio.start)
+
+    player = Player(config.audio.device, config.audio.latency_s, notify)
+    names = expected_names(_folder(config.references), config.voices)
+    worker = Worker(config, _loader(config, player), player, prebuffer, names)
     return worker
 
 
 def _loader(config: Config, player: Player) -> Loader:
     """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
 
-    def load_parts(notify: Callable[[str], None], progress: Callable[[str], None]) -> Loaded:
+    def load_parts(
+        notify: Callable[[str], None],
+        progress: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> Loaded:
         from csm_chat.audio.takes import Takes
         from csm_chat.loading import load
         from csm_chat.repl.contracts import Loaded
@@ -165,11 +175,12 @@ def _loader(config: Config, player: Player) -> Loader:
             dtype=config.dtype,
             notify=notify,
             progress=progress,
+            cancelled=cancelled,
         )
         session = Session(backend, sampling=config.sampling, context=config.context, notify=notify)
         progress("reading references")
         library = VoiceLibrary(
-            Path(config.references).expanduser(),
+            _folder(config.references),
             backend.codec,
             _cache_folder(),
             Transcriber(config.whisper.model, notify=notify),
@@ -180,7 +191,7 @@ def _loader(config: Config, player: Player) -> Loader:
         session.voices = library.load()
         progress("warming up")
         rtf = _warm_up(session, notify)
-        takes = Takes(Path(config.takes).expanduser(), notify, lambda: _about(session))
+        takes = Takes(_folder(config.takes), notify, lambda: _about(session))
         return Loaded(session, library, takes, rtf)
 
     return load_parts
@@ -188,9 +199,11 @@ def _loader(config: Config, player: Player) -> Loader:
 
 def _open_audio(player: Player, notify: Callable[[str], None]) -> None:
     try:
-        notify(f"audio: {player.reopen(None)}")
+        player.open()
     except DeviceError as error:
         notify(f"{error}. Every take is still saved; $AUDIO$ tries again")
+    else:
+        notify(f"audio: {player.status().device}")
 
 
 def _warm_up(session: Session, notify: Callable[[str], None]) -> float | None:
@@ -219,6 +232,10 @@ def _about(session: Session) -> Mapping[str, object]:
 
 def _banner() -> str:
     return f"csm-chat {version('csm_chat')}   dialogue to speech   $HELP$ for help, Ctrl-D to leave"
+
+
+def _folder(name: str) -> Path:
+    return Path(name).expanduser()
 
 
 def _cache_folder() -> Path:

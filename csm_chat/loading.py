@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csm_chat.types import Backend
+
+if TYPE_CHECKING:
+    from csm_chat.backends.hub import Progress
 
 log = logging.getLogger(__name__)
 
@@ -18,18 +22,23 @@ def load(
     dtype: str = "auto",
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Backend:
     """Load a model to speak with, downloading it if it is named and not here.
 
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
     cache. `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `notify`
-    gets whole lines, `progress` short descriptions of the step under way. Raises ModelError.
+    gets whole lines, `progress` a few words on the step under way. A download stops when
+    `cancelled` says so. Raises ModelError.
     """
     from csm_chat.backends import choose_device, choose_dtype, load_codec, load_engine
     from csm_chat.backends.hub import find_checkpoint
     from csm_chat.speech.text import load_tokenizer
 
-    checkpoint = find_checkpoint(str(model), notify, progress)
+    def downloading(state: Progress) -> None:
+        progress(f"downloading {state}")
+
+    checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
     progress("loading torch")
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)

@@ -12,7 +12,7 @@ A *row* is one prompt position: a text token, a frame of codes, or the end of sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,17 +108,6 @@ class Sampling:
     max_frames: int = 1125  # 90 s
 
 
-@dataclass(frozen=True, slots=True)
-class SoundStatus:
-    """What the loudspeaker is doing, a snapshot."""
-
-    state: Literal["off", "idle", "buffering", "playing"]
-    device: str  # its name, or "off"
-    level: float = 0.0  # peak of the block written last, 0 - 1
-    buffered_s: float = 0.0  # seconds that wait to be played
-    n_gaps: int = 0  # of the entry being played
-
-
 class Tokenizer(Protocol):
     def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
         """Text in the model's form, `<|begin_of_text|>[speaker]text<|end_of_text|>`; (n,)."""
@@ -132,7 +121,7 @@ class Engine(Protocol):
     codebooks: int
     prefilled_rows: int  # rows the last `frames` call had to compute before its first frame
 
-    def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         """Yield frames until the end-of-speech frame (not yielded) or `sampling.max_frames`.
 
         Rows that the prompt shares with what is in the cache already are not computed again.

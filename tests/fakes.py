@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.audio.player import PlayerStatus
+from csm_chat.audio.prebuffer import Gaps
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import (
     FRAME_SAMPLES,
@@ -20,7 +22,6 @@ from csm_chat.types import (
     Pcm,
     Prompt,
     Sampling,
-    SoundStatus,
     Turn,
     Voice,
 )
@@ -78,7 +79,7 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         self._interrupted = threading.Event()
 
-    def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         self.calls.append((prompt, sampling))
         self._interrupted.clear()
         n_rows = len(prompt.tokens)
@@ -120,13 +121,13 @@ class ListSound:
 
     def __init__(self) -> None:
         self.entries: list[list[Pcm]] = []
-        self.expected: list[tuple[float, float | None]] = []
+        self.prebuffers_s: list[float] = []
         self.calls: list[str] = []
         self._open = False
 
-    def begin(self, expected_s: float, rtf: float | None) -> None:
+    def begin(self, prebuffer_s: float) -> None:
         self.entries.append([])
-        self.expected.append((expected_s, rtf))
+        self.prebuffers_s.append(prebuffer_s)
         self._open = True
 
     def write(self, pcm: Pcm) -> None:
@@ -146,15 +147,14 @@ class ListSound:
     def close(self) -> None:
         self.calls.append("close")
 
-    def reopen(self, device: str | None) -> str:
+    def reopen(self, device: str | None = None) -> None:
         self.calls.append(f"reopen {device}")
-        return f"device {device}"
 
-    def gap_note(self) -> str | None:
+    def gap_note(self, rtf: float | None = None) -> str | None:
         return None
 
-    def status(self) -> SoundStatus:
-        return SoundStatus("idle", "fake")
+    def status(self) -> PlayerStatus:
+        return PlayerStatus("idle", "fake", 24_000, 0.0, 0.0, Gaps(), None)
 
     def heard(self, entry: int) -> Pcm:
         return np.concatenate([np.zeros(0, np.float32), *self.entries[entry]])

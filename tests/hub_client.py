@@ -1,4 +1,4 @@
-"""One `find_checkpoint` in its own process: huggingface_hub reads its environment at import."""
+"""`find_checkpoint` in its own process: huggingface_hub reads its environment at import."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from csm_chat.backends.hub import Progress, find_checkpoint
 from csm_chat.errors import CsmChatError
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("--cancel-at", type=int, help="bytes")
-    options = parser.parse_args()
+def find(model: str, cancel_at: float) -> dict[str, object]:
     notices: list[str] = []
     readings: list[Progress] = []
-    said: dict[str, object] = {"notices": notices}
 
     def cancelled() -> bool:
-        if options.cancel_at is None or not readings:
-            return False
-        return readings[-1].done_bytes >= options.cancel_at
+        return bool(readings) and readings[-1].done_bytes >= cancel_at
 
     def progress(reading: Progress) -> None:
         readings.append(reading)
-        sys.stderr.write(f"{reading.done_bytes}\n")
+        sys.stderr.write(f"{reading}\n")
         sys.stderr.flush()
 
+    said: dict[str, object] = {}
     try:
-        found = find_checkpoint(options.model, notices.append, progress, cancelled)
-        parts = {part: str(getattr(found, part)) for part in ("weights", "codec", "tokenizer")}
-        said |= {**parts, "name": found.name}
+        found = find_checkpoint(model, notices.append, progress, cancelled)
+        said |= {part: str(getattr(found, part)) for part in ("weights", "codec", "tokenizer")}
+        said["name"] = found.name
     except CsmChatError as error:
         said |= {"error": type(error).__name__, "message": str(error)}
-    said["progress"] = [astuple(reading) for reading in readings]
-    sys.stdout.write(json.dumps(said))
+    return said | {"notices": notices, "progress": [astuple(reading) for reading in readings]}
+
+
+def main() -> None:
+    """Find models one after the other; write what became of them as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--cancel-at", type=float, default=float("inf"), help="bytes")
+    options = parser.parse_args()
+    sys.stdout.write(json.dumps([find(model, options.cancel_at) for model in options.models]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLOCK = 1 << 20  # bytes written at a time
+WAIT_S = 10.0
 LFS_BYTES = 1 << 20  # files from here on have a sha256 for an ETag, as on the hub
 
 
@@ -56,6 +59,7 @@ class HubServer:
         self.tokens = tokens or {}  # user by token
         self.requests: list[Request] = []
         self.bytes_sent = 0  # of file contents
+        self._sending: set[object] = set()  # large answers under way
         hub = self
 
         class Handler(_Handler):
@@ -77,6 +81,29 @@ class HubServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def wait_until_sending(self) -> bool:
+        """Tell whether a large file is asked for within a time."""
+        return self._wait(lambda: bool(self._sending))
+
+    def wait_until_idle(self) -> bool:
+        """Tell whether all answers end within a time, by themselves or because nobody listens."""
+        return self._wait(lambda: not self._sending)
+
+    def _wait(self, condition: Callable[[], bool]) -> bool:
+        until = time.monotonic() + WAIT_S
+        while not condition() and time.monotonic() < until:
+            time.sleep(0.02)
+        return condition()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        answer = object()
+        self._sending.add(answer)
+        try:
+            yield
+        finally:
+            self._sending.discard(answer)
 
     def downloads(self, repo: str) -> list[str]:
         """Names of the files whose content was asked for, in order."""
@@ -173,8 +200,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Linked-ETag", f'"{etag(content)}"')
         self.send_header("X-Linked-Size", str(len(content)))
         self.send_header("X-Repo-Commit", COMMIT)
+        if len(content) >= LFS_BYTES:  # offered as the hub does; nothing answers there
+            self.send_header("X-Xet-Hash", etag(content))
+            self.send_header("X-Xet-Refresh-Route", f"/api/models/{name}/xet-read-token/{COMMIT}")
         self.end_headers()
-        if self.command == "GET":
+        if self.command == "GET" and stop - start > BLOCK:
+            with self.server_of.sending():
+                self._send(repo, content[start:stop])
+        elif self.command == "GET":
             self._send(repo, content[start:stop])
 
     def _send(self, repo: FakeRepo, body: bytes) -> None:

@@ -25,6 +25,10 @@ HI = (Utterance("Hi there.", 0),)
 SCENE = (Utterance("Hi there.", 0), Utterance("Oh, hello.", 1), Utterance("Yes.", 0))
 
 
+def max_rtf(expected_s: float, rtf: float | None) -> float:
+    return expected_s * (rtf or 0.0)
+
+
 class Stage:
     """A worker over fakes, with its takes in a folder."""
 
@@ -33,10 +37,17 @@ class Stage:
         self.sound, self.view, self.voices = ListSound(), ListView(), FixedVoices()
         self.backend = fake_backend(script, frame_s=frame_s)  # type: ignore[arg-type]
         self.failures: list[Exception] = []  # what loading raises, in order
-        self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, self.sound)
+        self.worker = Worker(
+            Config(sampling=SamplingConfig(seed=1)), self._load, self.sound, max_rtf, {}
+        )
         self.worker.view = self.view
 
-    def _load(self, notify: Callable[[str], None], progress: Callable[[str], None]) -> Loaded:
+    def _load(
+        self,
+        notify: Callable[[str], None],
+        progress: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> Loaded:
         progress("loading")
         if self.failures:
             raise self.failures.pop(0)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from csm_chat.errors import EntryError, Interrupted
-from csm_chat.repl.contracts import Loaded, Loudspeaker, View
+from csm_chat.repl.contracts import Loaded, Loudspeaker, Prebuffer, View
 from csm_chat.speech.text import estimate_s
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
@@ -35,6 +35,7 @@ class Performer:
         self,
         loaded: Loaded,
         sound: Loudspeaker,
+        prebuffer: Prebuffer,
         view: View,
         epoch: Callable[[], int],
         names: Callable[[], Mapping[int, str]],
@@ -45,6 +46,7 @@ class Performer:
         self._session = loaded.session
         self._takes = loaded.takes
         self._sound = sound
+        self._prebuffer = prebuffer
         self._view = view
         self._epoch = epoch
         self._names = names
@@ -69,7 +71,7 @@ class Performer:
         if not numbers:
             raise EntryError("nothing was said yet, so there is nothing to play again")
         pcm = [self._takes.read(n) for n in numbers]
-        self._sound.begin(0.0, 0.0)
+        self._sound.begin(0.0)
         for part in pcm:
             self._sound.write(part)
         self._sound.end()
@@ -82,7 +84,7 @@ class Performer:
         epoch: int,
     ) -> bool:
         expected_s = sum(estimate_s(utterance.text) for utterance, _ in parts)
-        self._sound.begin(expected_s * EXPECTED_MARGIN, self.rtf)
+        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf))
         numbers, ended = [], []
         try:
             for part, (utterance, generate) in enumerate(parts, 1):
@@ -150,6 +152,6 @@ class Performer:
         path = self._takes.combine(numbers) if len(numbers) > 1 else None
         if path:
             self._view.saved(path)
-        note = self._sound.gap_note()
+        note = self._sound.gap_note(self.rtf)
         if note:
             self._view.note(note)

@@ -9,13 +9,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from csm_chat.config import Config, override
 from csm_chat.errors import CsmChatError, EntryError
-from csm_chat.repl.contracts import Loaded, Loader, Loudspeaker, Rows, State, Status, View
+from csm_chat.repl.contracts import (
+    Loaded,
+    Loader,
+    Loudspeaker,
+    Prebuffer,
+    Rows,
+    State,
+    Status,
+    View,
+)
 from csm_chat.repl.performer import Performer, Progress
 from csm_chat.speech.session import Session
 from csm_chat.types import Utterance
@@ -37,12 +46,21 @@ class Worker:
 
     view: View  # to be set before `start`
 
-    def __init__(self, config: Config, load: Loader, sound: Loudspeaker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        load: Loader,
+        sound: Loudspeaker,
+        prebuffer: Prebuffer,
+        names: Mapping[int, str],
+    ) -> None:
+        """`names` are those of speakers until the voices are read."""
         self.config = config
         self.n_failed = 0  # entries that did not end as asked
         self.error: CsmChatError | None = None  # why loading failed
         self._load = load
         self._sound = sound
+        self._prebuffer = prebuffer
         self._loaded: Loaded | None = None
         self._performer: Performer | None = None
         self._lock = threading.Condition()
@@ -51,7 +69,7 @@ class Worker:
         self._closing = False
         self._epoch = 0  # raised by each cancel
         self._status = Status("loading")
-        self._names: dict[int, str] = dict(config.voices)
+        self._names = dict(names)
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     # any thread
@@ -68,6 +86,12 @@ class Worker:
         """Queue a command on the session; its answer, if any, goes to `view.note`."""
         self._submit(lambda _: self._answer(action(self._parts.session)))
 
+    def ask(self, question: Callable[[Session], str]) -> str:
+        """Answer at once, in the caller's thread, from what the session holds now."""
+        with self._lock:
+            loaded = self._loaded
+        return question(loaded.session) if loaded else "The model is still loading."
+
     def retry(self) -> None:
         """Queue: say the last utterance again; a take that ends well replaces it."""
         asked = time.perf_counter()
@@ -83,7 +107,7 @@ class Worker:
 
     def set_audio(self, device: str | None) -> None:
         """Queue: open another output device (None: the configured one, again)."""
-        self._submit(lambda _: self._answer(f"audio: {self._sound.reopen(device)}"))
+        self._submit(lambda _: self._reopen(device))
 
     def set(self, key: str, value: str) -> None:
         """Queue: change a setting for the entries after it."""
@@ -131,19 +155,23 @@ class Worker:
             n_queued=n_queued,
             first_audio_s=performer.first_audio_s if performer else None,
             rtf=performer.rtf if performer else None,
-            audio=sound.device,
+            audio="off" if sound.state == "off" else sound.device,
             level=sound.level,
-            n_gaps=sound.n_gaps,
+            n_gaps=sound.gaps.n_starved,
         )
 
     def speakers(self) -> dict[int, str]:
         """Names by speaker number, of voices and of `config.voices`."""
         return dict(self._names)
 
-    def wait(self) -> None:
-        """Return when the queue is empty and all was heard, or the model failed to load."""
+    def settle(self) -> None:
+        """Return when the queue is empty and the model is idle, or failed to load."""
         with self._lock:
             self._lock.wait_for(self._is_done)
+
+    def wait(self) -> None:
+        """`settle`, and return when all was heard."""
+        self.settle()
         self._sound.drain()
 
     def close(self) -> None:
@@ -177,7 +205,7 @@ class Worker:
 
     def _try_loading(self) -> None:
         try:
-            loaded = self._load(self.view.note, self._detail)
+            loaded = self._load(self.view.note, self._detail, lambda: self._closing)
         except CsmChatError as error:
             self._failed(error)
         except Exception as error:
@@ -185,7 +213,12 @@ class Worker:
             self._failed(CsmChatError(f"loading failed: {type(error).__name__}: {error}"))
         else:
             performer = Performer(
-                loaded, self._sound, self.view, lambda: self._epoch, self.speakers
+                loaded,
+                self._sound,
+                self._prebuffer,
+                self.view,
+                lambda: self._epoch,
+                self.speakers,
             )
             with self._lock:
                 self._loaded, self._performer, self.error = loaded, performer, None
@@ -231,6 +264,10 @@ class Worker:
             self._busy = False
         self._become("ready")
 
+    def _reopen(self, device: str | None) -> None:
+        self._sound.reopen(device)
+        self._answer(f"audio: {self.status().audio}")
+
     def _reload(self, _: int) -> None:
         self._parts.session.voices = self._parts.references.load()
 
@@ -240,7 +277,7 @@ class Worker:
         if fixed:
             raise EntryError(f"{fixed[0]} is read at the start: set it in config.yaml or by a flag")
         if new.audio.device != self.config.audio.device:
-            self._answer(f"audio: {self._sound.reopen(new.audio.device)}")
+            self._reopen(new.audio.device)
         session = self._parts.session
         if new.sampling.seed != self.config.sampling.seed:
             session.reseed(new.sampling.seed)

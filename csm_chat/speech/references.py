@@ -14,6 +14,7 @@ import codecs
 import itertools
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -35,6 +36,11 @@ class Source:
     path: Path
     number: int | None  # None: the name has none, a free one is given
     name: str | None  # as written
+
+    @property
+    def title(self) -> str:
+        """What the voice is called if nobody calls it otherwise."""
+        return self.name or self.path.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,16 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
                     f"! {path.name}   name it like reference1.wav or reference-ana.wav. Skipped."
                 )
     return sources, refused
+
+
+def expected_names(folder: Path, names: Mapping[int, str]) -> dict[int, str]:
+    """Who will be whom, by file names alone; `names` win. For lines typed before voices are read."""
+    try:
+        sources, _ = list_sources(folder)
+    except OSError:  # the voices say so when they are read
+        return dict(names)
+    claims, _ = SpeakerIds().assign(sources)
+    return {speaker: source.title for speaker, source in claims.items()} | dict(names)
 
 
 def _source(path: Path, number: str | None, name: str | None) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,8 @@ class CsmTokenizer:
 def sentences(text: str) -> list[str]:
     """Split at sentence ends. Joined with spaces they are the text, its white space made single."""
     words = text.split()
-    return _joined_up_to(
-        words, [_ends_sentence(*pair) for pair in zip(words, [*words[1:], ""], strict=True)]
-    )
+    pairs = zip_longest(words, words[1:], fillvalue="")
+    return _joined_up_to(words, [_ends_sentence(word, after) for word, after in pairs])
 
 
 def split_text(text: str, max_chars: int) -> list[str]:
@@ -112,10 +112,10 @@ def estimate_s(text: str) -> float:
     return _FLOOR_S + n_chars / _CHARS_PER_S + pauses_s
 
 
-def _ends_sentence(word: str, next_word: str) -> bool:
+def _ends_sentence(word: str, after: str) -> bool:
     if not _SENTENCE_END.search(word) or _ABBREVIATION.fullmatch(word):
         return False
-    return not (_BEFORE_NUMBER.fullmatch(word) and next_word[:1].isdigit())
+    return not (_BEFORE_NUMBER.fullmatch(word) and after[:1].isdigit())
 
 
 def _clauses(text: str) -> list[str]:

@@ -145,7 +145,7 @@ class VoiceLibrary:
         if before and (before.source, before.digest, before.transcript) == (source, digest, beside):
             return
         said = self._said(source, digest, beside)
-        name = self._names.get(speaker) or source.name or source.path.stem
+        name = self._names.get(speaker) or source.title
         voice = Voice(speaker, name, (Segment(speaker, said.text, said.codes),))
         self._loaded[speaker] = _Loaded(source, digest, said.beside, voice)
         self._report(source, voice, said, changed=before is not None)
