@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,9 +18,11 @@ from csm_chat.errors import ContextError, CsmChatError, DeviceError
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.config import Config
-    from csm_chat.repl.contracts import Loaded, Loader
+    from csm_chat.repl.contracts import Loaded
     from csm_chat.repl.worker import Worker
     from csm_chat.speech.session import Session
+    from csm_chat.speech.voices import VoiceLibrary
+    from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)
 
@@ -136,39 +139,34 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _worker(config: Config) -> Worker:
-    from csm_chat.audio.player import Player
-    from csm_chat.audio.prebuffer import prebuffer_s
     from csm_chat.repl.worker import Worker
     from csm_chat.speech.references import expected_names
 
-    def notify(text: str) -> None:
-        worker.view.note(text, "warn")
+    names = expected_names(_folder(config.references), config.voices)
+    worker = Worker(config, lambda *reports: _load_parts(worker, *reports), names)
+    return worker
+
+
+def _load_parts(
+    worker: Worker,
+    notify: Callable[[str], None],
+    progress: Callable[[str], None],
+    cancelled: Callable[[], bool],
+) -> Loaded:
+    """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
+    from csm_chat.audio.prebuffer import prebuffer_s
+    from csm_chat.audio.takes import Takes
+    from csm_chat.loading import load
+    from csm_chat.repl.contracts import Loaded
+    from csm_chat.speech.session import Session
 
     def prebuffer(expected_s: float, rtf: float | None) -> float:
         return prebuffer_s(expected_s, rtf, worker.config.audio.start)
 
-    player = Player(config.audio.device, config.audio.latency_s, notify)
-    names = expected_names(_folder(config.references), config.voices)
-    worker = Worker(config, _loader(config, player), player, prebuffer, names)
-    return worker
-
-
-def _loader(config: Config, player: Player) -> Loader:
-    """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
-
-    def load_parts(
-        notify: Callable[[str], None],
-        progress: Callable[[str], None],
-        cancelled: Callable[[], bool],
-    ) -> Loaded:
-        from csm_chat.audio.takes import Takes
-        from csm_chat.loading import load
-        from csm_chat.repl.contracts import Loaded
-        from csm_chat.speech.session import Session
-        from csm_chat.speech.transcribe import Transcriber
-        from csm_chat.speech.voices import VoiceLibrary
-
-        _open_audio(player, notify)
+    config = worker.config
+    with ExitStack() as on_failure:
+        player = _player(config, notify)
+        on_failure.callback(player.close)
         backend = load(
             config.model,
             device=config.device,
@@ -179,31 +177,41 @@ def _loader(config: Config, player: Player) -> Loader:
         )
         session = Session(backend, sampling=config.sampling, context=config.context, notify=notify)
         progress("reading references")
-        library = VoiceLibrary(
-            _folder(config.references),
-            backend.codec,
-            _cache_folder(),
-            Transcriber(config.whisper.model, notify=notify),
-            notify,
-            config.voices,
-            config.context.max_reference_s,
-        )
+        library = _library(config, backend.codec, notify)
         session.voices = library.load()
         progress("warming up")
         rtf = _warm_up(session, notify)
         takes = Takes(_folder(config.takes), notify, lambda: _about(session))
-        return Loaded(session, library, takes, rtf)
+        on_failure.pop_all()
+    return Loaded(session, library, takes, player, prebuffer, rtf)
 
-    return load_parts
 
+def _player(config: Config, notify: Callable[[str], None]) -> Player:
+    from csm_chat.audio.player import Player
 
-def _open_audio(player: Player, notify: Callable[[str], None]) -> None:
+    player = Player(config.audio.device, config.audio.latency_s, notify)
     try:
         player.open()
     except DeviceError as error:
         notify(f"{error}. Every take is still saved; $AUDIO$ tries again")
     else:
         notify(f"audio: {player.status().device}")
+    return player
+
+
+def _library(config: Config, codec: Codec, notify: Callable[[str], None]) -> VoiceLibrary:
+    from csm_chat.speech.transcribe import Transcriber
+    from csm_chat.speech.voices import VoiceLibrary
+
+    return VoiceLibrary(
+        _folder(config.references),
+        codec,
+        _cache_folder(),
+        Transcriber(config.whisper.model, notify=notify),
+        notify,
+        config.voices,
+        config.context.max_reference_s,
+    )
 
 
 def _warm_up(session: Session, notify: Callable[[str], None]) -> float | None:

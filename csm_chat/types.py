@@ -1,4 +1,4 @@
-"""The unit table, the nouns and the protocols that cross module boundaries. NumPy only.
+"""The unit table, the nouns and the protocols that cross module boundaries. Imports nothing.
 
 | name             | unit                                                              |
 |------------------|-------------------------------------------------------------------|
@@ -16,10 +16,11 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SAMPLE_RATE = 24_000
 FRAME_MS = 80
@@ -27,9 +28,9 @@ FRAME_SAMPLES = SAMPLE_RATE * FRAME_MS // 1000
 FRAMES_PER_S = 1000 / FRAME_MS
 assert FRAME_SAMPLES * 1000 == SAMPLE_RATE * FRAME_MS, "a frame is a whole number of samples"
 
-Pcm: TypeAlias = npt.NDArray[np.float32]  # (n,), mono, SAMPLE_RATE, [-1, 1]
-Frame: TypeAlias = npt.NDArray[np.int32]  # (codebooks,)
-Codes: TypeAlias = npt.NDArray[np.int32]  # (frames, codebooks)
+Pcm: TypeAlias = "npt.NDArray[np.float32]"  # (n,), mono, SAMPLE_RATE, [-1, 1]
+Frame: TypeAlias = "npt.NDArray[np.int32]"  # (codebooks,)
+Codes: TypeAlias = "npt.NDArray[np.int32]"  # (frames, codebooks)
 
 Ended: TypeAlias = Literal["eos", "limit", "guard", "cut"]
 

@@ -45,6 +45,10 @@ class FakeWorker:
         if answer:
             self.view.note(answer)
 
+    def ask(self, question: Callable[[Session], str]) -> str:
+        self.calls.append(("ask",))
+        return question(self.session)
+
     def retry(self) -> None:
         self.calls.append(("retry",))
 
@@ -83,6 +87,9 @@ class FakeWorker:
 
     def speakers(self) -> dict[int, str]:
         return dict(self.names)
+
+    def settle(self) -> None:
+        """Always idle."""
 
     def wait(self) -> None:
         self.calls.append(("wait",))

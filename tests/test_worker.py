@@ -37,9 +37,7 @@ class Stage:
         self.sound, self.view, self.voices = ListSound(), ListView(), FixedVoices()
         self.backend = fake_backend(script, frame_s=frame_s)  # type: ignore[arg-type]
         self.failures: list[Exception] = []  # what loading raises, in order
-        self.worker = Worker(
-            Config(sampling=SamplingConfig(seed=1)), self._load, self.sound, max_rtf, {}
-        )
+        self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, {})
         self.worker.view = self.view
 
     def _load(
@@ -53,7 +51,8 @@ class Stage:
             raise self.failures.pop(0)
         self.session = Session(self.backend, sampling=self.worker.config.sampling, notify=notify)
         self.session.voices = self.voices.load()
-        return Loaded(self.session, self.voices, Takes(self.folder, notify), 0.5)
+        takes = Takes(self.folder, notify)
+        return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5)
 
     @property
     def engine(self) -> ScriptedEngine:
@@ -132,16 +131,16 @@ def test_lines_typed_while_loading_are_spoken_in_order(stage: Make) -> None:
     assert [number for number, _ in s.view.turns] == [1, 2]
 
 
-def test_cancel_stops_within_200_ms_and_leaves_the_context(stage: Make) -> None:
+def test_cancel_stops_within_a_frame_and_leaves_the_context(stage: Make) -> None:
     s = stage(3, None, frame_s=0.02)
     s.worker.say(HI)
     s.worker.wait()
     s.worker.say(SCENE)
     s.until(lambda: len(s.sound.entries) == 2 and len(s.sound.entries[1]) > 2)
-    started = time.monotonic()
+    n_heard = len(s.sound.entries[1])
     assert s.worker.cancel()
     s.until(lambda: s.worker.status().state == "ready")
-    assert time.monotonic() - started < 0.2
+    assert len(s.sound.entries[1]) <= n_heard + 1
     assert len(s.session.turns) == 1
     assert s.view.turns[-1][1].ended == "cut"
     assert "002-0.cut.wav" in s.files()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from csm_chat.speech.session import Session
-from csm_chat.types import Pcm, Turn, Voice
+if TYPE_CHECKING:
+    from csm_chat.speech.session import Session
+    from csm_chat.types import Pcm, Turn, Voice
 
 State = Literal["loading", "failed", "ready", "generating", "speaking"]
 Kind = Literal["info", "warn", "error"]
+Prebuffer = Callable[[float, float | None], float]  # expected seconds, RTF -> seconds to wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,10 @@ class Loaded:
     session: Session
     references: References
     takes: TakeFolder
+    sound: Loudspeaker
+    prebuffer: Prebuffer
     rtf: float | None  # measured while warming up
 
 
 # notify with a line, progress in a few words, whether to give up
 Loader = Callable[[Callable[[str], None], Callable[[str], None], Callable[[], bool]], Loaded]
-Prebuffer = Callable[[float, float | None], float]  # expected seconds, RTF -> seconds to wait for

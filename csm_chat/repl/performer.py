@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from csm_chat.errors import EntryError, Interrupted
-from csm_chat.repl.contracts import Loaded, Loudspeaker, Prebuffer, View
+from csm_chat.repl.contracts import Loaded, View
 from csm_chat.speech.text import estimate_s
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
@@ -34,8 +34,6 @@ class Performer:
     def __init__(
         self,
         loaded: Loaded,
-        sound: Loudspeaker,
-        prebuffer: Prebuffer,
         view: View,
         epoch: Callable[[], int],
         names: Callable[[], Mapping[int, str]],
@@ -45,8 +43,8 @@ class Performer:
         self.first_audio_s: float | None = None  # Enter to first sample, of the last entry
         self._session = loaded.session
         self._takes = loaded.takes
-        self._sound = sound
-        self._prebuffer = prebuffer
+        self._sound = loaded.sound
+        self._prebuffer = loaded.prebuffer
         self._view = view
         self._epoch = epoch
         self._names = names
@@ -76,6 +74,10 @@ class Performer:
             self._sound.write(part)
         self._sound.end()
         return True
+
+    def rest(self) -> None:
+        """Nothing is being generated."""
+        self.progress = Progress(speaker=self.progress.speaker)
 
     def _speak(
         self,

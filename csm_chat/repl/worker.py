@@ -12,22 +12,23 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from csm_chat.config import Config, override
 from csm_chat.errors import CsmChatError, EntryError
 from csm_chat.repl.contracts import (
     Loaded,
     Loader,
-    Loudspeaker,
-    Prebuffer,
     Rows,
     State,
     Status,
     View,
 )
-from csm_chat.repl.performer import Performer, Progress
-from csm_chat.speech.session import Session
 from csm_chat.types import Utterance
+
+if TYPE_CHECKING:
+    from csm_chat.repl.performer import Performer
+    from csm_chat.speech.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,6 @@ class Worker:
         self,
         config: Config,
         load: Loader,
-        sound: Loudspeaker,
-        prebuffer: Prebuffer,
         names: Mapping[int, str],
     ) -> None:
         """`names` are those of speakers until the voices are read."""
@@ -59,8 +58,6 @@ class Worker:
         self.n_failed = 0  # entries that did not end as asked
         self.error: CsmChatError | None = None  # why loading failed
         self._load = load
-        self._sound = sound
-        self._prebuffer = prebuffer
         self._loaded: Loaded | None = None
         self._performer: Performer | None = None
         self._lock = threading.Condition()
@@ -126,8 +123,8 @@ class Worker:
         with self._lock:
             self._epoch += 1
             loaded = self._loaded
-        self._sound.cancel()
         if loaded:
+            loaded.sound.cancel()
             loaded.session.backend.engine.interrupt()
         return stopped
 
@@ -140,10 +137,11 @@ class Worker:
 
     def status(self) -> Status:
         with self._lock:
-            status, performer = self._status, self._performer
+            status, performer, loaded = self._status, self._performer, self._loaded
             n_queued = sum(job.is_entry for job in self._jobs)
-        progress = performer.progress if performer else Progress()
-        sound = self._sound.status()
+        if not performer or not loaded:
+            return replace(status, n_queued=n_queued)
+        progress, sound = performer.progress, loaded.sound.status()
         playing = sound.state in ("playing", "buffering")
         return replace(
             status,
@@ -153,8 +151,8 @@ class Worker:
             speaker=progress.speaker,
             seconds=progress.seconds,
             n_queued=n_queued,
-            first_audio_s=performer.first_audio_s if performer else None,
-            rtf=performer.rtf if performer else None,
+            first_audio_s=performer.first_audio_s,
+            rtf=performer.rtf,
             audio="off" if sound.state == "off" else sound.device,
             level=sound.level,
             n_gaps=sound.gaps.n_starved,
@@ -172,7 +170,8 @@ class Worker:
     def wait(self) -> None:
         """`settle`, and return when all was heard."""
         self.settle()
-        self._sound.drain()
+        if self._loaded:
+            self._loaded.sound.drain()
 
     def close(self) -> None:
         """Stop, finish files, end the thread. Safe to call twice."""
@@ -183,7 +182,8 @@ class Worker:
         self.cancel()
         if self._thread.is_alive():
             self._thread.join()
-        self._sound.close()
+        if self._loaded:
+            self._loaded.sound.close()
 
     def _submit(self, run: Callable[[int], bool | None], is_entry: bool = False) -> None:
         with self._lock:
@@ -212,14 +212,9 @@ class Worker:
             log.exception("loading failed")
             self._failed(CsmChatError(f"loading failed: {type(error).__name__}: {error}"))
         else:
-            performer = Performer(
-                loaded,
-                self._sound,
-                self._prebuffer,
-                self.view,
-                lambda: self._epoch,
-                self.speakers,
-            )
+            from csm_chat.repl.performer import Performer
+
+            performer = Performer(loaded, self.view, lambda: self._epoch, self.speakers)
             with self._lock:
                 self._loaded, self._performer, self.error = loaded, performer, None
             self._refresh()
@@ -258,14 +253,14 @@ class Worker:
             log.exception("a job failed")
             self.view.note(f"{type(error).__name__}: {error} (the log has more)", "error")
         self.n_failed += is_good is False
-        self._speaker.progress = Progress(speaker=self._speaker.progress.speaker)
+        self._speaker.rest()
         self._refresh()
         with self._lock:
             self._busy = False
         self._become("ready")
 
     def _reopen(self, device: str | None) -> None:
-        self._sound.reopen(device)
+        self._parts.sound.reopen(device)
         self._answer(f"audio: {self.status().audio}")
 
     def _reload(self, _: int) -> None:
@@ -306,7 +301,7 @@ class Worker:
 
     def _become(self, state: State) -> None:
         with self._lock:
-            self._status = replace(self._status, state=state)
+            self._status = replace(self._status, state=state, detail="")
             self._lock.notify_all()
         self.view.changed()
 

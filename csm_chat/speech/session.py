@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 
@@ -150,11 +150,11 @@ class Session:
         self._n_seeds = 0
         self._last = self._last_turn = self.last_seed = None
 
-    def history(self) -> str:
-        """The dialogue that is in the context, a line a turn."""
-        names = {voice.speaker: voice.name for voice in self.voices}
-        segments = [turn.segment for turn in self._turns]
-        return "\n".join(f"{names.get(s.speaker, s.speaker)}: {s.text}" for s in segments)
+    def history(self, names: Mapping[int, str] | None = None) -> str:
+        """The dialogue that is in the context, a line a turn. `names` win over the voices'."""
+        known = {voice.speaker: voice.name for voice in self.voices} | dict(names or {})
+        segments = [turn.segment for turn in self.turns]
+        return "\n".join(f"{known.get(s.speaker, s.speaker)}: {s.text}" for s in segments)
 
     def rows(self) -> tuple[int, int]:
         """Rows of the context that voices and history take."""

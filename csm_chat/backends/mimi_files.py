@@ -1,0 +1,207 @@
+"""Mimi in a checkpoint folder: its files, its sizes, its tensors' names. Knows no framework.
+
+Names and sizes are moshi's; those of transformers' MimiModel are mapped to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from csm_chat.backends.sizes import read_json
+from csm_chat.backends.weights import Shape, safetensors_shapes
+from csm_chat.errors import CheckpointError
+from csm_chat.types import SAMPLE_RATE
+
+KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
+_KYUTAI_PATTERNS = ("tokenizer-*.safetensors", "mimi.safetensors")
+_BUNDLED_PREFIX = "codec_model."  # of the codec's tensors inside a transformers checkpoint
+_STEPS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
+
+_Names: TypeAlias = tuple[tuple[str, str], ...]
+# from moshi's tensor names to those of transformers' MimiModel
+_TRANSFORMERS_NAMES: _Names = (
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"(\.convtr|\.conv)+\.(weight|bias)$", r".conv.\2"),
+    (r"_transformer\.transformer\.", "_transformer."),
+    (r"\.self_attn\.out_projs\.0\.", ".self_attn.o_proj."),
+    (r"\.linear(\d)\.", r".mlp.fc\1."),
+    (r"\.norm1\.", ".input_layernorm."),
+    (r"\.norm2\.", ".post_attention_layernorm."),
+    (r"\.layer_scale_1\.", ".self_attn_layer_scale."),
+    (r"\.layer_scale_2\.", ".mlp_layer_scale."),
+    (r"\.rvq_first\.", ".semantic_residual_vector_quantizer."),
+    (r"\.rvq_rest\.", ".acoustic_residual_vector_quantizer."),
+    (r"\.vq\.layers\.(\d+)\._codebook\._?", r".layers.\1.codebook."),
+    (r"\.embedding_sum$", ".embed_sum"),
+)
+# from moshi's tensor names to those that Kyutai's file was written with
+_KYUTAI_NAMES: _Names = (
+    (r"\.in_projs\.0\.weight$", ".in_proj_weight"),
+    (r"\.out_projs\.0\.weight$", ".out_proj.weight"),
+)
+_TRANSFORMERS_MARK = "encoder.layers.0.conv.weight"
+_FUSED = ".in_projs.0."  # query, key and value in one matrix; transformers keeps three
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a tensor lies."""
+
+    file: Path
+    name: str  # in the file
+    shape: Shape
+
+
+Found: TypeAlias = Mapping[str, Stored]  # by name, without the prefix
+
+
+def find_mimi(folder: Path, fields: Mapping[str, Any]) -> Found:
+    """The codec's tensors in a checkpoint folder, whose config.json holds `fields`.
+
+    Looked for in this order: Kyutai's file, `codec_model.*` tensors of a transformers checkpoint,
+    a Mimi of transformers'. Raises CheckpointError.
+    """
+    for pattern in _KYUTAI_PATTERNS:
+        for file in sorted(folder.glob(pattern)):
+            return _stored(file, "")
+    prefix = "" if fields.get("model_type") == "mimi" else _BUNDLED_PREFIX
+    single = folder / "model.safetensors"
+    found = _stored(single, prefix) if single.is_file() else {}
+    # sesame/csm-1b has the original, without a codec, in model.safetensors and shards beside it
+    for index in () if found else sorted(folder.glob("*.safetensors.index.json")):
+        for file in _shards(index, prefix):
+            found |= _stored(file, prefix)
+    if not found:
+        raise CheckpointError(
+            f"{folder}: no codec here; put {KYUTAI_FILE} "
+            "of kyutai/moshiko-pytorch-bf16 beside the weights"
+        )
+    return found
+
+
+def _stored(file: Path, prefix: str) -> dict[str, Stored]:
+    return {
+        name[len(prefix) :]: Stored(file, name, shape)
+        for name, shape in safetensors_shapes(file).items()
+        if name.startswith(prefix)
+    }
+
+
+def _shards(index: Path, prefix: str) -> list[Path]:
+    """The shards that hold the codec's tensors."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index}: has no weight_map; download the file again")
+    names = {str(file) for name, file in weight_map.items() if name.startswith(prefix)}
+    for name in sorted(names):
+        if not (index.parent / name).is_file():
+            raise CheckpointError(
+                f"{index.parent / name}: missing, but {index.name} names it; download it again"
+            )
+    return [index.parent / name for name in sorted(names)]
+
+
+def mimi_config(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """moshi's configuration: mimi_config.json, else transformers' fields, else the real one."""
+    path = folder / "mimi_config.json"
+    if path.is_file():
+        return read_json(path)
+    codec = fields if fields.get("model_type") == "mimi" else fields.get("codec_config")
+    return moshi_config(codec or {})
+
+
+def moshi_config(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of transformers' MimiConfig in moshi's form; those left out are the real Mimi's."""
+    width = fields.get("hidden_size", 512)
+    ratios = fields.get("upsampling_ratios", [8, 6, 5, 4])
+    sample_rate = fields.get("sampling_rate", SAMPLE_RATE)
+    return {
+        "sample_rate": sample_rate,
+        "channels": fields.get("audio_channels", 1),
+        "frame_rate": sample_rate / (prod(ratios) * _STEPS_PER_FRAME),
+        "seanet": {
+            "channels": fields.get("audio_channels", 1),
+            "dimension": width,
+            "causal": True,
+            "n_filters": fields.get("num_filters", 64),
+            "n_residual_layers": fields.get("num_residual_layers", 1),
+            "activation": "ELU",
+            "compress": fields.get("compress", 2),
+            "dilation_base": fields.get("dilation_growth_rate", 2),
+            "disable_norm_outer_blocks": 0,
+            "kernel_size": fields.get("kernel_size", 7),
+            "residual_kernel_size": fields.get("residual_kernel_size", 3),
+            "last_kernel_size": fields.get("last_kernel_size", 3),
+            "norm": "none",
+            "pad_mode": fields.get("pad_mode", "constant"),
+            "ratios": ratios,
+            "true_skip": True,
+        },
+        "quantizer": {
+            "dimension": fields.get("vector_quantization_hidden_dimension", 256),
+            "n_q": fields.get("num_quantizers", 32),
+            "bins": fields.get("codebook_size", 2048),
+            "input_dimension": width,
+            "output_dimension": width,
+        },
+        "transformer": {
+            "d_model": width,
+            "num_heads": fields.get("num_attention_heads", 8),
+            "num_layers": fields.get("num_hidden_layers", 8),
+            "causal": True,
+            "layer_scale": fields.get("layer_scale_initial_scale", 0.01),
+            "context": fields.get("sliding_window", 250),
+            "conv_layout": True,
+            "max_period": fields.get("rope_theta", 10000),
+            "gating": "none",
+            "norm": "layer_norm",
+            "positional_embedding": "rope",
+            "dim_feedforward": fields.get("intermediate_size", 2048),
+            "input_dimension": width,
+            "output_dimensions": [width],
+        },
+    }
+
+
+def file_names(expected: Mapping[str, Shape], found: Found) -> dict[str, tuple[str, ...]]:
+    """For each tensor of moshi's model its names in the files: one, or query, key and value.
+
+    Raises CheckpointError when a tensor is missing, misshapen or one too many.
+    """
+    table = _TRANSFORMERS_NAMES if _TRANSFORMERS_MARK in found else _KYUTAI_NAMES
+    names = {name: _file_names(name, table, found) for name in expected}
+    problems = [*_problems(names, expected, found)]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(f"the codec's {problems[0]}{more}; take config and weights together")
+    return names
+
+
+def _file_names(name: str, table: _Names, found: Found) -> tuple[str, ...]:
+    renamed = name
+    for pattern, replacement in table:
+        renamed = re.sub(pattern, replacement, renamed)
+    if table is _TRANSFORMERS_NAMES and _FUSED in renamed:
+        return tuple(renamed.replace(_FUSED, f".{part}_proj.") for part in "qkv")
+    return (name,) if name in found else (renamed,)
+
+
+def _problems(
+    names: Mapping[str, tuple[str, ...]], expected: Mapping[str, Shape], found: Found
+) -> Iterator[str]:
+    for ours, theirs in names.items():
+        rows, *rest = expected[ours]
+        shape = [rows // len(theirs), *rest]
+        for name in theirs:
+            if name not in found:
+                yield f"tensor {name} is missing; expected {shape}, found none"
+            elif list(found[name].shape) != shape:
+                yield f"tensor {name}: expected {shape}, found {list(found[name].shape)}"
+    known = {name for theirs in names.values() for name in theirs}
+    for name in sorted(found.keys() - known):
+        yield f"tensor {name}: expected none, found {list(found[name].shape)}"

@@ -1,0 +1,82 @@
+"""Which device and which number format. Measures, loads nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+import torch.nn.functional as F
+
+from csm_chat.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+_DEVICES = ("cuda", "mps", "cpu")
+_DTYPES = ("float32", "bfloat16", "float16")
+
+_MEASURED_BYTES = 64 << 20  # past the cache of most processors
+_MEASURED_WIDTH = 2048
+_MEASURED_S = 0.06
+_WORTH = 0.9  # of float32's time; less gain is noise, and float32 loses no precision
+
+
+def choose_device(wanted: str = "auto") -> str:
+    """The device to run on. Raises UsageError when the one asked for is not there."""
+    if wanted not in ("auto", *_DEVICES):
+        raise UsageError(f"device {wanted!r} is unknown; choose auto, {', '.join(_DEVICES)}")
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return next(device for device in _DEVICES if there[device])
+    if not there[wanted]:
+        usable = ", ".join(device for device in _DEVICES if there[device])
+        raise UsageError(
+            f"device {wanted!r}: torch {torch.__version__} sees none; usable here: {usable}"
+        )
+    return wanted
+
+
+def choose_dtype(wanted: str = "auto", device: str = "cpu") -> str:
+    """The number format to compute in. Raises UsageError for an unknown one."""
+    if wanted not in ("auto", *_DTYPES):
+        raise UsageError(f"dtype {wanted!r} is unknown; choose auto, {', '.join(_DTYPES)}")
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        # before Ampere bfloat16 is emulated, several times slower than float16
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device == "mps":
+        # speed is bound by reading weights, so half the bytes; bfloat16 needs macOS 14, float16 any
+        return "float16"
+    return _quickest()
+
+
+def _quickest() -> str:
+    """The format whose matrix-vector product takes least time a parameter on this processor.
+
+    No rule tells it: some read float16 twice as quickly as bfloat16, others emulate it.
+    """
+    block = torch.ones(
+        _MEASURED_BYTES // 4
+    )  # written to: untouched pages are all one page of zeros
+    weights = {name: block.view(getattr(torch, name)).view(-1, _MEASURED_WIDTH) for name in _DTYPES}
+    seconds = dict.fromkeys(_DTYPES, float("inf"))
+    end = time.perf_counter() + _MEASURED_S
+    while time.perf_counter() < end:  # in turns: what else the machine does slows all alike
+        for name, weight in weights.items():
+            seconds[name] = min(seconds[name], _seconds_per_parameter(weight))
+    log.debug("seconds a parameter: %s", seconds)
+    best = min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < _WORTH * seconds["float32"] else "float32"
+
+
+@torch.inference_mode()
+def _seconds_per_parameter(weight: torch.Tensor) -> float:
+    x = torch.ones(1, _MEASURED_WIDTH, dtype=weight.dtype)
+    start = time.perf_counter()
+    F.linear(x, weight)
+    return (time.perf_counter() - start) / weight.numel()

@@ -1,0 +1,63 @@
+"""What Tab offers: commands and their arguments from the table, names after a separator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from csm_chat.repl.commands import BY_NAME, COMMANDS, Command
+from csm_chat.repl.grammar import ESCAPE, SEPARATOR
+from csm_chat.repl.handlers import PromptState
+
+COMMAND = re.compile(r"\s*\$(\w*)")
+ARGUMENT = re.compile(r"\s*\$([A-Za-z]+)\s+(.*)")
+
+
+class LineCompleter(Completer):
+    def __init__(self, state: PromptState) -> None:
+        self._state = state
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
+        line = document.current_line_before_cursor
+        if begun := COMMAND.fullmatch(line):
+            yield from _commands(begun[1])
+        elif (argued := ARGUMENT.fullmatch(line)) and (command := BY_NAME.get(argued[1].upper())):
+            yield from _arguments(command, argued[2], self._state)
+        elif not line.lstrip().startswith((ESCAPE, "$")):
+            yield from _names(line.rpartition(SEPARATOR)[2].lstrip(), self._state)
+
+
+def _commands(begun: str) -> Iterator[Completion]:
+    for command in COMMANDS:
+        if command.name.startswith(begun.upper()):
+            text = f"${command.name} " if _needs_argument(command) else f"${command.name}$"
+            yield Completion(text, -len(begun) - 1, command.usage, command.help)
+
+
+def _needs_argument(command: Command) -> bool:
+    return bool(command.argument) and not command.argument.startswith("[")
+
+
+def _arguments(command: Command, begun: str, state: PromptState) -> Iterator[Completion]:
+    end = " " if command.name == "SET" else "$"
+    for choice in _starting(begun, command.complete(state)):
+        yield Completion(choice + end, -len(begun), choice)
+
+
+def _names(begun: str, state: PromptState) -> Iterator[Completion]:
+    for name in _starting(begun, state.names.values()):
+        yield Completion(f"{name}: ", -len(begun), name, f"{name} says this part")
+
+
+def _starting(begun: str, choices: Iterable[str]) -> Iterator[str]:
+    """Those that begin so, or have a dotted part that does."""
+    for choice in choices:
+        if any(
+            c.casefold().startswith(begun.casefold()) for c in (choice, choice.rpartition(".")[2])
+        ):
+            yield choice

@@ -1,0 +1,181 @@
+"""What a typed line means: who says what. Pure; knows no terminal, no command and no model."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from csm_chat.errors import EntryError
+from csm_chat.types import Utterance
+
+Span = tuple[int, int]  # characters of the typed line, end excluded
+
+SEPARATOR = "||"
+ESCAPE = "\\"
+# Closing punctuation after a digit is part of the number ("3.14", "$5.50"), after a space it closes
+# nothing ("the '90"). The escapes are typographic quotes.
+STRICT = re.compile(r"""(?<=[^\d\s][.!?…"'\u201d\u2019\u00bb)\]}])\s*(?P<number>-?[0-9]{1,2})$""")
+CLASSIC = re.compile(r"(?P<number>-?[0-9])$")
+JOINERS = "\u200c\u200d"  # invisible, but part of the spelling between letters of some scripts
+REPLACEMENT = "\ufffd"  # stands for bytes that were no text
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One `||` part as typed. `text` is empty if it says nothing; `speaker` may be below 0."""
+
+    start: int
+    end: int
+    text: str
+    speaker: int
+    name: Span | None = None  # `name:` in front
+    offset: Span | None = None  # the number at the end, if it chooses the speaker
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    utterances: tuple[Utterance, ...]
+    notes: tuple[str, ...] = ()  # what the reader should know of how it was read
+
+
+def label(speaker: int, names: Mapping[int, str]) -> str:
+    return names.get(speaker, f"speaker {speaker}")
+
+
+def folded(name: str) -> str:
+    return _spoken(name).casefold()
+
+
+def by_name(names: Mapping[int, str]) -> dict[str, int]:
+    """Speakers by folded name; of two with one name, the first."""
+    return {folded(names[number]): number for number in sorted(names, reverse=True)}
+
+
+def parse(
+    line: str, speaker: int, names: Mapping[int, str] | None = None, offsets: str = "strict"
+) -> Entry:
+    """What the current `speaker` said by typing `line`. A blank line has no utterances.
+
+    Raises EntryError, and nothing else, for a line that has nothing to say or a speaker below 0.
+    """
+    names = names or {}
+    found = parts(line, speaker, names, offsets)
+    if not found:
+        return Entry(())
+    spoken = [part for part in found if part.text]
+    if not spoken:
+        raise EntryError("There is nothing to say in this line: only its marks are there.")
+    for part in spoken:
+        if part.speaker < 0:
+            position = part.offset[0] if part.offset else part.start
+            raise EntryError(
+                f'"{part.text}" would be said by speaker {part.speaker}: the first speaker is 0. '
+                "Write a larger number, or none.",
+                position,
+            )
+    notes = [
+        f"part {number} is empty and was left out"
+        for number, part in enumerate(found, 1)
+        if not part.text
+    ]
+    # without any voice every speaker is a surprise, so only a number past the parts is worth a word
+    expected = names or range(speaker, speaker + len(found))
+    notes += [
+        _surprise(line, part) for part in spoken if part.offset and part.speaker not in expected
+    ]
+    return Entry(tuple(Utterance(part.text, part.speaker) for part in spoken), tuple(notes))
+
+
+def parts(
+    line: str, speaker: int, names: Mapping[int, str] | None = None, offsets: str = "strict"
+) -> tuple[Part, ...]:
+    """How far `line` can be read while it is typed; never raises. A blank line has no parts."""
+    kept, places = _visible(line)
+    if not kept.strip():
+        return ()
+    start = len(kept) - len(kept.lstrip())
+    if kept[start] == ESCAPE:
+        return (Part(places[start], len(line), _spoken(kept[start + 1 :]), speaker),)
+    known = by_name(names or {})
+    cuts = list(_cut(kept))
+    found = []
+    for index, (first, last) in enumerate(cuts):
+        scene = len(cuts) > 1 and (offsets == "strict" or index > 0)
+        read = _Reader(kept, first, last, speaker + index, known)
+        pattern = (STRICT if offsets == "strict" else CLASSIC) if scene else None
+        found.append(read.part(places, speaker, pattern))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A part of the line, cleaned: characters `first` to `last`."""
+
+    line: str
+    first: int
+    last: int
+    default: int  # speaker
+    known: Mapping[str, int]  # speaker by folded name
+
+    def part(self, places: list[int], speaker: int, pattern: re.Pattern[str] | None) -> Part:
+        start, end = places[self.first], places[self.last]
+        text = self.line[self.first : self.last]
+        name, colon, rest = text.partition(":")
+        chosen = self.known.get(folded(name)) if colon else None
+        if chosen is not None:
+            lead = len(name) - len(name.lstrip())
+            span = (places[self.first + lead], places[self.first + len(name)] + 1)
+            return Part(start, end, _spoken(rest), chosen, name=span)
+        number = pattern.search(text.rstrip()) if pattern else None
+        if number and text[: number.start()].strip():
+            at = self.first + number.start("number")
+            span = (places[at], places[at + len(number["number"]) - 1] + 1)
+            said = _spoken(text[: number.start()])
+            return Part(start, end, said, speaker + int(number["number"]), offset=span)
+        return Part(start, end, _spoken(text), self.default)
+
+
+def _cut(line: str) -> Iterator[Span]:
+    """Where each part begins and ends, without the separators."""
+    start = 0
+    while (end := line.find(SEPARATOR, start)) >= 0:
+        yield start, end
+        start = end + len(SEPARATOR)
+    yield start, len(line)
+
+
+def _visible(line: str) -> tuple[str, list[int]]:
+    """The line without characters nobody can see or say, and where each of the others stood."""
+    kept, places = [], []
+    for place, char in enumerate(line):
+        shown = char if char.isascii() and char.isprintable() else _shown(line, place)
+        if shown:
+            kept.append(shown)
+            places.append(place)
+    return "".join(kept), [*places, len(line)]
+
+
+def _shown(line: str, place: int) -> str:
+    char = line[place]
+    category = unicodedata.category(char)
+    if char.isspace() or category == "Cc":
+        return " "
+    if char in JOINERS:
+        around = (line[place - 1 : place], line[place + 1 : place + 2])
+        return char if all(c and unicodedata.category(c)[0] in "LM" for c in around) else ""
+    return "" if category in ("Cf", "Cs", "Cn") or char == REPLACEMENT else char
+
+
+def _spoken(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _surprise(line: str, part: Part) -> str:
+    assert part.offset, part
+    number = line[slice(*part.offset)]
+    return (
+        f'"{number}" at the end of "{part.text}" chose speaker {part.speaker}, who has no voice: '
+        "it will be a random one. To have the number spoken, write it as a word."
+    )

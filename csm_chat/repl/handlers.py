@@ -1,0 +1,191 @@
+"""What each command does. Knows the worker's queue and the prompt's state, not the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from csm_chat.config import MAX_SPEAKER, Config, keys, override
+from csm_chat.errors import ConfigError, EntryError
+from csm_chat.repl.grammar import by_name, folded, label
+from csm_chat.repl.toolbar import stats as stats_text
+from csm_chat.types import FRAMES_PER_S, Voice
+
+if TYPE_CHECKING:
+    from csm_chat.repl.worker import Worker
+    from csm_chat.speech.session import Session
+
+STARTS_WITH = 40  # characters shown of what a voice says
+LIVE = ("speaker", "offsets", "sampling.", "context.", "audio.")  # settings that can change now
+
+
+@dataclass(slots=True)
+class PromptState:
+    """What the prompt knows between lines."""
+
+    worker: Worker
+    config: Config
+    speaker: int = 0  # who says the next line
+    leaving: bool = False
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        return self.worker.speakers()
+
+    @property
+    def name(self) -> str:
+        return label(self.speaker, self.names)
+
+
+Run = Callable[[PromptState, str], str | None]
+Complete = Callable[[PromptState], Iterable[str]]
+
+
+def on_session(act: Callable[[Session], str]) -> Run:
+    """A command that is queued for the session."""
+
+    def run(state: PromptState, _: str) -> None:
+        state.worker.run(act)
+
+    return run
+
+
+def of_session(question: Callable[[Session], str]) -> Run:
+    """A command that only looks, and answers while the session is busy, too."""
+
+    def run(state: PromptState, _: str) -> str:
+        return state.worker.ask(question)
+
+    return run
+
+
+def clear(session: Session) -> str:
+    session.clear()
+    return "The dialogue is forgotten; the voices stay."
+
+
+def undo(session: Session) -> str:
+    turn = session.undo()
+    if turn is None:
+        return "There is no turn to take back."
+    last = session.turns[-1].segment.text if session.turns else None
+    now = f'The dialogue now ends with "{last}".' if last else "The dialogue is empty now."
+    return f'"{turn.segment.text}" is no longer part of the dialogue (its file stays). {now}'
+
+
+def show_history(state: PromptState, _: str) -> str:
+    names = state.names
+    return state.worker.ask(lambda session: session.history(names)) or "Nothing was said yet."
+
+
+def list_voices(session: Session) -> str:
+    if not session.voices:
+        return "There are no voices: each speaker gets a random one."
+    width = max(len(voice.name) for voice in session.voices)
+    return "\n".join(_voice(voice, width) for voice in session.voices)
+
+
+def _voice(voice: Voice, width: int) -> str:
+    seconds = sum(len(segment.codes) for segment in voice.segments) / FRAMES_PER_S
+    text = " ".join(segment.text for segment in voice.segments)
+    shown = text if len(text) <= STARTS_WITH else f"{text[:STARTS_WITH].rstrip()}..."
+    return f'{voice.speaker:3} {voice.name:{width}} {seconds:5.1f} s  "{shown}"'
+
+
+def swap(state: PromptState, _: str) -> str:
+    state.speaker += 1
+    return f"Now speaking: {state.name}."
+
+
+def back(state: PromptState, _: str) -> str:
+    if state.speaker == 0:
+        return f"{state.name} is the first speaker already."
+    state.speaker -= 1
+    return f"Now speaking: {state.name}."
+
+
+def choose_speaker(state: PromptState, argument: str) -> str:
+    names = state.names
+    if not argument:
+        numbers = sorted({*names, state.speaker})
+        return "\n".join(
+            f"{number:3} {label(number, names)}{'  (now)' if number == state.speaker else ''}"
+            for number in numbers
+        )
+    known = by_name(names)
+    if argument.isdecimal():
+        if len(argument) > len(str(MAX_SPEAKER)):
+            raise EntryError(f"There is no speaker {argument}: they are 0 - {MAX_SPEAKER}.")
+        state.speaker = int(argument)
+    elif folded(argument) in known:
+        state.speaker = known[folded(argument)]
+    else:
+        near = get_close_matches(folded(argument), known, n=1)
+        hint = f"Did you mean {names[known[near[0]]]}?" if near else "$SPEAKER$ lists them."
+        raise EntryError(f'There is no speaker "{argument}". {hint} A number works always.')
+    return f"Now speaking: {state.name}."
+
+
+def leave(state: PromptState, _: str) -> None:
+    state.leaving = True
+
+
+def retry(state: PromptState, _: str) -> None:
+    state.worker.retry()
+
+
+def replay(state: PromptState, argument: str) -> None:
+    state.worker.replay(int(argument) if argument else None)
+
+
+def seed(state: PromptState, argument: str) -> None:
+    change_setting(state, f"sampling.seed {argument}")
+    first = state.config.sampling.seed
+
+    def count_anew(session: Session) -> str:
+        session.reseed(first)  # also when it was that seed before
+        return ""
+
+    state.worker.run(count_anew)
+
+
+def change_setting(state: PromptState, argument: str) -> None:
+    key, value = argument.split(maxsplit=1)
+    try:
+        new = override(state.config, key, value)
+    except ConfigError as error:
+        raise EntryError(str(error)) from error
+    if new.speaker != state.config.speaker:
+        state.speaker = new.speaker
+    state.config = new
+    state.worker.set(key, value)
+
+
+def reload(state: PromptState, _: str) -> None:
+    state.worker.reload()
+
+
+def open_audio(state: PromptState, argument: str) -> None:
+    state.worker.set_audio(argument or None)
+
+
+def show_stats(state: PromptState, _: str) -> str:
+    return stats_text(state.worker.status())
+
+
+def speakers(state: PromptState) -> Iterable[str]:
+    return state.names.values()
+
+
+def settings(_: PromptState) -> Iterable[str]:
+    return [key.name for key in keys() if key.name.startswith(LIVE)]
+
+
+def devices(state: PromptState) -> Iterable[str]:
+    return dict.fromkeys(["default", "off", state.worker.status().audio])
+
+
+def seeds(_: PromptState) -> Iterable[str]:
+    return ("random",)

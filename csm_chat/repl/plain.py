@@ -1,0 +1,183 @@
+"""The prompt without redrawing: lines from a pipe, a file or a simple terminal, in order.
+
+What is made, the paths of takes, goes to `out`; what is said about it to `err`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from csm_chat.config import Config
+from csm_chat.errors import EntryError
+from csm_chat.repl.grammar import label
+from csm_chat.repl.handlers import PromptState
+from csm_chat.repl.lines import carry_out, reading
+from csm_chat.repl.toolbar import plain, turn_line
+
+if TYPE_CHECKING:
+    from csm_chat.repl.contracts import Kind
+    from csm_chat.repl.worker import Worker
+    from csm_chat.types import Turn
+
+FAILED, INTERRUPTED = 1, 130
+BLANK = "\ufeff\r\n"  # some programs begin a pipe with a byte order mark
+COLUMNS = 10_000  # nothing is shortened: a program may read it
+
+
+def wanted(lines: TextIO, out: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether there is no terminal that can redraw."""
+    dumb = environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return dumb or not (lines.isatty() and out.isatty())
+
+
+def run(
+    worker: Worker, config: Config, lines: TextIO, out: TextIO, err: TextIO | None = None
+) -> int:
+    """Carry out every line, wait until all was heard, close the worker. Returns the exit code.
+
+    At a terminal it prompts, Ctrl-C stops speech, and the end of input leaves at once.
+    """
+    if isinstance(lines, io.TextIOWrapper):
+        lines.reconfigure(errors="replace")
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="surrogateescape")  # a path need not be text
+    view = _View(worker, config, out, err or sys.stderr)
+    worker.view = view
+    worker.start()
+    try:
+        if lines.isatty():
+            _carry_out_all(view, _prompted(view, lines))
+            return _model_failure(worker)
+        n_refused = _carry_out_all(view, _settled(view, lines))
+        view.wait()
+        return _model_failure(worker) or (
+            FAILED if n_refused or view.deaf or worker.n_failed else 0
+        )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        worker.drop_queue()
+        worker.close()
+        if view.deaf:
+            _discard(out)
+
+
+def _carry_out_all(view: _View, lines: Iterable[str]) -> int:
+    """How many lines had no reading."""
+    n_refused = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            for answer in carry_out(view.state, line.strip(BLANK)):
+                view.note(answer)
+        except EntryError as error:
+            n_refused += 1
+            view.note(f"line {number}: {error}", "error")
+        if view.state.leaving or view.deaf:
+            break
+    return n_refused
+
+
+def _settled(view: _View, lines: Iterable[str]) -> Iterator[str]:
+    """Lines, each once all before it is done: it is answered by what is then, names included."""
+    for line in lines:
+        view.worker.settle()
+        if view.worker.status().state == "failed":
+            return
+        yield line
+
+
+def _prompted(view: _View, lines: TextIO) -> Iterator[str]:
+    """Lines typed at a terminal, each read back as it was understood."""
+    while True:
+        try:
+            view.prompt()
+            line = lines.readline()
+        except KeyboardInterrupt:
+            view.interrupt()
+            continue
+        if not line:
+            return
+        if not line.strip() and view.worker.status().state == "failed":
+            view.worker.retry_loading()
+        view.read_back(line)
+        yield line
+
+
+def _model_failure(worker: Worker) -> int:
+    failed = worker.status().state == "failed" and worker.error
+    return failed.exit_code if failed else 0
+
+
+def _discard(out: TextIO) -> None:
+    """Let the flush at exit go nowhere: Python would report the broken pipe once more."""
+    try:
+        number = out.fileno()
+    except (OSError, ValueError):  # not a file: nothing is flushed
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+class _View:
+    """The worker's view, for any thread, and what is asked at a terminal."""
+
+    def __init__(self, worker: Worker, config: Config, out: TextIO, err: TextIO) -> None:
+        self.worker = worker
+        self.state = PromptState(worker, config, config.speaker)
+        self.deaf = False  # nothing can be written any more
+        self._over = threading.Event()
+        self._out = out
+        self._err = err
+
+    def note(self, text: str, kind: Kind = "info") -> None:
+        self._write(text, self._err)
+
+    def turn(self, number: int, turn: Turn) -> None:
+        self.note(plain(turn_line(number, turn, self.state.names, COLUMNS, unicode=False)).rstrip())
+
+    def saved(self, path: Path) -> None:
+        self._write(str(path), self._out)
+
+    def changed(self) -> None:
+        pass
+
+    def _write(self, text: str, file: TextIO) -> None:
+        try:
+            print(text, file=file, flush=True)
+        except OSError:  # a closed pipe, a full disk
+            self.deaf = True
+            self.worker.cancel()
+            self._over.set()
+
+    def wait(self) -> None:
+        """Return when all was heard, or nothing can be written any more."""
+
+        def heard() -> None:
+            self.worker.wait()
+            self._over.set()
+
+        # the worker's own wait cannot be ended by its view
+        threading.Thread(target=heard, name="wait", daemon=True).start()
+        self._over.wait()
+
+    def prompt(self) -> None:
+        state = self.state
+        name = state.names.get(state.speaker, str(state.speaker))
+        print(f"{name}> ", end="", file=self._err, flush=True)
+
+    def read_back(self, line: str) -> None:
+        parts = [part for part in reading(self.state, line) if part.text and part.speaker >= 0]
+        if len(parts) > 1:
+            names = self.state.names
+            self.note("   ".join(f"{label(part.speaker, names)}: {part.text}" for part in parts))
+
+    def interrupt(self) -> None:
+        if not self.worker.cancel():
+            self.note("\n(Ctrl-D or $EXIT$ to leave)")

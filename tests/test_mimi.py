@@ -1,0 +1,344 @@
+"""The codec on tiny random checkpoints, against moshi's and transformers' own Mimi."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moshi.models import loaders
+from safetensors.torch import load_file, save_file
+
+from csm_chat.backends.mimi_files import moshi_config
+from csm_chat.backends.torch_mimi import load_codec
+from csm_chat.errors import AudioError, CheckpointError
+from csm_chat.types import FRAME_SAMPLES
+from tests.checkpoints import BINS, KYUTAI_FILE, Layout, make_checkpoint
+
+CODEBOOKS = 8
+WINDOW = 25  # frames that the tiny codec's attention spans; beyond it the caches wrap around
+RNG = np.random.default_rng(7)
+CLIP = (RNG.standard_normal(30 * FRAME_SAMPLES) * 0.1).astype(np.float32)
+CODES = RNG.integers(BINS, size=(3 * WINDOW, CODEBOOKS)).astype(np.int32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {layout: make_checkpoint(root / layout, layout) for layout in get_args(Layout)}
+
+
+@pytest.fixture(scope="module")
+def codec(folders):
+    return load_codec(folders["sesame"], CODEBOOKS)
+
+
+@pytest.fixture(scope="module")
+def whole(folders):
+    """What moshi's own class makes of CODES in one go."""
+    config = json.loads((folders["sesame"] / "mimi_config.json").read_text())
+    mimi = loaders.get_mimi(folders["sesame"] / KYUTAI_FILE, config, num_codebooks=CODEBOOKS)
+    with torch.no_grad():
+        return mimi.decode(torch.from_numpy(CODES.T[None]).long())[0, 0].numpy()
+
+
+def decoded(codec, codes, lengths):
+    starts = np.cumsum(lengths)[:-1]
+    with codec.decoding() as decode:
+        return np.concatenate([decode(chunk) for chunk in np.split(codes, starts)])
+
+
+@pytest.mark.parametrize("layout", get_args(Layout))
+def test_every_layout_gives_the_same_codec(folders, codec, layout):
+    other = load_codec(folders[layout], CODEBOOKS)
+    np.testing.assert_array_equal(other.encode(CLIP), codec.encode(CLIP))
+    np.testing.assert_allclose(
+        decoded(other, CODES, [len(CODES)]), decoded(codec, CODES, [len(CODES)]), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("lengths", [[1] * 75, [2] * 37 + [1], [3] * 25, [1, 2, 40, 3, 29], [75]])
+def test_streamed_samples_equal_whole_clip(codec, whole, lengths):
+    np.testing.assert_allclose(decoded(codec, CODES, lengths), whole, atol=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=8))
+def test_any_cut_of_the_stream_gives_the_same_samples(codec, whole, lengths):
+    n_frames = min(sum(lengths), len(CODES))
+    pcm = decoded(codec, CODES[:n_frames], lengths)
+    assert pcm.shape == (n_frames * FRAME_SAMPLES,)
+    np.testing.assert_allclose(pcm, whole[: len(pcm)], atol=1e-4)
+
+
+def transformers_mimi(folder):
+    from transformers import MimiConfig, MimiModel
+
+    fields = json.loads((folder / "config.json").read_text())["codec_config"]
+    mimi = MimiModel(MimiConfig(**fields)).eval()
+    tensors = load_file(folder / "model.safetensors")
+    prefix = "codec_model."
+    mimi.load_state_dict(
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    )
+    return mimi
+
+
+def test_codec_equals_transformers_within_the_window(folders):
+    # past its window transformers 4.57 attends to everything, unlike the original
+    folder = folders["transformers"]
+    theirs, ours = transformers_mimi(folder), load_codec(folder, CODEBOOKS)
+    clip, codes = CLIP[: WINDOW * FRAME_SAMPLES], CODES[:WINDOW]
+    with torch.no_grad():
+        their_codes = theirs.encode(torch.from_numpy(clip)[None, None]).audio_codes[0].T
+        their_pcm = theirs.decode(torch.from_numpy(codes.T[None]).long()).audio_values[0, 0]
+    np.testing.assert_array_equal(ours.encode(clip), their_codes)
+    np.testing.assert_allclose(decoded(ours, codes, [WINDOW]), their_pcm, atol=1e-4)
+
+
+def test_standalone_mimi_of_transformers_loads(folders, codec, tmp_path):
+    fields = json.loads((folders["transformers"] / "config.json").read_text())["codec_config"]
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    tensors = codec_tensors(folders["transformers"])
+    save_file({n.removeprefix("codec_model."): t for n, t in tensors.items()}, model_file(tmp_path))
+    np.testing.assert_array_equal(load_codec(tmp_path, CODEBOOKS).encode(CLIP), codec.encode(CLIP))
+
+
+def test_codec_is_found_in_shards_beside_a_file_without_one(folders, codec, tmp_path):
+    shutil.copy(folders["transformers"] / "config.json", tmp_path)
+    shutil.copy(folders["sesame"] / "model.safetensors", tmp_path)
+    shard(codec_tensors(folders["transformers"]), tmp_path)
+    np.testing.assert_array_equal(load_codec(tmp_path, CODEBOOKS).encode(CLIP), codec.encode(CLIP))
+
+
+def test_missing_shard_is_named(folders, tmp_path):
+    shard(codec_tensors(folders["transformers"]), tmp_path)
+    (tmp_path / "part-1.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"part-1\.safetensors: missing"):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_names_of_moshis_first_release_load(folders, codec, tmp_path):
+    shutil.copy(folders["sesame"] / "mimi_config.json", tmp_path)
+    tensors = load_file(folders["sesame"] / KYUTAI_FILE)
+    old = {
+        name.replace("in_projs.0.weight", "in_proj_weight").replace("out_projs.0.", "out_proj."): t
+        for name, t in tensors.items()
+    }
+    assert old.keys() != tensors.keys()
+    save_file(old, tmp_path / "mimi.safetensors")
+    np.testing.assert_array_equal(load_codec(tmp_path, CODEBOOKS).encode(CLIP), codec.encode(CLIP))
+
+
+def test_default_sizes_are_those_of_the_real_mimi():
+    assert moshi_config({}) == loaders._mimi_config
+
+
+@pytest.mark.parametrize("n_samples", [1, FRAME_SAMPLES - 1, FRAME_SAMPLES, FRAME_SAMPLES + 1])
+def test_encoding_pads_to_whole_frames(codec, n_samples):
+    n_frames = -(-n_samples // FRAME_SAMPLES)
+    codes = codec.encode(CLIP[:n_samples])
+    assert codes.shape == (n_frames, CODEBOOKS)
+    assert codes.dtype == np.int32
+    padded = np.zeros(n_frames * FRAME_SAMPLES, np.float32)
+    padded[:n_samples] = CLIP[:n_samples]
+    np.testing.assert_array_equal(codes, codec.encode(padded))
+
+
+def test_encoding_nothing_is_an_error(codec):
+    with pytest.raises(AudioError, match="empty"):
+        codec.encode(np.zeros(0, np.float32))
+
+
+def test_fewer_codebooks_are_the_first_ones(folders, codec):
+    small = load_codec(folders["sesame"], 4)
+    assert small.codebooks == 4
+    np.testing.assert_array_equal(small.encode(CLIP), codec.encode(CLIP)[:, :4])
+
+
+def test_samples_are_audible_and_stay_in_range(codec):
+    pcm = decoded(codec, CODES, [1] * len(CODES))
+    assert pcm.dtype == np.float32
+    assert np.abs(pcm).max() <= 1
+    levels = np.sqrt(np.mean(pcm.reshape(-1, FRAME_SAMPLES) ** 2, axis=1))
+    assert levels.min() > 0.01
+    assert levels.max() < 0.3
+
+
+def test_loud_samples_are_clamped(folders, tmp_path):
+    shutil.copytree(folders["sesame"], tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / KYUTAI_FILE)
+    tensors["decoder.model.14.conv.conv.weight"] *= 100
+    save_file(tensors, tmp_path / KYUTAI_FILE)
+    pcm = decoded(load_codec(tmp_path, CODEBOOKS), CODES[:3], [3])
+    assert np.abs(pcm).max() == 1
+
+
+def test_streams_do_not_touch_each_other(codec):
+    first = decoded(codec, CODES[:5], [5])
+    decoded(codec, CODES[5:20], [15])
+    np.testing.assert_array_equal(decoded(codec, CODES[:5], [5]), first)
+
+
+def test_abandoned_stream_leaves_nothing(codec):
+    first = decoded(codec, CODES[:5], [5])
+    with pytest.raises(KeyboardInterrupt), codec.decoding() as decode:
+        decode(CODES[7:9])
+        raise KeyboardInterrupt
+    np.testing.assert_array_equal(decoded(codec, CODES[:5], [5]), first)
+
+
+def test_one_stream_at_a_time(codec):
+    with codec.decoding():
+        with pytest.raises(AssertionError, match="one stream"), codec.decoding():
+            pass
+        with pytest.raises(AssertionError, match="disturb"):
+            codec.encode(CLIP)
+    with pytest.raises(AssertionError, match="ended"):
+        with codec.decoding() as decode:
+            pass
+        decode(CODES[:1])
+
+
+def test_codes_without_an_entry_are_refused(codec):
+    with codec.decoding() as decode, pytest.raises(AssertionError):
+        decode(np.full((1, CODEBOOKS), BINS, np.int32))
+
+
+def test_decoding_leaves_gradients_as_they_were(codec):
+    with codec.decoding() as decode:
+        decode(CODES[:1])
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_folder_without_codec_says_which_file_to_put_there(folders, tmp_path):
+    shutil.copy(folders["sesame"] / "config.json", tmp_path)
+    shutil.copy(folders["sesame"] / "model.safetensors", tmp_path)
+    with pytest.raises(CheckpointError, match=KYUTAI_FILE):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_missing_tensor_is_named(folders, tmp_path):
+    break_tensors(folders["transformers"], tmp_path, lambda t: t.pop(FC1))
+    with pytest.raises(CheckpointError, match=r"fc1\.weight is missing; expected \[64, 32\]"):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_misshapen_tensor_is_named_with_both_shapes(folders, tmp_path):
+    break_tensors(folders["transformers"], tmp_path, lambda t: t.update({FC1: torch.zeros(3, 5)}))
+    with pytest.raises(CheckpointError, match=r"fc1\.weight: expected \[64, 32\], found \[3, 5\]"):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_extra_tensor_is_named(folders, tmp_path):
+    break_tensors(
+        folders["transformers"], tmp_path, lambda t: t.update({"codec_model.x": torch.zeros(2)})
+    )
+    with pytest.raises(CheckpointError, match=r"tensor x: expected none, found \[2\]"):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_codec_with_too_few_codebooks_is_refused(folders):
+    with pytest.raises(CheckpointError, match="32 codebooks, the codec has 8"):
+        load_codec(folders["sesame"], 32)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("seanet", "ratios", [8, 6, 5, 5]),
+        ("seanet", "n_filters", "wide"),
+        ("transformer", "num_heads", 3),
+        ("transformer", "d_model", -32),
+        ("quantizer", "bin", 9),
+    ],
+)
+def test_sizes_that_make_no_mimi_are_refused(folders, tmp_path, part, key, value):
+    shutil.copytree(folders["sesame"], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "mimi_config.json").read_text())
+    config[part][key] = value
+    (tmp_path / "mimi_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("sampling_rate", 16_000), ("upsampling_ratios", [0]), ("upsampling_ratios", "8654")],
+)
+def test_codec_config_that_makes_no_mimi_is_refused(folders, tmp_path, key, value):
+    shutil.copytree(folders["transformers"], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["codec_config"][key] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_unreadable_file_is_named(tmp_path):
+    (tmp_path / KYUTAI_FILE).write_bytes(b"no tensors")
+    with pytest.raises(CheckpointError, match=KYUTAI_FILE):
+        load_codec(tmp_path, CODEBOOKS)
+
+
+def test_loading_draws_no_weights_and_compiles_nothing(folders):
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from csm_chat.backends.torch_mimi import load_codec\n"
+        f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
+        "    decode(np.ones((2, 8), np.int32))\n"
+        "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_checkpoints_are_small_and_the_same_again(folders, tmp_path):
+    again = make_checkpoint(tmp_path / "again")
+    for file in again.iterdir():
+        assert file.read_bytes() == (folders["transformers"] / file.name).read_bytes()
+    assert sum(file.stat().st_size for file in again.iterdir()) < 4_000_000
+
+
+FC1 = "codec_model.decoder_transformer.layers.0.mlp.fc1.weight"
+
+
+def model_file(folder: Path) -> Path:
+    return folder / "model.safetensors"
+
+
+def codec_tensors(folder):
+    tensors = load_file(model_file(folder))
+    return {name: t for name, t in tensors.items() if name.startswith("codec_model.")}
+
+
+def break_tensors(source, folder, change):
+    shutil.copy(source / "config.json", folder)
+    tensors = load_file(model_file(source))
+    change(tensors)
+    save_file(tensors, model_file(folder))
+
+
+def shard(tensors, folder):
+    names = sorted(tensors)
+    weight_map = {name: f"part-{i % 2}.safetensors" for i, name in enumerate(names)}
+    for file in set(weight_map.values()):
+        save_file(
+            {name: tensors[name] for name in names if weight_map[name] == file}, folder / file
+        )
+    index = folder / "transformers.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
