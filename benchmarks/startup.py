@@ -1,7 +1,7 @@
 """How long until `csm-chat` answers: --help, --version, and the prompt on a terminal.
 
-Run as `python -m benchmarks.startup`. Beside each stands a bare Python that imports prompt_toolkit's prompt
-in the same run: what any prompt of this kind costs on this machine.
+Run as `python -m benchmarks.startup`. The first row is a bare Python that imports prompt_toolkit's
+prompt, in the same run: what any prompt of this kind costs on this machine.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def fake_backend(
 
 
 class ListSound:
-    """A loudspeaker that remembers; silent at once when cancelled, otherwise heard as it is written."""
+    """A loudspeaker that remembers; all is heard as it is written, nothing after a cancel."""
 
     def __init__(self) -> None:
         self.entries: list[list[Pcm]] = []

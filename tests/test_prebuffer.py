@@ -39,7 +39,7 @@ def delivered(
 
 
 def played(buffer: PlayBuffer, deliveries: Iterable[tuple[float, Pcm]]) -> Pcm:
-    """All a device of LATENCY_S is given, on a virtual clock; the entry ends with its last frame."""
+    """All that a device is given, on a virtual clock; the entry ends with its last frame."""
     coming = list(deliveries)
     now = 0.0
     lead: Lead | None = None
@@ -61,7 +61,7 @@ def played(buffer: PlayBuffer, deliveries: Iterable[tuple[float, Pcm]]) -> Pcm:
             lead.wrote(len(step.block))
             now += max(0.0, lead.at(now) - LATENCY_S)
         elif step.wait_s:
-            now = min(now + step.wait_s, coming[0][0] if coming else np.inf)
+            now = min(now + max(step.wait_s, 1e-6), coming[0][0] if coming else np.inf)
         else:
             lead = None
     return np.concatenate(blocks)
@@ -169,6 +169,7 @@ def test_after_each_gap_more_is_collected_up_to_a_limit() -> None:
     refills = []
     for _ in range(6):
         buffer.feed(sound(4.0))
+        buffer.next(0.0, 0.0, TAIL_S)
         while not buffer.is_in_gap:
             buffer.next(0.0, 0.0, TAIL_S)
         refills.append(buffer.current.refill / SAMPLE_RATE)
@@ -205,6 +206,24 @@ def test_an_entry_begun_while_another_is_heard_joins_without_a_seam() -> None:
         buffer.feed(pcm)
     heard = played(buffer, [(0.0, np.zeros(0, np.float32))])
     np.testing.assert_array_equal(heard[: len(one) + len(two)], np.concatenate([one, two]))
+
+
+def test_an_entry_that_comes_while_the_device_still_holds_the_last_word_joins_it() -> None:
+    one, two = sound(0.3, seed=1), sound(0.2, seed=2)
+    buffer = PlayBuffer()
+    buffer.begin(0)
+    buffer.feed(one)
+    buffer.end()
+    lead = Lead(0.0)
+    while (step := buffer.next(0.0, lead.at(0.0), TAIL_S)).block is not None:
+        lead.wrote(len(step.block))
+    assert step.wait_s == pytest.approx(0.24)
+    buffer.begin(0)
+    buffer.feed(two)
+    buffer.end()
+    block = buffer.next(0.1, lead.at(0.1), TAIL_S).block
+    assert block is not None
+    np.testing.assert_array_equal(block, two[:BLOCK_SAMPLES])
 
 
 def test_the_next_entrys_cushion_is_kept_and_its_wait_is_not_a_gap() -> None:
@@ -309,7 +328,7 @@ def test_the_two_kinds_of_gap_are_told_apart() -> None:
 def test_watchdog_tells_a_call_that_does_not_return() -> None:
     watchdog = Watchdog()
     with watchdog.call(2.0):
-        looks = [watchdog.is_stuck(now / 10) for now in range(0, 30)]
+        looks = [watchdog.is_stuck(now / 10) for now in range(30)]
     assert looks.index(True) == 21
     assert not watchdog.is_stuck(3.1)
 

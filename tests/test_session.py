@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -264,7 +264,7 @@ def test_voices_that_do_not_fit_are_reported_with_their_sizes() -> None:
 
 
 def test_a_line_too_long_is_split_at_sentence_ends_and_all_parts_enter() -> None:
-    session, engine, notes = make(context_rows=2048)
+    session, _, notes = make(context_rows=2048)
     sentences = [f"Sentence number {n} is about the sea and the wind." for n in range(20)]
     blocks = session.say(Utterance(" ".join(sentences), 2))
     while True:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from csm_chat.audio.files import read_clip
-from csm_chat.audio.sinks import ListSink, NullSink, Tee, WavSink
-from csm_chat.errors import CsmChatError, TakeError
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm, Sink
+from csm_chat.audio.sinks import WavSink
+from csm_chat.errors import TakeError
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 
 def noise(n: int, seed: int = 0) -> Pcm:
@@ -128,45 +128,3 @@ def test_a_full_disk_is_said_once_and_leaves_a_playable_part(tmp_path: Path) -> 
             sink.finish()
     with wave.open(str(tmp_path / "a.wav.part")) as file:
         assert file.getnframes() == 5 * FRAME_SAMPLES
-
-
-def test_list_sink_keeps_blocks_even_when_the_writer_reuses_its_array() -> None:
-    sink = ListSink()
-    assert len(sink.pcm) == 0
-    block = np.zeros(3, np.float32)
-    for value in (1, 2):
-        block[:] = value
-        sink.write(block)
-    np.testing.assert_array_equal(sink.pcm, [1, 1, 1, 2, 2, 2])
-    sink.cancel()
-    assert sink.cancelled
-
-
-def test_tee_hands_everything_to_each_sink_in_order(tmp_path: Path) -> None:
-    errors: list[CsmChatError] = []
-    one, two = ListSink(), ListSink()
-    with WavSink(tmp_path / "a.wav") as file:
-        tee: Sink = Tee(one, NullSink(), file, two, report=errors.append)
-        for seed in range(3):
-            tee.write(noise(100, seed))
-        tee.drain()
-        tee.cancel()
-        file.finish()
-    expected = np.concatenate([noise(100, seed) for seed in range(3)])
-    np.testing.assert_array_equal(one.pcm, expected)
-    np.testing.assert_array_equal(two.pcm, expected)
-    assert one.cancelled
-    assert two.cancelled
-    assert errors == []
-
-
-@pytest.mark.usefixtures("small_disk")
-def test_a_failing_sink_is_reported_once_and_the_others_go_on(tmp_path: Path) -> None:
-    errors: list[CsmChatError] = []
-    heard = ListSink()
-    with WavSink(tmp_path / "a.wav") as file:
-        tee = Tee(file, heard, report=errors.append)
-        for _ in range(10):
-            tee.write(noise(FRAME_SAMPLES))
-    assert [type(error) for error in errors] == [TakeError]
-    assert len(heard.pcm) == 10 * FRAME_SAMPLES

@@ -244,6 +244,11 @@ def _sounddevice() -> Any:
             else "pip install --force-reinstall sounddevice"
         )
         raise DeviceError(f"{error}: {fix} (or your system's PortAudio package)") from error
+    except Exception as error:
+        # its class lives in the module that could not be imported
+        if type(error).__name__ != "PortAudioError":
+            raise
+        raise DeviceError(f"the sound system does not start ({error})") from error
     return sounddevice
 
 

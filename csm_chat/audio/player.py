@@ -19,7 +19,7 @@ from csm_chat.types import SAMPLE_RATE, Pcm
 log = logging.getLogger(__name__)
 
 OFF = "off"
-CLOSING_S = 3.0
+CLOSING_S = 1.5
 POLL_S = 0.1
 
 State = Literal["off", "idle", "buffering", "playing"]
@@ -90,6 +90,7 @@ class Player:
         self._stop()
         with self._changed:
             if self._writer and self._writer.thread.is_alive():
+                self._writer.fail(_stuck(self._device))
                 raise DeviceError(f"{_stuck(self._device)}; restart the program to use sound again")
             self._writer = None
             self._device = device or self._configured
@@ -181,8 +182,9 @@ class Player:
 
     @property
     def _is_silent(self) -> bool:
-        failed = self._writer is not None and self._writer.failure is not None
-        return self._device == OFF or self._closed or failed
+        writer = self._writer
+        failed = writer is not None and (writer.failure or not writer.thread.is_alive())
+        return self._device == OFF or self._closed or bool(failed)
 
     @property
     def _is_heard(self) -> bool:

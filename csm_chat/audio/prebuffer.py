@@ -126,6 +126,7 @@ class PlayBuffer:
         self._finished = Gaps()  # of entries heard to their end, until somebody asks
         self._dropping = False  # since a cancel, until the next begin
         self._tail = 0  # samples of silence that push the last word out of the device
+        self._tail_begun = False
 
     @property
     def n_waiting(self) -> int:
@@ -189,7 +190,7 @@ class PlayBuffer:
         After the last sample `tail_s` of silence follows, unless another entry is ready to join.
         """
         if not self.is_ready:
-            return self._tail_step()
+            return self._tail_step(lead_s)
         entry = self._entries[0]
         fade_in = False
         if entry.refill:
@@ -207,6 +208,7 @@ class PlayBuffer:
         if fade_in:
             block[:FADE_SAMPLES] *= _ramp(len(block[:FADE_SAMPLES]))
         self._tail = round(tail_s * SAMPLE_RATE)
+        self._tail_begun = False
         return Step(block)
 
     def _first_gap_step(self, entry: Entry) -> Step:
@@ -223,9 +225,12 @@ class PlayBuffer:
         entry.gaps += Gaps(starved_s=BLOCK_SAMPLES / SAMPLE_RATE)
         return Step(np.zeros(BLOCK_SAMPLES, np.float32))
 
-    def _tail_step(self) -> Step:
+    def _tail_step(self, lead_s: float) -> Step:
         if self._tail <= 0:
             return Step()
+        if not self._tail_begun and lead_s > DRY_MARGIN_S:  # another entry may still join
+            return Step(wait_s=lead_s - DRY_MARGIN_S)
+        self._tail_begun = True
         self._tail -= BLOCK_SAMPLES
         return Step(np.zeros(BLOCK_SAMPLES, np.float32))
 

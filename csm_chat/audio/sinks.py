@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from csm_chat.audio.files import create_free, free_names, move_exclusive, write_all
-from csm_chat.errors import CsmChatError, TakeError
-from csm_chat.types import SAMPLE_RATE, Pcm, Sink
+from csm_chat.errors import TakeError
+from csm_chat.types import SAMPLE_RATE, Pcm
 
 SAMPLE_BYTES = 2
 MAX_DATA_BYTES = 2**32 - 1 - 36  # a WAV header counts in 32 bits; that is 24 hours
@@ -127,64 +126,3 @@ def _take_error(path: Path, error: OSError) -> TakeError:
         f"{path}: cannot be saved ({error.strerror}); "
         "free some space or set another folder for takes"
     )
-
-
-class ListSink:
-    """Keeps every block; `pcm` is their concatenation."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Pcm] = []
-        self.cancelled = False
-
-    @property
-    def pcm(self) -> Pcm:
-        return np.concatenate([np.zeros(0, np.float32), *self.blocks])
-
-    def write(self, pcm: Pcm) -> None:
-        self.blocks.append(pcm.copy())
-
-    def drain(self) -> None:
-        pass
-
-    def cancel(self) -> None:
-        """Nothing is pending; only noted."""
-        self.cancelled = True
-
-
-class NullSink:
-    """Takes everything at once and keeps nothing."""
-
-    def write(self, pcm: Pcm) -> None:
-        pass
-
-    def drain(self) -> None:
-        pass
-
-    def cancel(self) -> None:
-        pass
-
-
-class Tee:
-    """Several sinks as one. One that fails is left out and `report` told; the others go on."""
-
-    def __init__(self, *sinks: Sink, report: Callable[[CsmChatError], None]) -> None:
-        self._sinks = list(sinks)
-        self._report = report
-
-    def write(self, pcm: Pcm) -> None:
-        self._each(lambda sink: sink.write(pcm))
-
-    def drain(self) -> None:
-        self._each(lambda sink: sink.drain())
-
-    def cancel(self) -> None:
-        self._each(lambda sink: sink.cancel())
-
-    def _each(self, action: Callable[[Sink], None]) -> None:
-        for sink in self._sinks.copy():
-            try:
-                action(sink)
-            except CsmChatError as error:
-                # replaced, not changed: cancel may be going through the list in another thread
-                self._sinks = [other for other in self._sinks if other is not sink]
-                self._report(error)

@@ -120,7 +120,7 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
 
 
 def expected_names(folder: Path, names: Mapping[int, str]) -> dict[int, str]:
-    """Who will be whom, by file names alone; `names` win. For lines typed before voices are read."""
+    """Who will be whom, by file names alone; `names` win. For what is typed before voices load."""
     try:
         sources, _ = list_sources(folder)
     except OSError:  # the voices say so when they are read
