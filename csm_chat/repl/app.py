@@ -208,9 +208,11 @@ class Prompt:
         while True:
             await self._stirred.wait()
             self._stirred.clear()
+            # asked before it is drawn, so that the end of what moves is drawn, too
+            moves = self.worker.status().state in ("generating", "speaking")
             self.session.app.invalidate()
             await asyncio.sleep(REFRESH_S)
-            if self.worker.status().state in ("generating", "speaking"):
+            if moves:
                 self._stirred.set()
 
     # what is drawn
