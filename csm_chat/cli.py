@@ -112,11 +112,11 @@ def _talk(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> Config:
-    """config.yaml with the flags laid over it."""
-    from csm_chat.config import find_config, load_config, override
+    """config.yaml, under CSM_CHAT_* variables, under the flags."""
+    from csm_chat.config import find_config, from_environment, load_config, override
     from csm_chat.errors import UsageError
 
-    config = load_config(find_config(args.config))
+    config = from_environment(load_config(find_config(args.config)), os.environ)
     flags = {
         "model": args.model,
         "device": args.device,
@@ -176,7 +176,7 @@ def _load_parts(
             cancelled=cancelled,
         )
         session = Session(backend, sampling=config.sampling, context=config.context, notify=notify)
-        progress("reading references")
+        progress("the voices")
         library = _library(config, backend.codec, notify)
         session.voices = library.load()
         progress("warming up")

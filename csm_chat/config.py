@@ -140,6 +140,24 @@ def load_config(path: Path | None) -> Config:
     return _laid_over(Config(), reading.values)
 
 
+def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """`config` with what CSM_CHAT_* variables set: CSM_CHAT_MODEL, CSM_CHAT_SAMPLING_TOP_K ..."""
+    known = {f"CSM_CHAT_{key.name.replace('.', '_').upper()}": key for key in keys()}
+    for name in sorted(environ):
+        if not name.startswith("CSM_CHAT_"):
+            continue
+        key = known.get(name)
+        if key is None or key.kind is dict:
+            guess = nearest(name, [each for each, key in known.items() if key.kind is not dict])
+            hint = f" Did you mean {guess}?" if guess else ""
+            raise ConfigError(f"{name}  unknown environment variable.{hint}")
+        try:
+            config = _laid_over(config, {key.name: key.read(environ[name])})
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+    return config
+
+
 def override(config: Config, key: str, value: str) -> Config:
     """`config` with one setting from text. `key` may be the last part of a dotted name."""
     name = key.strip().lower()

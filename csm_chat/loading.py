@@ -36,15 +36,15 @@ def load(
     from csm_chat.speech.text import load_tokenizer
 
     def downloading(state: Progress) -> None:
-        progress(f"downloading {state}")
+        progress(f"downloading {state.bar} {state}")
 
     checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
-    progress("loading torch")
+    progress("torch")
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
-    progress(f"loading {checkpoint.name} on {device}, {dtype}")
+    progress(f"{checkpoint.name} on {device}, {dtype}")
     engine = load_engine(checkpoint.weights, device, dtype)
-    progress("loading the codec")
+    progress("the codec")
     codec = load_codec(checkpoint.codec, engine.codebooks, device)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, checkpoint.weights)

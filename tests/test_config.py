@@ -15,6 +15,7 @@ from csm_chat.config import (
     ContextConfig,
     SamplingConfig,
     find_config,
+    from_environment,
     keys,
     load_config,
     override,
@@ -420,3 +421,24 @@ def test_every_key_has_a_default_that_is_valid_and_a_help_text():
 def test_last_part_of_a_key_is_never_ambiguous():
     shared = {tail for tail, n in Counter(key.tail for key in keys()).items() if n > 1}
     assert shared <= set(NAMES)
+
+
+def test_environment_variables_lie_over_the_file():
+    before = Config(speaker=3)
+    after = from_environment(
+        before, {"CSM_CHAT_SAMPLING_TOP_K": "7", "CSM_CHAT_MODEL": "here", "HOME": "/"}
+    )
+    assert (after.sampling.top_k, after.model, after.speaker) == (7, "here", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CSM_CHAT_MODELL", "x", "CSM_CHAT_MODEL"),
+        ("CSM_CHAT_VOICES", "x", "unknown environment variable"),
+        ("CSM_CHAT_SAMPLING_TOP_K", "many", "CSM_CHAT_SAMPLING_TOP_K: sampling.top_k"),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(name, value, said):
+    with pytest.raises(ConfigError, match=said):
+        from_environment(Config(), {name: value})

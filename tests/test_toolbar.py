@@ -52,9 +52,9 @@ SPEAKING = replace(
             60,
             " generating speaker 5 1.4 s │ Ctrl-C stops",
         ),
-        (Status("loading", detail="model 41 %"), 60, " loading model 41 % │ audio: off"),
-        (Status("failed"), 60, " no model: Enter tries again, Ctrl-D leaves │ audio: off"),
-        (Status("loading", detail="a long tale of files"), 20, " loading a long ta…"),
+        (Status("loading", detail="model 41 %"), 60, " loading: model 41 %"),
+        (Status("failed"), 60, " no model: Enter tries again, Ctrl-D leaves"),
+        (Status("loading", detail="a long tale of files"), 20, " loading: a long t…"),
     ],
 )
 def test_toolbar_keeps_what_fits(status, columns, shown):

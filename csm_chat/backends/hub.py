@@ -42,6 +42,7 @@ WEIGHTS = (
 )
 
 PLAN_BYTES = 1_000_000  # not worth a word: config.json and an index, fetched to plan the rest
+BAR_CELLS = 20
 RATE_WINDOW_S = 15.0  # the client writes 10 MB at a time: several writes of a slow connection
 _REPO_NAME = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^@\s]+))?")
 
@@ -64,6 +65,11 @@ class Progress:
     total_bytes: int
     rate: float  # bytes a second, over the last seconds
     eta_s: float | None  # None while nothing comes
+
+    @property
+    def bar(self) -> str:
+        n_full = BAR_CELLS * self.done_bytes // max(1, self.total_bytes)
+        return f"[{'#' * n_full}{'.' * (BAR_CELLS - n_full)}]"
 
     def __str__(self) -> str:
         sizes = f"{hub_errors.size(self.done_bytes)} of {hub_errors.size(self.total_bytes)}"

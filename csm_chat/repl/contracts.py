@@ -44,7 +44,7 @@ class Status:
     rtf: float | None = None  # moving average
     seed: int | None = None  # fixed seed, None: random
     rows: Rows | None = None  # None until the model is loaded
-    audio: str = "off"  # device name, or "off"
+    audio: str = ""  # device name, or "off"; empty until it is looked for
     level: float = 0.0  # peak of what is being played, 0 - 1
     n_gaps: int = 0  # of the entry being played
     detail: str = ""  # loading: what is being loaded or downloaded, in words

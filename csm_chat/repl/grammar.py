@@ -176,6 +176,6 @@ def _surprise(line: str, part: Part) -> str:
     assert part.offset, part
     number = line[slice(*part.offset)]
     return (
-        f'"{number}" at the end of "{part.text}" chose speaker {part.speaker}, who has no voice: '
-        "it will be a random one. To have the number spoken, write it as a word."
+        f'"{number}" at the end of "{part.text}" chose speaker {part.speaker}, who has no voice; '
+        "to have the number spoken, write it as a word"
     )

@@ -49,6 +49,7 @@ class Performer:
         self._epoch = epoch
         self._names = names
         self._last_entry: list[int] = []
+        self._told: set[int] = set()  # speakers whose voice was said to be a random one
 
     def say(self, utterances: Sequence[Utterance], asked: float, epoch: int) -> bool:
         """Speak an entry; True if every part ended by itself. `asked` is when, by perf_counter."""
@@ -91,6 +92,7 @@ class Performer:
         try:
             for part, (utterance, generate) in enumerate(parts, 1):
                 self.progress = Progress(part, len(parts), utterance.speaker)
+                self._tell_if_random(utterance.speaker)
                 turn, number = self._take(utterance, generate(), epoch)
                 numbers += [number] if number else []
                 ended.append(turn.ended)
@@ -132,6 +134,15 @@ class Performer:
         if path:
             self._view.saved(path)
         return turn, take.number if path else 0
+
+    def _tell_if_random(self, speaker: int) -> None:
+        if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:
+            return
+        self._told.add(speaker)
+        self._view.note(
+            f"speaker {speaker} has no voice: it will be a random one. "
+            f"reference{speaker or ''}.wav in the references folder gives it one"
+        )
 
     def _cut(self, utterance: Utterance, started: float) -> Turn:
         codes = np.zeros((0, self._session.backend.engine.codebooks), np.int32)

@@ -133,6 +133,7 @@ class _View:
         self.state = PromptState(worker, config, config.speaker)
         self.deaf = False  # nothing can be written any more
         self._over = threading.Event()
+        self._detail = ""  # shown of what is being loaded
         self._out = out
         self._err = err
 
@@ -146,7 +147,13 @@ class _View:
         self._write(str(path), self._out)
 
     def changed(self) -> None:
-        pass
+        """Somebody who watches sees what is being loaded, on one line."""
+        if not self._err.isatty():
+            return
+        detail = self.worker.status().detail
+        if detail != self._detail:
+            print(f"\r{detail:{len(self._detail)}}\r", end="", file=self._err, flush=True)
+        self._detail = detail
 
     def _write(self, text: str, file: TextIO) -> None:
         try:

@@ -57,7 +57,7 @@ def toolbar(
 
 def _state(status: Status, names: Mapping[int, str], unicode: bool) -> Fragments:
     if status.state == "loading":
-        return [("", " ".join(filter(None, ("loading", status.detail))))]
+        return [("", f"loading: {status.detail}" if status.detail else "loading")]
     if status.state == "failed":
         return [("class:error", "no model: Enter tries again, Ctrl-D leaves")]
     if status.state == "ready":

@@ -1,0 +1,97 @@
+"""The README says what is so: its commands and samples run, its tables are the program's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from csm_chat.repl.commands import help_markdown
+from csm_chat.repl.grammar import parse
+from tests.program import environment
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SHELL = [
+    line.partition(" #")[0].strip()
+    for language, block in FENCED
+    if language == "sh"
+    for line in block.splitlines()
+]
+# Exit codes on a machine without network; a command that is not here fails the test below.
+CODES = {
+    "pip install uv && uv run csm-chat": 3,
+    "uv run csm-chat --model sesame/csm-1b": 3,
+    "uv run csm-chat --model unsloth/csm-1b": 3,
+    "uv run csm-chat --model path/to/folder": 0,
+    r"printf 'Hi there!||Oh, hello.\nHow are you?\n' | uv run csm-chat --model path/to/folder": 0,
+    "uv run python -m tests.checkpoints path/to/another": 0,
+    # this very run
+    "pip install uv && uv run pytest": None,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Path) -> Path:
+    """A working folder with a model where the README has one."""
+    (tmp_path / "path" / "to").mkdir(parents=True)
+    (tmp_path / "path" / "to" / "folder").symlink_to(checkpoint)
+    return tmp_path
+
+
+def test_each_command_is_known_here() -> None:
+    assert sorted(SHELL) == sorted(CODES)
+
+
+@pytest.mark.parametrize("command", [line for line, code in CODES.items() if code is not None])
+def test_commands_do_what_they_say(command: str, folder: Path) -> None:
+    python = f"{sys.executable} -m csm_chat --audio off"
+    line = command.removeprefix("pip install uv && ")
+    line = line.replace("uv run csm-chat", python).replace("uv run python", sys.executable)
+    ran = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=environment(),
+        input="Hi.\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == CODES[command], ran.stderr
+
+
+def test_python_samples_run(folder: Path) -> None:
+    samples = [block for language, block in FENCED if language == "python"]
+    assert samples
+    for sample in samples:
+        ran = subprocess.run(
+            [sys.executable, "-c", sample],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "samples at 24 kHz" in ran.stdout
+
+
+def test_what_is_typed_at_its_prompt_can_be_read() -> None:
+    typed = re.findall(r"^Ana> (.+)$", README, re.MULTILINE)
+    assert typed
+    for line in typed:
+        assert parse(line, 0, {0: "Ana", 1: "Ben"}).utterances
+
+
+def test_lines_keys_and_commands_are_the_programs_own() -> None:
+    section = README.partition("<!-- help -->")[2].partition("<!-- /help -->")[0]
+    assert section.strip() == help_markdown()
+
+
+def test_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
