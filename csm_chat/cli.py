@@ -6,14 +6,14 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.errors import ContextError, CsmChatError, DeviceError
+from csm_chat.errors import ConfigError, ContextError, CsmChatError, DeviceError, UsageError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -104,38 +104,54 @@ def _talk(args: argparse.Namespace) -> int:
     from csm_chat.repl import plain
 
     config = _config(args)
+    worker = _worker(config)
     if args.plain or plain.wanted(sys.stdin, sys.stdout, os.environ):
-        return plain.run(_worker(config), config, sys.stdin, sys.stdout)
-    from csm_chat.repl import app
+        code = plain.run(worker, config, sys.stdin, sys.stdout)
+    else:
+        from csm_chat.repl import app
 
-    return app.run(_worker(config), config, _banner())
+        code = app.run(worker, config, _banner())
+    if not worker.close():
+        # somebody who leaves while gigabytes are being read is not kept; nothing is being written
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _config(args: argparse.Namespace) -> Config:
     """config.yaml, under CSM_CHAT_* variables, under the flags."""
     from csm_chat.config import find_config, from_environment, load_config, override
-    from csm_chat.errors import UsageError
 
     config = from_environment(load_config(find_config(args.config)), os.environ)
-    flags = {
-        "model": args.model,
-        "device": args.device,
-        "dtype": args.dtype,
-        "speaker": args.speaker,
-        "sampling.seed": args.seed,
-        "references": args.references,
-        "takes": args.takes,
-        "audio.device": args.audio,
-    }
-    for key, value in flags.items():
-        if value is not None:
+    for flag, key, value in _settings(args):
+        try:
             config = override(config, key, value)
+        except ConfigError as error:
+            raise UsageError(f"{flag}: {error}") from error
+    return config
+
+
+def _settings(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Flag, key and value of each setting given as a flag."""
+    flags = {
+        "--model": ("model", args.model),
+        "--device": ("device", args.device),
+        "--dtype": ("dtype", args.dtype),
+        "--speaker": ("speaker", args.speaker),
+        "--seed": ("sampling.seed", args.seed),
+        "--references": ("references", args.references),
+        "--takes": ("takes", args.takes),
+        "--audio": ("audio.device", args.audio),
+    }
+    for flag, (key, value) in flags.items():
+        if value is not None:
+            yield flag, key, value
     for setting in args.set:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
-        config = override(config, key.strip(), value.strip())
-    return config
+        yield f"--set {setting}", key.strip(), value.strip()
 
 
 def _worker(config: Config) -> Worker:

@@ -95,5 +95,6 @@ class FakeWorker:
         self.calls.append(("wait",))
         self.on_wait()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.calls.append(("close",))
+        return True

@@ -108,10 +108,12 @@ def test_the_same_seed_gives_the_same_takes(checkpoint: Path, tmp_path: Path) ->
         ("Hi.\n", ["--model", "/nowhere"], 3, "/nowhere"),
         ("Hi.\n", ["--model", "auto"], 3, "1. csm-chat --model sesame/csm-1b"),
         ("Hi.\n", ["--model", "sesame/csm-1b"], 3, "HF_HUB_OFFLINE"),
-        ("Hi.\n", ["--set", "temperatur=1"], 5, "sampling.temperature"),
+        ("Hi.\n", ["--set", "temperatur=1"], 2, "sampling.temperature"),
         ("Hi.\n", ["--config", "missing.yaml"], 5, "missing.yaml"),
         ("Hi.\n", ["--set", "temperature"], 2, "KEY=VALUE"),
         ("Hi.\n", ["--wrong"], 2, "--wrong"),
+        ("Hi.\n", ["--seed", "x"], 2, "--seed: sampling.seed"),
+        ("Hi.\n", ["--device", "abacus"], 2, "cpu, cuda, mps"),
     ],
 )
 def test_what_goes_wrong_is_one_message_and_an_exit_code(

@@ -310,3 +310,23 @@ def test_a_speaker_without_a_voice_is_said_once(stage: Make) -> None:
         "speaker 1 has no voice: it will be a random one. "
         "reference1.wav in the references folder gives it one"
     ]
+
+
+def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
+    s = stage(start=False)
+    reading, read = threading.Event(), threading.Event()
+
+    def load(notify: object, progress: Callable[[str], None], cancelled: object) -> Loaded:
+        progress("a large file")
+        reading.set()
+        read.wait(20)
+        progress("the next step")
+        raise AssertionError("the loader goes on after the worker was closed")
+
+    s.worker._load = load
+    s.worker.start()
+    assert reading.wait(5)
+    assert not s.worker.close()
+    read.set()
+    s.until(s.worker.close)
+    assert s.view.notes == []

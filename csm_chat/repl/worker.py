@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from csm_chat.config import Config, override
-from csm_chat.errors import CsmChatError, EntryError
+from csm_chat.errors import CsmChatError, EntryError, Interrupted
 from csm_chat.repl.contracts import (
     Loaded,
     Loader,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_START = ("model", "device", "dtype", "references", "takes", "history", "voices", "whisper")
+LOADING_S = 1.0  # how long leaving waits for a step of loading
 POLL_S = 1.0  # how often an idle worker looks at the references folder
 
 
@@ -173,17 +174,21 @@ class Worker:
         if self._loaded:
             self._loaded.sound.drain()
 
-    def close(self) -> None:
-        """Stop, finish files, end the thread. Safe to call twice."""
+    def close(self) -> bool:
+        """Stop, finish files, end the thread. Safe to call twice.
+
+        False if a step of loading that cannot be stopped is still under way; it does no harm.
+        """
         with self._lock:
             self._closing = True
             self._jobs.clear()
             self._lock.notify_all()
         self.cancel()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(None if self._loaded else LOADING_S)
         if self._loaded:
             self._loaded.sound.close()
+        return not self._thread.is_alive()
 
     def _submit(self, run: Callable[[int], bool | None], is_entry: bool = False) -> None:
         with self._lock:
@@ -221,6 +226,8 @@ class Worker:
             self._become("ready")
 
     def _failed(self, error: CsmChatError) -> None:
+        if self._closing:
+            return
         self.error = error
         self.view.note(str(error), "error")
         self._become("failed")
@@ -295,6 +302,8 @@ class Worker:
             self.view.note(text)
 
     def _detail(self, text: str) -> None:
+        if self._closing:
+            raise Interrupted("closed while loading")
         with self._lock:
             self._status = replace(self._status, detail=text)
         self.view.changed()
