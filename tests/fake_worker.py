@@ -23,7 +23,7 @@ class FakeWorker:
         self.calls: list[tuple[object, ...]] = []
         self.entries: list[tuple[Utterance, ...]] = []
         self.names = {0: "Ana", 1: "Ben"} if names is None else names
-        self.now = Status(state)
+        self.now = Status(state, audio="off")
         self.session = Session(fake_backend())
         self.n_failed = 0
         self.error: CsmChatError | None = ModelError("no model") if state == "failed" else None

@@ -37,7 +37,7 @@ def test_line_is_spoken_on_enter(worker):
 
 
 def test_screen_while_typing_a_scene(worker):
-    worker.now = Status("ready", rows=Rows(410, 96, 1736), first_audio_s=0.41, rtf=0.6)
+    worker.now = Status("ready", audio="off", rows=Rows(410, 96, 1736), first_audio_s=0.41, rtf=0.6)
 
     async def script(terminal):
         await terminal.type("Hi!||Hello.0||Yes.")
