@@ -303,13 +303,6 @@ def test_a_prompt_that_leaves_no_room_names_the_sizes(tmp_path: Path, rows: int)
         next(iter(short(tmp_path, rows).frames(TEXT, GREEDY)))
 
 
-def test_warm_up_leaves_an_empty_cache() -> None:
-    engine = tiny()
-    engine.warm_up()
-    codes(engine, TEXT, GREEDY)
-    assert engine.prefilled_rows == 4
-
-
 def test_the_same_seed_gives_the_same_codes_whatever_ran_before() -> None:
     engine = tiny()
     first = codes(engine, TEXT, SEEDED)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.files import read_clip, write_clip
 from csm_chat.audio.sinks import WavSink
 from csm_chat.errors import AudioError, EntryError, TakeError
 from csm_chat.types import Pcm, Turn
@@ -50,12 +50,12 @@ class Takes:
         """One file of several takes, end to end; None if it cannot be saved."""
         try:
             parts = [self.read(number) for number in numbers]
-            sink = WavSink(self._made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav")
-            sink.write(np.concatenate(parts))
-            return sink.finish()
+            path = self._made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
+            write_clip(path, np.concatenate(parts))
         except (TakeError, AudioError, EntryError) as error:
             self._notify(str(error))
             return None
+        return path
 
     def read(self, number: int) -> Pcm:
         """The samples of a saved take. Raises EntryError, AudioError."""

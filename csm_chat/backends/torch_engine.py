@@ -73,15 +73,6 @@ class TorchEngine:
         logits: npt.NDArray[np.float32] = torch.stack(seen).cpu().numpy()
         return logits
 
-    def warm_up(self) -> None:
-        """Run every kind of step once: the first run of a kernel sets it up. Empties the cache."""
-        tokens = np.zeros((2, self.codebooks + 1), np.int32)
-        for _ in self.frames(
-            Prompt(tokens, np.ones_like(tokens, np.bool_)), Sampling(max_frames=2)
-        ):
-            pass
-        self._rows.cut(0)
-
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
         self._interrupted.set()
