@@ -196,7 +196,7 @@ def test_ctrl_c_stops_generation_keeps_the_typed_line_and_the_queue(
     t.send(CTRL_C)
     t.sees("cut")
     t.sees("Queued behind it.   ")
-    assert "half a li" in t.shown
+    t.until(lambda: "> half a li" in t.shown, "the line that was being typed")
     t.send(CTRL_C)
     t.until(lambda: len(list(tmp_path.glob("takes/*/*.cut.wav"))) >= 1, "a cut take")
     t.send("\x15")
