@@ -231,15 +231,17 @@ def _library(config: Config, codec: Codec, notify: Callable[[str], None]) -> Voi
 
 
 def _warm_up(session: Session, notify: Callable[[str], None]) -> float | None:
-    """Measured compute time over audio time, or None when the voices leave no room to speak."""
+    """Measured compute time over audio time; None when there was too little to measure."""
+    from csm_chat.repl.toolbar import pace
+
     backend = session.backend
+    rtf = None
     try:
-        rtf = session.warm_up(WARM_UP_FRAMES).rtf
+        rtf = session.warm_up(WARM_UP_FRAMES).running_rtf
     except ContextError as error:
         notify(str(error))
-        return None
-    speed = f"{1 / rtf:.1f}x faster" if rtf < 1 else f"{rtf:.1f}x slower"
-    notify(f"model: {backend.name} on {backend.device}, {backend.dtype}: {speed} than real time")
+    speed = f": {pace(rtf)}" if rtf else ""
+    notify(f"model: {backend.name} on {backend.device}, {backend.dtype}{speed}")
     return rtf
 
 

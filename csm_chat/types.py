@@ -65,6 +65,12 @@ class Timings:
         """Compute time over audio time: below 1 is faster than real time."""
         return self.compute_s / self.audio_s if self.audio_s else 0.0
 
+    @property
+    def running_rtf(self) -> float | None:
+        """RTF of what follows the first frame, which pays for the prompt; None if nothing does."""
+        rest_s = self.audio_s - FRAME_MS / 1000
+        return (self.compute_s - self.first_audio_s) / rest_s if rest_s > 0 else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:

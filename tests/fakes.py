@@ -73,7 +73,8 @@ class ScriptedEngine:
     codebooks: int = CODEBOOKS
     prefilled_rows: int = 0
     calls: list[tuple[Prompt, Sampling]] = field(default_factory=list)
-    frame_s: float = 0.0  # a pause before each frame
+    first_s: float = 0.0  # a pause before the first frame
+    frame_s: float = 0.0  # and before each frame
     n_running: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +96,7 @@ class ScriptedEngine:
         room = min(sampling.max_frames, self.context_rows - n_rows)
         self.n_running += 1
         try:
+            self._interrupted.wait(self.first_s)
             for frame in codes[: room if take is None else min(take, room)]:
                 if self._interrupted.wait(self.frame_s):
                     raise Interrupted("stopped")

@@ -345,8 +345,12 @@ def test_two_hundred_turns_keep_memory_flat_and_never_fail() -> None:
 
 def test_warm_up_leaves_no_trace() -> None:
     session, engine, _ = make(voices=(voice(0, 20),), seed=3)
+    engine.first_s = 0.2  # what computing the prompt takes
     timings = session.warm_up(4)
-    assert timings.audio_s == pytest.approx(3 / FRAMES_PER_S)
+    assert timings.audio_s == pytest.approx(4 / FRAMES_PER_S)
+    assert timings.first_audio_s >= 0.2
+    assert timings.running_rtf is not None
+    assert timings.running_rtf < 0.2 / (3 / FRAMES_PER_S)
     assert session.turns == ()
     assert session.last is None
     finish(session.take(HI))

@@ -154,8 +154,9 @@ class Performer:
     def _measure(self, turn: Turn, asked: float | None) -> None:
         """Keep the speed of a take, and how long its asker waited for the first sample."""
         timings = turn.timings
-        if timings.audio_s and turn.ended != "cut":
-            self.rtf = timings.rtf if self.rtf is None else (self.rtf + timings.rtf) / 2
+        rtf = timings.running_rtf
+        if rtf is not None and turn.ended != "cut":
+            self.rtf = rtf if self.rtf is None else (self.rtf + rtf) / 2
         if asked is not None and timings.first_audio_s:
             waited_s = time.perf_counter() - asked - timings.compute_s
             self.first_audio_s = max(0.0, waited_s) + timings.first_audio_s

@@ -105,15 +105,15 @@ def meter(level: float, unicode: bool = True) -> tuple[str, str]:
 def speed(first_audio_s: float | None, rtf: float | None) -> list[str]:
     """How long one waits and how fast it is, in words."""
     words = [f"first sound {first_audio_s:.2f} s"] if first_audio_s else []
-    if rtf:
-        fast = 1 / rtf
-        if round(rtf, 1) == round(fast, 1) == 1.0:
-            words.append("as fast as real time")
-        elif fast > 1:
-            words.append(f"{fast:.1f}x faster than real time")
-        else:
-            words.append(f"{rtf:.1f}x slower than real time")
-    return words
+    return [*words, pace(rtf)] if rtf else words
+
+
+def pace(rtf: float) -> str:
+    """RTF in words."""
+    fast = 1 / rtf
+    if round(rtf, 1) == round(fast, 1) == 1.0:
+        return "as fast as real time"
+    return f"{fast:.1f}x faster than real time" if fast > 1 else f"{rtf:.1f}x slower than real time"
 
 
 def stats(status: Status) -> str:

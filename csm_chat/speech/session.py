@@ -162,16 +162,16 @@ class Session:
         return voices, sum(self._n_rows(turn.segment) for turn in self._turns)
 
     def warm_up(self, n_frames: int) -> Timings:
-        """Compute the voices' rows ahead of the first line; time `n_frames` frames, not kept."""
+        """Compute the voices' rows ahead of the first line; time `n_frames` frames, not kept.
+
+        Raises ContextError when the voices leave no room for a line.
+        """
         line = Utterance("Hello.", self.voices[0].speaker if self.voices else 0)
         self._room(line, n_frames)
         take = _Take(seed=0, max_frames=n_frames)
-        for pcm in self._generate(self._build(line, []), take):
-            if not take.n_samples:  # the first one pays for the prompt
-                take.started = time.perf_counter()
-            take.add(pcm)
-        audio_s = (len(take.frames) - 1) / FRAMES_PER_S
-        return Timings(0.0, time.perf_counter() - take.started, audio_s)
+        for _ in self._generate(self._build(line, []), take):
+            pass
+        return take.timings()
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
         cap = guard.cap_frames(utterance.text, self.context.max_turn_s)
