@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,8 @@ os.environ.update(
     JACK_NO_START_SERVER="1",
     TOKENIZERS_PARALLELISM="false",
 )
+# a shell that starts this in the background has interrupts ignored, here and in what is started
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
