@@ -85,23 +85,23 @@ def test_any_cut_of_the_stream_gives_the_same_samples(codec, whole, lengths):
     np.testing.assert_allclose(pcm, whole[: len(pcm)], atol=1e-4)
 
 
-def transformers_mimi(folder):
-    from transformers import MimiConfig, MimiModel
-
+def standalone(folder, target):
+    """The codec of a transformers checkpoint as kyutai/mimi has it; returns `target`."""
     fields = json.loads((folder / "config.json").read_text())["codec_config"]
-    mimi = MimiModel(MimiConfig(**fields)).eval()
-    tensors = load_file(folder / "model.safetensors")
-    prefix = "codec_model."
-    mimi.load_state_dict(
-        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    )
-    return mimi
+    (target / "config.json").write_text(json.dumps(fields))
+    tensors = codec_tensors(folder)
+    bare = {name.removeprefix("codec_model."): t for name, t in tensors.items()}
+    save_file(bare, model_file(target), {"format": "pt"})
+    return target
 
 
-def test_codec_equals_transformers_within_the_window(folders):
+def test_codec_equals_transformers_within_the_window(folders, tmp_path):
+    from transformers import MimiModel
+
     # past its window transformers 4.57 attends to everything, unlike the original
     folder = folders["transformers"]
-    theirs, ours = transformers_mimi(folder), load_codec(folder, CODEBOOKS)
+    theirs = MimiModel.from_pretrained(standalone(folder, tmp_path)).eval()
+    ours = load_codec(folder, CODEBOOKS)
     clip, codes = CLIP[: WINDOW * FRAME_SAMPLES], CODES[:WINDOW]
     with torch.no_grad():
         their_codes = theirs.encode(torch.from_numpy(clip)[None, None]).audio_codes[0].T
@@ -111,10 +111,7 @@ def test_codec_equals_transformers_within_the_window(folders):
 
 
 def test_standalone_mimi_of_transformers_loads(folders, codec, tmp_path):
-    fields = json.loads((folders["transformers"] / "config.json").read_text())["codec_config"]
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    tensors = codec_tensors(folders["transformers"])
-    save_file({n.removeprefix("codec_model."): t for n, t in tensors.items()}, model_file(tmp_path))
+    standalone(folders["transformers"], tmp_path)
     np.testing.assert_array_equal(load_codec(tmp_path, CODEBOOKS).encode(CLIP), codec.encode(CLIP))
 
 
