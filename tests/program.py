@@ -17,7 +17,7 @@ import pyte
 
 TESTS = Path(__file__).parent
 COMMAND = [sys.executable, "-W", "error::RuntimeWarning", "-m", "csm_chat"]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 
 
