@@ -428,3 +428,16 @@ def test_escape_sequences_in_text_do_not_reach_the_terminal(worker):
         assert "banner" in terminal.screen.text
 
     on_terminal(script, worker)
+
+
+def test_a_long_line_is_broken_between_words(worker):
+    long = "reference7.wav has no transcript: write what is said in it to references/reference7.txt"
+
+    async def script(terminal):
+        terminal.prompt.note(long)
+        await terminal.shows("reference7.txt")
+        shown = terminal.screen.text.splitlines()
+        assert shown[1] == "reference7.wav has no transcript: write what is"
+        assert shown[2] == "  said in it to references/reference7.txt"
+
+    assert on_terminal(script, worker, columns=50) == 0

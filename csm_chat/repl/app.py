@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import textwrap
 import time
 from collections import deque
 from pathlib import Path
@@ -92,7 +93,8 @@ class Prompt:
     # the worker's view, any thread
 
     def note(self, text: str, kind: Kind = "info") -> None:
-        self._show([(f"class:{kind}", text)])
+        lines = [line for given in text.split("\n") for line in self._wrapped(given)]
+        self._show([(f"class:{kind}", "\n".join(lines))])
 
     def turn(self, number: int, turn: Turn) -> None:
         self._show(turn_line(number, turn, self.state.names, self._columns, self._unicode))
@@ -104,6 +106,14 @@ class Prompt:
 
     def changed(self) -> None:
         self._wake(self._stirred)
+
+    def _wrapped(self, line: str) -> list[str]:
+        """At spaces, indented: a terminal left alone breaks in the middle of words."""
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        width = max(self._columns - 1, 20)
+        return textwrap.wrap(
+            line, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+        ) or [""]
 
     def _show(self, fragments: Fragments) -> None:
         self._outbox.append(fragments)
