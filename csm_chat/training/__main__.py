@@ -1,0 +1,39 @@
+"""`python -m csm_chat.training COMMAND`: each step of making the built-in voice, a command each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from csm_chat.errors import CsmChatError
+
+COMMANDS = {
+    "data": "speak sentences to a folder, to listen to what is trained on",
+    "recogniser": "train what hears the words in the measurements",
+    "codec": "train a Mimi-class codec, or write it out with --export",
+    "csm": "train a CSM on a codec",
+    "export": "write a complete checkpoint folder",
+    "evaluate": "measure a checkpoint folder on held-out sentences and voices",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command with the rest of the arguments; returns the exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        width = max(map(len, COMMANDS))
+        lines = [f"  {name:{width}}  {what}" for name, what in COMMANDS.items()]
+        text = "\n".join(["usage: python -m csm_chat.training COMMAND ...", "", *lines, ""])
+        sys.stdout.write(text)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    module = import_module(f"csm_chat.training.{arguments[0]}")
+    try:
+        code: int = module.main(arguments[1:])
+    except CsmChatError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,188 @@
+"""Train a small Mimi on spoken sentences. Knows the codec, not the model that speaks in it.
+
+What is exported is in Kyutai's layout and loads where Kyutai's does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from moshi.utils.compile import no_compile
+from safetensors.torch import save_file
+from torch import Tensor
+
+from csm_chat.backends.mimi_files import KYUTAI_FILE
+from csm_chat.errors import CheckpointError
+from csm_chat.training.codec_adversary import Adversary
+from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
+from csm_chat.training.codec_losses import SpectralLoss
+from csm_chat.training.codec_model import (
+    Sizes,
+    decoded,
+    encoded,
+    forget_embeddings,
+    mimi_config,
+    new_mimi,
+    quantise,
+)
+from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
+
+_COMMITMENT = 0.25
+_ADVERSARIAL = 0.1
+_FEATURES = 1.0
+
+
+class CodecTask:
+    """The codec with its losses and its held-out clips, for the loop."""
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        recipe: Recipe,
+        held_out: Mapping[str, Tensor],
+        device: str = "cpu",
+        adversary: Adversary | None = None,
+    ) -> None:
+        """`held_out`: (clips, samples) by the prefix of their figures, "" for the main ones."""
+        self.model = new_mimi(sizes)
+        self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
+        self._adversary = adversary
+        self.extras = {} if adversary is None else {"adversary": adversary}
+        self._recipe = recipe
+        self._codebooks = sizes.codebooks
+        self._device = device
+        self._losses = SpectralLoss().to(device)
+        self._held_out = held_out
+
+    def loss(self, batch: Crops, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        pcm = torch.from_numpy(batch).to(self._device)
+        depths = self._depths(len(pcm), step)
+        with no_compile():
+            latents = encoded(self.model, pcm[:, None])
+            with torch.autocast(pcm.device.type, enabled=False):
+                quantised, commitment = quantise(self.model, latents.float(), depths, step)
+            heard = decoded(self.model, quantised)
+        with torch.autocast(pcm.device.type, enabled=False):
+            figures = self._losses(heard[:, 0].float(), pcm)
+        figures["commitment"] = commitment
+        loss = figures["spectral_loss"] + _COMMITMENT * commitment
+        if self._adversary is not None:
+            figures |= self._adversary.losses(heard[:, 0].float(), pcm)
+            loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
+        return loss, figures
+
+    def _depths(self, n: int, step: int) -> Tensor:
+        """How many codebooks each crop gets, (n,); 0: it passes unquantised."""
+        recipe = self._recipe
+        if step < recipe.plain_steps:
+            return torch.zeros(n, dtype=torch.long, device=self._device)
+        draw = torch.rand(n)
+        some = torch.randint(1, self._codebooks, (n,))
+        depths = torch.where(draw < recipe.whole_share, self._codebooks, some)
+        depths = torch.where(draw > 1 - recipe.plain_share, 0, depths)
+        return depths.to(self._device)
+
+    def validate(self, model: Any) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        forget_embeddings(model)
+        with no_compile():
+            for prefix, pcm in self._held_out.items():
+                codes = model.encode(pcm[:, None].to(self._device))  # (clips, K, frames)
+                figures[f"{prefix}loss"] = self._distance(model, codes, pcm)
+                half = codes[:, : self._codebooks // 2]
+                figures[f"{prefix}half_loss"] = self._distance(model, half, pcm)
+                if not prefix:
+                    for level, codebook in enumerate(codes.unbind(1)):
+                        figures[f"use_{level}"] = perplexity(codebook, model.cardinality)
+        forget_embeddings(model)
+        return figures
+
+    def _distance(self, model: Any, codes: Tensor, pcm: Tensor) -> float:
+        heard = model.decode(codes)[:, 0]
+        return float(self._losses(heard, pcm.to(self._device))["spectral_loss"])
+
+
+def perplexity(codes: Tensor, entries: int) -> float:
+    """How many entries are in use, counted by their share; 1 to `entries`."""
+    shares = torch.bincount(codes.flatten(), minlength=entries) / codes.numel()
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def export(out: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write what `out` holds, its averaged weights, in Kyutai's layout. Raises CheckpointError."""
+    path = out / LAST
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not there; train first")
+    content = load_checkpoint(path)
+    sizes = content["settings"]["sizes"]
+    state = _stored(content["ema"] or content["model"], dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / KYUTAI_FILE)
+    config = mimi_config(Sizes(**{**sizes, "strides": tuple(sizes["strides"])}))
+    (folder / "mimi_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors as files hold them: entries in place of their sums, which few bits would blur."""
+    out = {}
+    for name, tensor in state.items():
+        if name.endswith("embedding_sum"):
+            usage = state[name.removesuffix("embedding_sum") + "cluster_usage"]
+            tensor = tensor / usage.clamp(min=1e-5)[:, None]
+        elif name.endswith(("cluster_usage", "_initialized")):
+            tensor = torch.ones_like(tensor)
+        out[name] = tensor.to(dtype).contiguous()
+    return out
+
+
+def train(plan: Plan, recipe: Recipe, n_workers: int = 1, is_adversarial: bool = False) -> int:
+    """Train, or go on, with crops from `n_workers` processes; returns the step reached."""
+    clips = {"": held_out("valid"), "voices_": held_out("voices")}
+    torch.manual_seed(plan.seed)
+    adversary = Adversary(plan.device) if is_adversarial else None
+    task = CodecTask(Sizes(), recipe, clips, plan.device, adversary)
+    run: Run[Crops] = Run(plan, task)
+    return run.train(lambda first_step: stream(first_step, plan.seed, recipe, n_workers))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="codec", description="Train a small Mimi.")
+    parser.add_argument("--out", type=Path, default=Path(".train/codec"), help="checkpoint, log")
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=Recipe().batch, help="crops a step")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make crops")
+    parser.add_argument("--total-steps", type=int, help="let the rate fall to zero by then, end")
+    parser.add_argument(
+        "--adversarial", action="store_true", help="judges as well: for the end, or a GPU"
+    )
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="only write the codec")
+    options = parser.parse_args(arguments)
+    if options.export is not None:
+        export(options.out, options.export)
+        return 0
+    plan = Plan(
+        out=options.out,
+        minutes=options.minutes,
+        device=pick_device(options.device),
+        seed=options.seed,
+        learning_rate=8e-4,
+        betas=(0.8, 0.99),
+        weight_decay=0.0,
+        total_steps=options.total_steps,
+        ema_decay=0.999,
+        bf16=True,
+    )
+    train(plan, Recipe(batch=options.batch), options.workers, options.adversarial)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

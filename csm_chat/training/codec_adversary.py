@@ -1,0 +1,104 @@
+"""Judges that learn to tell a codec's sound from the original. Know waveforms, no codec.
+
+After EnCodec's multi-scale STFT discriminator (facebookresearch/encodec, arXiv 2210.13438), with
+three scales, half the channels, and squared distances in place of the hinge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_SIZES = (1024, 512, 256)  # window lengths; hops are a quarter
+_CHANNELS = 16
+_LEARNING_RATE = 3e-4
+
+
+class Judge(nn.Module):
+    """One scale: convolutions over the complex spectrum."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        layers = [nn.Conv2d(2, _CHANNELS, (3, 9), padding=(1, 4))]
+        for dilation in (1, 2, 4):
+            layers.append(
+                nn.Conv2d(
+                    *(_CHANNELS, _CHANNELS, (3, 9)),
+                    stride=(1, 2),
+                    dilation=(dilation, 1),
+                    padding=(dilation, 4),
+                )
+            )
+        layers.append(nn.Conv2d(_CHANNELS, 1, (3, 3), padding=(1, 1)))
+        self.layers = nn.ModuleList(nn.utils.parametrizations.weight_norm(x) for x in layers)
+
+    def forward(self, pcm: Tensor) -> list[Tensor]:
+        """(B, n) to every layer's output; the last is the verdict, towards 1 for the original."""
+        window = self.get_buffer("window")
+        with torch.autocast(pcm.device.type, enabled=False):
+            spectrum = torch.stft(
+                *(pcm.float(), self._size, self._size // 4),
+                window=window,
+                normalized=True,
+                return_complex=True,
+            )
+        x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)  # (B, 2, T, bins)
+        outputs: list[Tensor] = []
+        for layer in self.layers:
+            x = layer(x if not outputs else functional.leaky_relu(outputs[-1], 0.2))
+            outputs.append(x)
+        return outputs
+
+
+class Adversary:
+    """The judges with their optimiser; they learn a step whenever they are asked."""
+
+    def __init__(self, device: str) -> None:
+        self._judges = nn.ModuleList(Judge(size) for size in _SIZES).to(device)
+        self._optimiser = torch.optim.AdamW(
+            self._judges.parameters(), lr=_LEARNING_RATE, betas=(0.8, 0.99)
+        )
+
+    def losses(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
+        """Both (B, n). The codec lowers "adversarial" and "features"; "judges" is for the log."""
+        judged = self._learn(heard.detach(), original)
+        adversarial, features = [], []
+        for judge in self._judges:
+            ours = judge(heard)
+            with torch.no_grad():
+                theirs = judge(original)
+            adversarial.append((ours[-1] - 1).float().square().mean())
+            features += [
+                (a - b).float().abs().mean() / b.float().abs().mean().clamp(min=1e-3)
+                for a, b in zip(ours[:-1], theirs[:-1], strict=True)
+            ]
+        return {
+            "adversarial": torch.stack(adversarial).mean(),
+            "features": torch.stack(features).mean(),
+            "judges": judged,
+        }
+
+    def _learn(self, heard: Tensor, original: Tensor) -> Tensor:
+        losses = [
+            (judge(original)[-1] - 1).float().square().mean()
+            + judge(heard)[-1].float().square().mean()
+            for judge in self._judges
+        ]
+        loss = torch.stack(losses).mean()
+        # what the codec's own step left here is dropped as well
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        self._optimiser.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"judges": self._judges.state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._judges.load_state_dict(state_dict["judges"])
+        self._optimiser.load_state_dict(state_dict["optimiser"])

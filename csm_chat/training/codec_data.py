@@ -1,0 +1,108 @@
+"""Crops of spoken sentences for the codec, and its held-out clips. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from csm_chat.training import corpus
+from csm_chat.training.sentences import Split
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+
+_VALID_CLIPS = 24  # of each split
+_VALID_FRAMES = 36
+_VALID_SEED = 0
+
+Crops: TypeAlias = npt.NDArray[np.float32]  # (batch, samples)
+MakeClips: TypeAlias = "Callable[[int], Iterator[Pcm]]"  # endless clips from a seed
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a step sees."""
+
+    batch: int = 6  # crops
+    crop_frames: int = 18
+    plain_steps: int = 400  # first ones without quantisation: codes of noise would be thrown away
+    plain_share: float = 0.1  # of crops that pass unquantised later on
+    whole_share: float = 0.5  # of crops that get all codebooks; the others 1 to all but one
+    pool: int = 32  # clips that crops are drawn from
+    crops_a_clip: int = 3  # before it leaves the pool
+    block_steps: int = 200  # data begin anew, by their own seed: a resume repeats one at most
+    lead_share: float = 0.25  # of crops that begin with a clip's beginning
+
+
+def stream(first_step: int, seed: int, recipe: Recipe, n_workers: int = 1) -> Iterator[Crops]:
+    """Crops made by other processes, a few steps ahead, from `first_step` on.
+
+    A step's depend on it, the seed and the number of workers alone, but for the synthesiser's own
+    noise, which no seed reaches.
+    """
+    make = partial(worker_batches, speech, first_step, seed, recipe, n_workers)
+    return corpus.background(make, n_workers, n_ahead=16 * n_workers)
+
+
+def speech(seed: int) -> Iterator[Pcm]:
+    return (clip.pcm for clip in corpus.clips(seed, "train"))
+
+
+def worker_batches(
+    make_clips: MakeClips, first_step: int, seed: int, recipe: Recipe, n_workers: int, worker: int
+) -> Iterator[Crops]:
+    """Crops for every `n_workers`th step; the same ones wherever a run begins."""
+    turn, share = divmod(first_step + worker, n_workers)
+    return _batches(make_clips, turn, (seed, share), recipe)
+
+
+def _batches(
+    make_clips: MakeClips, first_turn: int, seeds: tuple[int, int], recipe: Recipe
+) -> Iterator[Crops]:
+    block = first_turn // recipe.block_steps
+    while True:
+        rng = np.random.default_rng((*seeds, block))
+        clips = make_clips(int(rng.integers(2**62)))
+        start = block * recipe.block_steps
+        for turn, crops in enumerate(_block(clips, recipe, rng), start):
+            if turn >= first_turn:
+                yield crops
+        block += 1
+
+
+def _block(clips: Iterator[Pcm], recipe: Recipe, rng: np.random.Generator) -> Iterator[Crops]:
+    pool = [next(clips) for _ in range(recipe.pool)]
+    for _ in range(recipe.block_steps):
+        crops = []
+        for _ in range(recipe.batch):
+            place = int(rng.integers(recipe.pool))
+            crops.append(crop(pool[place], recipe, rng))
+            if rng.integers(recipe.crops_a_clip) == 0:
+                pool[place] = next(clips)
+        yield np.stack(crops)
+
+
+def crop(pcm: Pcm, recipe: Recipe, rng: np.random.Generator) -> Pcm:
+    """A piece of a clip at some loudness, after silence if it is the beginning; (samples,)."""
+    n = recipe.crop_frames * FRAME_SAMPLES
+    if rng.random() < recipe.lead_share:
+        pcm = np.pad(pcm, (int(rng.integers(SAMPLE_RATE // 4)), 0))
+    else:
+        pcm = pcm[int(rng.integers(max(1, len(pcm) - n // 2))) :]
+    pcm = np.pad(pcm[:n], (0, max(0, n - len(pcm))))
+    gain = 10 ** (rng.uniform(-8, 4) / 20)
+    quieter: Pcm = np.clip(pcm * gain, -1, 1).astype(np.float32)
+    return quieter
+
+
+def held_out(split: Split) -> Tensor:
+    """The same clips at every call, cut to one length; (clips, samples)."""
+    clips = corpus.clips(_VALID_SEED, split)
+    n = _VALID_FRAMES * FRAME_SAMPLES
+    cut = [next(clips).pcm[:n] for _ in range(_VALID_CLIPS)]
+    return torch.from_numpy(np.stack([np.pad(pcm, (0, n - len(pcm))) for pcm in cut]))

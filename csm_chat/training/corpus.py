@@ -1,0 +1,204 @@
+"""Spoken clips and conversations without end, made as they are asked for. Knows no model.
+
+Nothing is stored. `background` runs any maker of items in worker processes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from random import Random
+from typing import Generic, Literal, TypeVar
+
+from csm_chat.errors import CsmChatError
+from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
+from csm_chat.training.sentences import Split, sentences
+from csm_chat.training.spoken import spoken_words
+from csm_chat.types import SAMPLE_RATE, Pcm
+
+T = TypeVar("T")
+
+N_SPEAKER_IDS = 10
+MAX_CONVERSATION_S = 24.0
+MAX_LINES = 6
+VOICE_COUNTS = (1, 1, 2, 2, 2, 3)  # of a conversation, drawn evenly
+
+# How far a training voice strays from its table entry, so that a model learns to follow a voice
+# and not to name it. Words a minute stay within SPEEDS_WPM.
+PITCH_STRAY, RANGE_STRAY, SPEED_STRAY = 8, 10, 12
+SPEEDS_WPM = (140, 190)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """Something said."""
+
+    text: str  # as a user types it; `spoken_words(text)` is what is heard
+    voice: str  # equal for equal settings of the synthesiser
+    pcm: Pcm
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A clip in a conversation; a speaker is one voice throughout."""
+
+    speaker: int  # 0 - 9
+    clip: Clip
+
+
+def clips(seed: int, split: Split) -> Iterator[Clip]:
+    """Single clips, each in a voice drawn anew. Raises UsageError without libespeak-ng."""
+    rng = Random(f"clips {split} {seed}")
+    for text in sentences(seed, split):
+        yield _said(text, _voice(rng, split))
+
+
+def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
+    """1 to 6 lines in 1 to 3 voices, up to 24 s together. Raises UsageError as `clips` does."""
+    rng = Random(f"conversations {split} {seed}")
+    texts = sentences(seed, split)
+    while True:
+        n_voices = rng.choice(VOICE_COUNTS)
+        speakers = rng.sample(range(N_SPEAKER_IDS), n_voices)
+        cast = {speaker: _voice(rng, split) for speaker in speakers}
+        lines: list[Line] = []
+        left_s = MAX_CONVERSATION_S
+        for _ in range(rng.randint(n_voices, MAX_LINES)):
+            speaker = rng.choice(speakers)
+            clip = _said(next(texts), cast[speaker])
+            left_s -= len(clip.pcm) / SAMPLE_RATE
+            if left_s < 0:
+                break
+            lines.append(Line(speaker, clip))
+        if lines:
+            yield tuple(lines)
+
+
+def _said(text: str, voice: SyntheticVoice) -> Clip:
+    return Clip(text, voice.name, speak(spoken_words(text), voice))
+
+
+def _voice(rng: Random, split: Split) -> SyntheticVoice:
+    """From the table; in training a variation of it."""
+    voice = rng.choice(HELD_OUT_VOICES if split == "voices" else TRAINING_VOICES)
+    if split != "train":
+        return voice
+    pitch = voice.pitch + rng.randint(-PITCH_STRAY, PITCH_STRAY)
+    pitch_range = voice.pitch_range + rng.randint(-RANGE_STRAY, RANGE_STRAY)
+    speed = voice.speed_wpm + rng.randint(-SPEED_STRAY, SPEED_STRAY)
+    speed = min(max(speed, SPEEDS_WPM[0]), SPEEDS_WPM[1])
+    name = f"{voice.name}~{pitch}-{pitch_range}-{speed}"
+    return replace(voice, name=name, pitch=pitch, pitch_range=pitch_range, speed_wpm=speed)
+
+
+# What a worker sends, pickled: an item, or the error and traceback that ended it, or its end.
+_Message = tuple[Literal["item", "failed", "ended"], object, str]
+
+
+class _MadeElsewhere(Exception):
+    """The cause of an error that came from a worker: where it happened there."""
+
+
+def background(
+    make: Callable[[int], Iterator[T]], n_workers: int, n_ahead: int = 16
+) -> Iterator[T]:
+    """Run `make(0)` ... `make(n_workers - 1)` in processes; take an item of each in turn.
+
+    So the order does not depend on their speed. `make` and the items must be picklable; about
+    `n_ahead` items are kept ready. Ends when all makers have ended; an error in one is raised here.
+    Closing the iterator ends the workers, and so does the end of this process, however it comes.
+    """
+    with ExitStack() as stack:
+        ahead = -(-n_ahead // n_workers)
+        workers = [stack.enter_context(_Worker(make, index, ahead)) for index in range(n_workers)]
+        while workers:
+            for worker in tuple(workers):
+                kind, content, where = worker.receive()
+                if kind == "item":
+                    yield content  # type: ignore[misc]  # pickling forgets what `make` gives
+                elif kind == "ended":
+                    workers.remove(worker)
+                else:
+                    assert isinstance(content, Exception), content
+                    raise content from _MadeElsewhere(f"in worker {worker.index}\n{where}")
+
+
+class _Worker(Generic[T]):
+    """A process that runs one maker; lives in its `with` block."""
+
+    def __init__(self, make: Callable[[int], Iterator[T]], index: int, n_ahead: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.index = index
+        self._receiving, sending = context.Pipe(duplex=False)
+        arguments = (sending, make, index, n_ahead)
+        self._process = context.Process(target=_work, args=arguments, daemon=True)
+        self._process.start()
+        sending.close()  # the worker's copy is then the last one, and its end is seen here
+
+    def __enter__(self) -> _Worker[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+        self._receiving.close()
+
+    def receive(self) -> _Message:
+        """The next message; waits for it."""
+        try:
+            message: _Message = pickle.loads(self._receiving.recv_bytes())
+        except EOFError as error:
+            self._process.join()
+            raise CsmChatError(
+                f"data worker {self.index} ended without a word (exit code "
+                f"{self._process.exitcode}); start again, with fewer workers if memory ran out"
+            ) from error
+        return message
+
+
+def _work(
+    sending: Connection, make: Callable[[int], Iterator[T]], index: int, n_ahead: int
+) -> None:
+    """A worker's whole life. Items are made while earlier ones wait to be fetched."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    waiting: queue.Queue[bytes | None] = queue.Queue(n_ahead)
+    sender = threading.Thread(target=_send, args=(sending, waiting))
+    sender.start()
+    try:
+        for item in make(index):
+            waiting.put(_pickled(("item", item, "")))
+        waiting.put(_pickled(("ended", None, "")))
+    except Exception as error:  # noqa: BLE001  # the process's edge: the parent raises it
+        waiting.put(_pickled(("failed", _portable(error), traceback.format_exc())))
+    waiting.put(None)
+    sender.join()
+
+
+def _send(sending: Connection, waiting: queue.Queue[bytes | None]) -> None:
+    try:
+        while (message := waiting.get()) is not None:
+            sending.send_bytes(message)
+    except OSError:  # nobody reads any more: the parent is gone
+        os._exit(1)
+
+
+def _pickled(message: _Message) -> bytes:
+    return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words where it cannot be pickled and read again."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except (pickle.PickleError, TypeError, AttributeError):
+        return CsmChatError(f"{type(error).__name__}: {error}")
+    return error

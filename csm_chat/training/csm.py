@@ -1,0 +1,267 @@
+"""Trains a small CSM on conversations made on the way; running it again goes on.
+
+Puts data, codec, model and loss together; the steps themselves are the loop's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from csm_chat.backends.mimi_files import mimi_config
+from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
+from csm_chat.errors import UsageError
+from csm_chat.speech.text import load_tokenizer
+from csm_chat.training import corpus
+from csm_chat.training.csm_batch import Batch, BatchSettings, Draft, drafts, filled
+from csm_chat.training.csm_codes import FrozenCodec
+from csm_chat.training.csm_losses import LossSettings, losses
+from csm_chat.training.csm_model import CsmTrainer, new_csm
+from csm_chat.training.csm_takes import take_figures
+from csm_chat.training.export import CODEC_FILE, PREPARED, export_codec, prepare
+from csm_chat.training.loop import Plan, Run, Stateful, pick_device
+from csm_chat.training.sentences import Split, sentences
+from csm_chat.training.text_tokenizer import N_BASE_IDS, train_tokenizer, write_tokenizer
+from csm_chat.types import Tokenizer
+
+_UNMEANT_IDS = 3  # ids of a codebook that the codec has no entry for, as in CSM-1B
+_CONTEXT_ROWS = 2048
+_TOKENIZER_SENTENCES = 20_000
+_VALID_SEED = 1
+_VALID_CONVERSATIONS = 24  # of each part
+_N_TAKES = 8  # spoken of each part at a validation
+_MAX_WORKERS = 64
+
+# backbone and depth decoder, by what --size says
+_STACKS = {
+    "tiny": (
+        StackSizes(layers=2, width=64, mlp_width=128, heads=4, kv_heads=2, head_width=16),
+        StackSizes(layers=1, width=32, mlp_width=64, heads=2, kv_heads=1, head_width=16),
+    ),
+    "small": (
+        StackSizes(layers=6, width=256, mlp_width=640, heads=4, kv_heads=2, head_width=64),
+        StackSizes(layers=2, width=192, mlp_width=512, heads=3, kv_heads=1, head_width=64),
+    ),
+    "medium": (
+        StackSizes(layers=8, width=320, mlp_width=896, heads=5, kv_heads=1, head_width=64),
+        StackSizes(layers=3, width=256, mlp_width=640, heads=4, kv_heads=1, head_width=64),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is trained, on what, in which portions."""
+
+    size: str = "small"
+    codebooks: int | None = None  # the codec's first ones; None: all it has
+    n_merges: int = 0  # of the tokenizer; 0: the model spells
+    loss: LossSettings = field(default_factory=LossSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    n_workers: int = 1  # processes that speak sentences
+
+
+def sizes_of(name: str, codebooks: int, entries: int, text_vocab: int) -> CsmSizes:
+    backbone, depth = _STACKS[name]
+    return CsmSizes(
+        backbone=backbone,
+        depth=depth,
+        text_vocab=text_vocab,
+        audio_vocab=entries + _UNMEANT_IDS,
+        codebooks=codebooks,
+        entries=entries,
+        context_rows=_CONTEXT_ROWS,
+    )
+
+
+class CsmTask:
+    """A `loop.Task`: the losses of batches whose audio is encoded by a frozen codec."""
+
+    def __init__(
+        self,
+        model: CsmTrainer,
+        codec: FrozenCodec,
+        held_out: Mapping[str, Sequence[Draft]],
+        loss: LossSettings,
+        device: torch.device,
+    ):
+        """`held_out` is what validation looks at, by a prefix of its figures."""
+        self.model: nn.Module = model
+        self.extras: Mapping[str, Stateful] = {}
+        self._csm = model
+        self.settings: Mapping[str, Any] = {"sizes": asdict(model.sizes)}
+        self._codec, self._loss, self._device = codec, loss, device
+        self._held_out = {
+            name: [filled(each, codec.encode, device) for each in made]
+            for name, made in held_out.items()
+        }
+
+    def loss(self, batch: Draft, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        found = losses(self._csm, filled(batch, self._codec.encode, self._device), self._loss)
+        return found.total, {"first": found.first, "end": found.end, "depth": found.depth}
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        """Losses on each part; and how takes of the last one end, spoken by the engine."""
+        assert isinstance(model, CsmTrainer)
+        figures: dict[str, float] = {}
+        for name, batches in self._held_out.items():
+            figures |= {f"{name}{key}": x for key, x in _mean_losses(model, batches).items()}
+            figures |= {
+                f"{name}{key}": x for key, x in take_figures(model, batches, _N_TAKES).items()
+            }
+        return figures
+
+
+def _mean_losses(model: CsmTrainer, batches: Sequence[Batch]) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(0)
+    sums = dict.fromkeys(("first", "end", "depth"), 0.0)
+    n_targets = sum(int(batch.learned.sum()) for batch in batches)
+    for batch in batches:
+        found = losses(model, batch, LossSettings(depth_share=0.25), generator)
+        share = int(batch.learned.sum()) / n_targets
+        for name in sums:
+            sums[name] += share * float(getattr(found, name))
+    return sums
+
+
+def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
+    """Train, or go on; returns the step reached. `codec` is a folder, needed the first time.
+
+    Raises UsageError when the run in `plan.out` was begun with another codec or other sizes.
+    """
+    prepared = plan.out / PREPARED
+    sizes = settle(prepared, recipe, codec)
+    device = torch.device(plan.device)
+    tokenizer = load_tokenizer(prepared)
+    held_out = {
+        "": _held_out("valid", tokenizer, sizes.codebooks),
+        "voices_": _held_out("voices", tokenizer, sizes.codebooks),
+    }
+    model = CsmTrainer(new_csm(sizes, plan.seed), sizes)
+    task = CsmTask(model, FrozenCodec(prepared, device), held_out, recipe.loss, device)
+    run: Run[Draft] = Run(plan, task)
+
+    def stream(first_step: int) -> Iterator[Draft]:
+        make = partial(_from_worker, first_step, plan.seed, prepared, sizes.codebooks, recipe.batch)
+        return corpus.background(make, n_workers=recipe.n_workers, n_ahead=4 * recipe.n_workers)
+
+    return run.train(stream)
+
+
+def settle(prepared: Path, recipe: Recipe, codec: Path | None) -> CsmSizes:
+    """What a run is of: tokenizer, sizes and codec, as they will be shipped, in its own folder.
+
+    Settled once. Raises UsageError when asked for others later.
+    """
+    if not (prepared / "config.json").is_file():
+        if codec is None:
+            raise UsageError(f"{prepared.parent}: no run here yet; give --codec FOLDER to begin it")
+        _begin(prepared, recipe, codec)
+    sizes = read_sizes(prepared)
+    codebooks = recipe.codebooks or sizes.codebooks
+    if sizes != sizes_of(recipe.size, codebooks, sizes.entries, N_BASE_IDS + recipe.n_merges):
+        raise UsageError(
+            f"{prepared.parent}: this run is of other sizes; give the --size, --codebooks and "
+            "--merges it was begun with, or another --out"
+        )
+    if codec is not None and not _is_of(prepared, codec, sizes.codebooks):
+        raise UsageError(
+            f"{prepared.parent}: this run was begun with another codec; leave --codec out, or give "
+            "another --out"
+        )
+    return sizes
+
+
+def _begin(prepared: Path, recipe: Recipe, codec: Path) -> None:
+    quantizer = mimi_config(codec, {})["quantizer"]
+    codebooks = recipe.codebooks or quantizer["n_q"]
+    n_sentences = _TOKENIZER_SENTENCES if recipe.n_merges else 0
+    tokenizer = train_tokenizer(islice(sentences(0, "train"), n_sentences), recipe.n_merges)
+    text_vocab = N_BASE_IDS + recipe.n_merges
+    sizes = sizes_of(recipe.size, codebooks, quantizer["bins"], text_vocab)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(sizes, write_tokenizer(tokenizer, Path(folder)), codec, prepared, torch.bfloat16)
+
+
+def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        export_codec(codec, Path(folder), codebooks, torch.bfloat16)
+        return (prepared / CODEC_FILE).read_bytes() == (Path(folder) / CODEC_FILE).read_bytes()
+
+
+def _held_out(split: Split, tokenizer: Tokenizer, codebooks: int) -> list[Draft]:
+    conversations = islice(corpus.conversations(_VALID_SEED, split), _VALID_CONVERSATIONS)
+    return [*drafts(conversations, tokenizer, codebooks, BatchSettings())]
+
+
+def _from_worker(
+    first_step: int,
+    seed: int,
+    prepared: Path,
+    codebooks: int,
+    batch: BatchSettings,
+    worker: int,
+) -> Iterator[Draft]:
+    """A run that goes on draws new conversations, whatever it had drawn ahead of its steps."""
+    assert worker < _MAX_WORKERS, worker
+    own = ((seed + 1) * 1_000_003 + first_step) * _MAX_WORKERS + worker
+    conversations = corpus.conversations(own, "train")
+    return drafts(conversations, load_tokenizer(prepared), codebooks, batch, seed=own)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    device = pick_device(options.device)
+    plan = Plan(
+        out=options.out,
+        minutes=options.minutes,
+        device=device,
+        seed=options.seed,
+        learning_rate=options.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=0.05,
+        total_steps=options.total_steps,
+        ema_decay=0.999,
+        bf16=True,
+        validate_every=options.validate_every,
+    )
+    recipe = Recipe(
+        size=options.size,
+        codebooks=options.codebooks,
+        n_merges=options.merges,
+        batch=BatchSettings(batch_rows=options.batch_rows),
+        n_workers=options.workers,
+    )
+    train(plan, recipe, options.codec)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="csm", description="Train a small CSM.")
+    parser.add_argument("--codec", type=Path, metavar="FOLDER", help="what speech is coded with")
+    parser.add_argument("--out", type=Path, default=Path(".train/csm"), help="checkpoint, log")
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", choices=_STACKS, default=Recipe().size)
+    parser.add_argument("--codebooks", type=int, help="of the codec, from its first; default: all")
+    parser.add_argument("--merges", type=int, default=0, help="of the tokenizer; 0: it spells")
+    parser.add_argument("--batch-rows", type=int, default=BatchSettings().batch_rows)
+    parser.add_argument("--workers", type=int, default=1, help="processes that speak sentences")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--total-steps", type=int, help="let the rate fall to zero by then, end")
+    parser.add_argument("--validate-every", type=int, default=1000, help="steps")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

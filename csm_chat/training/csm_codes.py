@@ -1,0 +1,89 @@
+"""A frozen codec that encodes clips by the batch, on any device. Knows no CSM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from moshi.models import loaders
+from moshi.utils.compile import no_compile, no_cuda_graph
+from safetensors.torch import load_file
+from torch import Tensor
+
+from csm_chat.backends.mimi_files import find_mimi, mimi_config
+from csm_chat.errors import CheckpointError
+from csm_chat.training.csm_batch import n_frames
+from csm_chat.types import FRAME_SAMPLES, Pcm
+
+# frames encoded at once: what a cpu's caches like, and what fills a GPU
+_GROUP_FRAMES = {"cpu": 100, "cuda": 8000}
+
+
+class FrozenCodec:
+    """The encoder of a folder's Mimi, under moshi's or Kyutai's tensor names, in float32."""
+
+    def __init__(self, folder: Path, device: torch.device):
+        """Raises CheckpointError."""
+        config = mimi_config(folder, {})
+        files = {stored.file for stored in find_mimi(folder, {}).values()}
+        self.entries: int = config["quantizer"]["bins"]
+        self.codebooks: int = config["quantizer"]["n_q"]
+        self._mimi: Any = loaders.get_mimi(None, config, device, self.codebooks)
+        state = {name: tensor for file in files for name, tensor in load_file(file).items()}
+        try:
+            self._mimi.load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"{folder}: not the codec of its mimi_config.json ({reason}); take both together"
+            ) from error
+        self._mimi.requires_grad_(False).eval()
+        self._device = device
+
+    def encode(self, clips: Sequence[Pcm]) -> Tensor:
+        """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
+        counts = [n_frames(clip) for clip in clips]
+        codes: list[Tensor] = [torch.empty(0)] * len(clips)
+        for group in _groups(counts, _GROUP_FRAMES[self._device.type]):
+            together = self._encode([clips[i] for i in group], max(counts[i] for i in group))
+            for i, found in zip(group, together, strict=True):
+                codes[i] = found[: counts[i]]
+        return torch.cat(codes)
+
+    def _encode(self, clips: Sequence[Pcm], frames: int) -> Tensor:
+        """What pads a clip's end changes no code before it: the codec is causal."""
+        pcm = np.zeros((len(clips), 1, frames * FRAME_SAMPLES), np.float32)
+        for row, clip in zip(pcm, clips, strict=True):
+            row[0, : len(clip)] = clip
+        with _plain(self._device):
+            codes: Tensor = self._mimi.encode(torch.from_numpy(pcm).to(self._device))
+            return codes.transpose(1, 2)  # (clips, frames, codebooks)
+
+
+def _groups(counts: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Clips of about one length, of `most` frames together, padding included, or one clip."""
+    group: list[int] = []
+    for i in sorted(range(len(counts)), key=counts.__getitem__):
+        if group and (len(group) + 1) * counts[i] > most:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+@contextmanager
+def _plain(device: torch.device) -> Iterator[None]:
+    """Without gradients, compilation, graphs, autocast and TF32: the codes that the engine sees."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(no_compile())
+        stack.enter_context(no_cuda_graph())
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        yield

@@ -1,0 +1,66 @@
+"""What a CSM is asked: the next row's codebook 0, and the codes behind it. Knows no data, no loop.
+
+The frame that ends speech is a target like any other: all codes 0. Positions are masked, codes
+never are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from csm_chat.training.csm_batch import Batch
+from csm_chat.training.csm_model import CsmTrainer
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    depth_share: float = 1 / 8  # of the frames, drawn anew each time; ends of speech always
+    first_codebook_weight: float = 1.0  # against all other codebooks together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Losses:
+    """Means in nats; `total` is what is minimised, the others are detached."""
+
+    total: Tensor
+    first: Tensor  # codebook 0 of frames
+    end: Tensor  # codebook 0 of the frame that ends speech
+    depth: Tensor  # a codebook after the first, of frames
+
+
+def losses(
+    model: CsmTrainer,
+    batch: Batch,
+    settings: LossSettings,
+    generator: torch.Generator | None = None,
+) -> Losses:
+    """`generator`, on the cpu, draws which frames the depth decoder learns; None: torch's own."""
+    hidden = model.hidden(batch.tokens, batch.mask)
+    where = batch.learned.nonzero(as_tuple=True)
+    assert len(where[0]), "a batch has rows to learn"
+    states = hidden[where]  # (N, width)
+    frames = batch.tokens[where[0], where[1] + 1, :-1]  # (N, codebooks)
+    ends = batch.ends[where]
+    first = _entropy(model.first_logits(states), frames[:, 0])  # (N,)
+
+    drawn = torch.rand(len(ends), generator=generator).to(ends.device) < settings.depth_share
+    chosen = drawn | ends
+    depth = _entropy(model.depth_logits(states[chosen], frames[chosen]), frames[chosen, 1:])
+    total = settings.first_codebook_weight * first.mean() + _mean(depth)
+    with torch.no_grad():
+        return Losses(total, _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]]))
+
+
+def _entropy(logits: Tensor, codes: Tensor) -> Tensor:
+    """Cross entropy of each code, shaped as `codes`, in float32."""
+    flat = F.cross_entropy(logits.flatten(0, -2).float(), codes.flatten(), reduction="none")
+    return flat.view(codes.shape)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean; 0 of none."""
+    return values.sum() / max(values.numel(), 1)

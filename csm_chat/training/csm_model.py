@@ -1,0 +1,143 @@
+"""A CSM over whole sequences: batched, causal, without caches. Knows no loss and no data.
+
+The parameters are those of the engine's own modules; a state dict fits both unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from csm_chat.backends.sizes import CsmSizes, StackSizes
+from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+
+_TABLE_STD = 0.02  # of new tables and heads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turns:
+    """RoPE of rows 0 to S."""
+
+    cos: Tensor  # (S, 1, head_width)
+    sin: Tensor  # (S, 1, head_width), its first half negated
+
+
+class CsmTrainer(nn.Module):
+    """The forward pass of training over a `Csm`, which stays the owner of all parameters."""
+
+    def __init__(self, csm: Csm, sizes: CsmSizes):
+        super().__init__()
+        self.csm, self.sizes = csm, sizes
+        self._tables: dict[tuple[str, torch.device], _Turns] = {}
+
+    def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Backbone states (B, S, width) of rows, both (B, S, codebooks + 1).
+
+        A row sees itself and all before it; what pads a sequence at its end changes nothing.
+        """
+        turns = self._turns("backbone", self.sizes.backbone, self.sizes.context_rows, tokens.device)
+        return _run(self.csm.backbone, self._embedded(tokens, mask), turns)
+
+    def first_logits(self, hidden: Tensor) -> Tensor:
+        """Codebook 0 of the next row: (..., width) to (..., audio_vocab)."""
+        logits: Tensor = self.csm.codebook0_head(hidden)
+        return logits
+
+    def depth_logits(self, hidden: Tensor, frames: Tensor) -> Tensor:
+        """Codebooks 1 and up of frames (N, codebooks) that follow the states (N, width).
+
+        Returns (N, codebooks - 1, audio_vocab); each codebook sees the frame's codes before it.
+        """
+        csm = self.csm
+        codes = csm.embed_codes(frames)[:, :-1]  # (N, codebooks - 1, width)
+        rows = torch.cat((hidden[:, None].to(codes.dtype), codes), dim=1)
+        turns = self._turns("depth", self.sizes.depth, self.sizes.codebooks, rows.device)
+        # float32 between the layers, as in the backbone: autocast narrows what a matrix returns
+        seen = _run(csm.depth, csm.projection(rows).to(codes.dtype), turns)[:, 1:]
+        return torch.einsum("nkw,kvw->nkv", seen, csm.depth_heads.weight)
+
+    def _embedded(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Sums of what the mask lets through, (B, S, width)."""
+        csm = self.csm
+        batch, n_rows, columns = tokens.shape
+        offsets = torch.arange(columns - 1, device=tokens.device) * csm.audio_vocab
+        weight = csm.audio_embeddings.weight
+        audio = F.embedding_bag(
+            (tokens[..., :-1] + offsets).flatten(0, 1),
+            weight,
+            mode="sum",
+            per_sample_weights=mask[..., :-1].flatten(0, 1).to(weight.dtype),
+        )
+        text: Tensor = csm.text_embeddings(tokens[..., -1]) * mask[..., -1:]
+        return audio.view(batch, n_rows, -1) + text
+
+    def _turns(self, name: str, sizes: StackSizes, n_rows: int, device: torch.device) -> _Turns:
+        key = (name, device)
+        if key not in self._tables:
+            # a cache of no layers: its tables without its memory
+            span = Cache(replace(sizes, layers=0), n_rows, device, torch.float32).span(0, n_rows)
+            self._tables[key] = _Turns(span.cos, span.sin)
+        return self._tables[key]
+
+
+def _run(stack: Stack, x: Tensor, turns: _Turns) -> Tensor:
+    """(B, S, width) to (B, S, width)."""
+    n_rows = x.shape[1]
+    turns = _Turns(turns.cos[:n_rows], turns.sin[:n_rows])
+    for layer in stack.layers:
+        assert isinstance(layer, Layer), layer
+        x = x + _attend(layer.attn, layer.attn_norm(x), turns)
+        x = x + layer.mlp(layer.mlp_norm(x))
+    hidden: Tensor = stack.norm(x)
+    return hidden
+
+
+def _attend(attn: Attention, x: Tensor, turns: _Turns) -> Tensor:
+    heads, kv_heads = attn.heads, attn.kv_heads
+    fused = attn.qkv(x).unflatten(-1, (-1, attn.head_width))  # (B, S, heads + 2 kv_heads, head)
+    values = fused[..., heads + kv_heads :, :]
+    turned = _rotate(fused[..., : heads + kv_heads, :], turns)
+    q, k = turned[..., :heads, :], turned[..., heads:, :]
+    seen = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2),
+        values.transpose(1, 2),
+        is_causal=True,
+        enable_gqa=heads != kv_heads,
+    )
+    mixed: Tensor = attn.out(seen.transpose(1, 2).flatten(2))
+    return mixed
+
+
+def _rotate(x: Tensor, turns: _Turns) -> Tensor:
+    """RoPE in float32. `x` is (B, S, heads, head_width)."""
+    swapped = x.roll(x.shape[-1] // 2, -1)
+    return (x * turns.cos + swapped * turns.sin).to(x.dtype)
+
+
+def new_csm(sizes: CsmSizes, seed: int) -> Csm:
+    """A model with drawn weights: small, those that write to the residual stream smaller still."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        csm = Csm(sizes)
+    csm.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in csm.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(0.0, _std(name, parameter, sizes), generator=generator)
+    return csm
+
+
+def _std(name: str, parameter: Tensor, sizes: CsmSizes) -> float:
+    if "layers." not in name and name != "projection.weight":
+        return _TABLE_STD
+    stack = sizes.depth if name.startswith("depth.") else sizes.backbone
+    to_stream = name.endswith(("attn.out.weight", "mlp.down.weight"))
+    n_in: int = parameter.shape[-1]
+    return math.sqrt(1 / (2 * stack.layers * n_in if to_stream else n_in))

@@ -1,0 +1,262 @@
+"""Speech by libespeak-ng, in this process. Knows voices as settings of it; knows no corpus.
+
+The library keeps one voice and one callback for the whole process and is not re-entrant: call
+`speak` from one thread, and use processes to go faster (`corpus.background`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from csm_chat.audio.files import resample
+from csm_chat.errors import UsageError
+from csm_chat.types import SAMPLE_RATE, Pcm
+
+# From espeak-ng's speak_lib.h.
+OUTPUT_SYNCHRONOUS = 2
+DONT_EXIT = 0x8000
+CHARS_UTF8 = 1
+POSITION_CHARACTER = 1
+RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
+FULL_VOLUME = 100
+SYNTH_ARGUMENTS = (
+    *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
+    *(ctypes.c_void_p, ctypes.c_void_p),
+)
+
+INT16_SCALE = 1 / 32768
+SPEECH_RMS = 0.1  # -20 dBFS
+PEAK = 0.95
+WINDOW_S = 0.005
+QUIET_RATIO = 0.01  # 40 dB under the loudest window
+MARGIN_S = 0.06  # of silence kept or added at both ends
+
+Sex = Literal["male", "female"]
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticVoice:
+    """Settings of espeak-ng that make one person."""
+
+    name: str
+    language: str  # a file of espeak-ng-data/lang/gmw: "en" (British), "en-us", "en-029" ...
+    variant: str  # a file of espeak-ng-data/voices/!v
+    pitch: int  # 0 - 99; 50 is the variant's own
+    pitch_range: int  # 0 - 99; 50 is the variant's own
+    speed_wpm: int
+    sex: Sex
+
+
+def _voices(sex: Sex, table: str) -> tuple[SyntheticVoice, ...]:
+    """A voice a line: variant, language, pitch, pitch range, words a minute."""
+    voices = []
+    for line in table.strip().splitlines():
+        variant, language, *settings = line.split()
+        pitch, pitch_range, speed_wpm = map(int, settings)
+        name = f"{variant.lower()}-{language}-{pitch}"
+        voice = SyntheticVoice(name, language, variant, pitch, pitch_range, speed_wpm, sex)
+        voices.append(voice)
+    return tuple(voices)
+
+
+TRAINING_VOICES = _voices(
+    "male",
+    """
+    m1 en-us 50 50 165
+    m2 en 55 50 160
+    m3 en-us 45 55 170
+    m4 en-gb-x-rp 50 60 165
+    m5 en-us 62 50 158
+    m6 en 40 50 172
+    m7 en-us 55 45 168
+    m8 en 50 50 162
+    Mike en-us 48 55 175
+    Andy en-gb-scotland 52 50 160
+    Lee en 58 50 178
+    Gene en-us 44 45 166
+    victor en-gb-x-rp 60 55 164
+    Alex en-us 52 50 170
+    robert en 65 50 156
+    max en-us 38 50 168
+    john en-gb-x-rp 56 45 174
+    pablo en-us 50 50 162
+    Michael en 60 60 170
+    Diogo en-us 66 50 160
+    edward en 45 55 164
+    ed en-us 55 50 176
+    Denis en-029 58 50 158
+    m3 en-gb-x-gbclan 68 55 166
+    """,
+) + _voices(
+    "female",
+    """
+    f1 en-us 50 50 165
+    f1 en 62 50 158
+    f1 en-gb-x-rp 40 55 172
+    f2 en-us 48 50 168
+    f2 en 58 45 162
+    f2 en-gb-scotland 40 50 166
+    f3 en-us 50 55 170
+    f3 en-gb-x-rp 60 50 160
+    f3 en 42 50 176
+    f4 en-us 55 50 164
+    f4 en 45 55 170
+    f4 en-029 62 50 160
+    f5 en 50 50 166
+    f5 en-us 40 50 172
+    f5 en-gb-x-gbclan 58 50 158
+    steph en-us 55 50 164
+    steph en 44 50 170
+    steph en-gb-x-rp 64 45 160
+    belinda en-us 46 50 162
+    belinda en 36 55 168
+    Alicia en 45 50 176
+    Alicia en-us 36 50 180
+    aunty en-gb-x-rp 52 50 168
+    aunty en-us 62 50 174
+    """,
+)
+
+# No variant of these is among the training voices.
+HELD_OUT_VOICES = _voices(
+    "male",
+    """
+    paul en-us 50 50 164
+    travis en 55 50 168
+    Mario en-us 62 50 160
+    rob en-gb-x-rp 56 50 170
+    boris en 42 55 172
+    sandro en-us 48 50 166
+    """,
+) + _voices(
+    "female",
+    """
+    shelby en-us 45 50 168
+    Andrea en 42 50 150
+    linda en-us 46 50 166
+    Annie en-gb-x-rp 44 50 162
+    grandma en 52 50 170
+    shelby en 66 50 160
+    """,
+)
+
+
+class _Espeak:
+    """The library, initialised."""
+
+    def __init__(self, library: Path | str, data: Path | None) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.espeak_Synth.argtypes = SYNTH_ARGUMENTS
+        data_path = None if data is None else str(data).encode()
+        self._rate = int(
+            self._library.espeak_Initialize(OUTPUT_SYNCHRONOUS, 0, data_path, DONT_EXIT)
+        )
+        if self._rate <= 0:
+            raise UsageError(
+                f"{library}: libespeak-ng finds no data at {data or 'its own place'}; "
+                "install it with `uv sync --group train`"
+            )
+        self._blocks: list[bytes] = []
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+        self._callback = kind(self._take)  # the library keeps only a pointer to it
+        self._library.espeak_SetSynthCallback(self._callback)
+        self._voice: SyntheticVoice | None = None
+        found = ctypes.c_char_p()
+        self._library.espeak_Info(ctypes.byref(found))
+        self._variants = Path((found.value or b"").decode()) / "voices" / "!v"
+
+    def _take(self, samples: int | None, n_samples: int, _events: int | None) -> int:
+        if samples and n_samples:
+            self._blocks.append(ctypes.string_at(samples, 2 * n_samples))
+        return 0  # go on
+
+    def _set_voice(self, voice: SyntheticVoice) -> None:
+        name = f"{voice.language}+{voice.variant}"
+        # the library takes an unknown variant for none at all
+        known = (self._variants / voice.variant).is_file()
+        if not known or self._library.espeak_SetVoiceByName(name.encode()) != 0:
+            raise UsageError(
+                f"espeak-ng has no voice {name}; `espeak-ng --voices=en` and "
+                "`espeak-ng --voices=variant` list what there is"
+            )
+        settings = (
+            (RATE, voice.speed_wpm),
+            (VOLUME, FULL_VOLUME),
+            (PITCH, voice.pitch),
+            (RANGE, voice.pitch_range),
+        )
+        for parameter, value in settings:
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._voice = voice
+
+    def speak(self, text: str, voice: SyntheticVoice) -> Pcm:
+        """What the library says, untouched but for the sample rate."""
+        if voice != self._voice:
+            self._set_voice(voice)
+        self._blocks.clear()
+        encoded = text.encode()
+        status = self._library.espeak_Synth(
+            encoded, len(encoded) + 1, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None
+        )
+        if status != 0:
+            raise UsageError(f"espeak-ng failed (status {status}) on {text!r}; leave that text out")
+        samples = np.frombuffer(b"".join(self._blocks), np.int16)
+        return resample(samples.astype(np.float32) * INT16_SCALE, self._rate, SAMPLE_RATE)
+
+
+def _library_and_data() -> tuple[Path | str, Path | None]:
+    """Where libespeak-ng is, and its data, None for the place compiled in."""
+    if importlib.util.find_spec("espeakng_loader") is not None:
+        loader: Any = importlib.import_module("espeakng_loader")
+        return Path(loader.get_library_path()), Path(loader.get_data_path())
+    found = ctypes.util.find_library("espeak-ng")
+    if found is None:
+        raise UsageError(
+            "libespeak-ng, which speaks the training text, is missing; install it with "
+            "`uv sync --group train`, or the system's package (Debian: libespeak-ng1)"
+        )
+    return found, None
+
+
+@functools.cache
+def _espeak() -> _Espeak:
+    return _Espeak(*_library_and_data())
+
+
+def speak(text: str, voice: SyntheticVoice) -> Pcm:
+    """Say `text`: -20 dBFS, about 60 ms of silence at both ends, never empty.
+
+    No two takes are alike to the sample: the library's flutter and noise run on between calls.
+    Raises UsageError if libespeak-ng is missing, or has nothing to say for `text`.
+    """
+    pcm = _trimmed(_espeak().speak(text, voice))
+    if not len(pcm):
+        raise UsageError(f"espeak-ng says nothing for {text!r}; give it words")
+    gain = SPEECH_RMS / float(np.sqrt(np.mean(np.square(pcm))))
+    gain = min(gain, PEAK / float(np.abs(pcm).max()))
+    return pcm * np.float32(gain)
+
+
+def _trimmed(pcm: Pcm) -> Pcm:
+    """Silent ends cut or filled to the margin; empty if there is no sound."""
+    window = round(WINDOW_S * SAMPLE_RATE)
+    n_windows = -(-len(pcm) // window)
+    whole = np.zeros(n_windows * window, np.float32)
+    whole[: len(pcm)] = pcm
+    loudest = np.abs(whole.reshape(n_windows, window)).max(axis=1, initial=0)
+    spoken = np.flatnonzero(loudest > QUIET_RATIO * loudest.max(initial=0))
+    if not len(spoken):
+        return np.zeros(0, np.float32)
+    margin = round(MARGIN_S * SAMPLE_RATE)
+    start = int(spoken[0]) * window - margin
+    end = (int(spoken[-1]) + 1) * window + margin
+    before, after = max(0, -start), max(0, end - len(whole))
+    return np.pad(whole[max(0, start) : end], (before, after))

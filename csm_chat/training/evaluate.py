@@ -1,0 +1,296 @@
+"""How well a model speaks, in numbers: words, endings, voices, speed. Trains nothing.
+
+`python -m csm_chat.training.evaluate FOLDER --recogniser PATH` prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import csm_chat
+from csm_chat.backends import choose_device, load_codec
+from csm_chat.config import SamplingConfig
+from csm_chat.errors import CsmChatError, UsageError
+from csm_chat.speech.session import Session
+from csm_chat.training.corpus import Clip, clips
+from csm_chat.training.figures import Figure, table, write_figures
+from csm_chat.training.measures import (
+    Floats,
+    Lineup,
+    VoiceSpace,
+    character_errors,
+    fit_voice_space,
+    median_f0,
+    normalise,
+    voice_embedding,
+)
+from csm_chat.training.recogniser import Recogniser
+from csm_chat.training.spoken import spoken_words
+from csm_chat.types import SAMPLE_RATE, Backend, Codec, Pcm, Segment, Turn, Utterance, Voice
+
+SEED = 20_000  # of all that is drawn here
+REFERENCE_S = 3.0
+N_ENROLLED = 3  # clips that a voice is known by; the model hears the first
+N_CANDIDATES = 10
+N_OTHERS = 5000  # clips among which references are looked for
+N_SPACE_CLIPS = 800
+SHORTEST, LONGEST = 0.6, 1.6  # of espeak's length
+F0_WITHIN = 0.12
+N_TIMED = 7
+WARM_UP_FRAMES = 3
+READY = """
+import sys, csm_chat
+folder, device, dtype = sys.argv[1:]
+csm_chat.Session(csm_chat.load(folder, device=device, dtype=dtype)).warm_up(3)
+"""
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """Held-out sentences, and clips by which their held-out voices are known."""
+
+    lines: tuple[Clip, ...]
+    references: Mapping[str, tuple[Clip, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    line: Clip
+    pcm: Pcm
+    turn: Turn
+
+    @property
+    def ended_well(self) -> bool:
+        """By itself, and about as long as the original."""
+        ratio = len(self.pcm) / len(self.line.pcm)
+        return self.turn.ended == "eos" and SHORTEST <= ratio <= LONGEST
+
+
+def draw_script(n_lines: int, drawn: Iterator[Clip], others: Iterable[Clip]) -> Script:
+    """Lines from one stream of clips; from another, clips of their voices and of enough strangers.
+
+    Raises UsageError when `others` ends too early.
+    """
+    lines = tuple(islice(drawn, n_lines))
+    wanted = {line.voice for line in lines}
+    references: dict[str, tuple[Clip, ...]] = {}
+    known: set[str] = set()
+    for clip in others:
+        if wanted <= known and len(known) >= N_CANDIDATES:
+            return Script(lines, {name: references[name] for name in sorted(known)})
+        if len(clip.pcm) >= REFERENCE_S * SAMPLE_RATE and clip.voice not in known:
+            references[clip.voice] = (*references.get(clip.voice, ()), clip)
+            if len(references[clip.voice]) == N_ENROLLED:
+                known.add(clip.voice)
+    raise UsageError(
+        f"{len(known)} voices with {N_ENROLLED} clips of {REFERENCE_S:g} s; "
+        f"{max(len(wanted), N_CANDIDATES)} are needed: add voices to the corpus"
+    )
+
+
+def error_rate(hear: Callable[[Pcm], str], said: Iterable[tuple[str, Pcm]]) -> float:
+    """Character errors in per cent of all characters said."""
+    counts = [character_errors(normalise(spoken_words(text)), hear(pcm)) for text, pcm in said]
+    return 100 * sum(errors for errors, _ in counts) / max(1, sum(length for _, length in counts))
+
+
+def round_trip(codec: Codec, pcm: Pcm) -> Pcm:
+    """Through codes and back, as long as it was."""
+    codes = codec.encode(pcm)
+    with codec.decoding() as decode:
+        return decode(codes)[: len(pcm)]
+
+
+def speak(backend: Backend, line: Clip, reference: Clip, seed: int) -> Spoken:
+    """The line, after a reference of its voice, as a session says it."""
+    codes = backend.codec.encode(reference.pcm)
+    voice = Voice(0, reference.voice, (Segment(0, reference.text, codes),))
+    session = Session(backend, (voice,), sampling=SamplingConfig(seed=seed))
+    pcm, turn = collect(session, line.text)
+    return Spoken(line, pcm, turn)
+
+
+def collect(session: Session, text: str) -> tuple[Pcm, Turn]:
+    stream = session.take(Utterance(text, 0))
+    blocks: list[Pcm] = [np.zeros(0, np.float32)]
+    while True:
+        try:
+            blocks.append(next(stream))
+        except StopIteration as end:
+            return np.concatenate(blocks), end.value
+
+
+def f0_share(spoken: Sequence[tuple[Clip, Pcm]]) -> float:
+    """Per cent whose median pitch is near that of the same line in the original voice."""
+    good = 0
+    for line, pcm in spoken:
+        wanted, got = median_f0(line.pcm), median_f0(pcm)
+        good += wanted is not None and got is not None and abs(got / wanted - 1) <= F0_WITHIN
+    return 100 * good / max(1, len(spoken))
+
+
+def learn_lineup(drawn: Iterable[Clip], references: Mapping[str, Sequence[Clip]]) -> Lineup:
+    """What tells voices apart from clips of training voices; whom to tell apart from references."""
+    space = learn_voice_space(drawn)
+    known = {
+        name: np.mean([voice_embedding(clip.pcm) for clip in clips], axis=0)
+        for name, clips in references.items()
+    }
+    return Lineup(space, known, N_CANDIDATES)
+
+
+def right_voice_share(lineup: Lineup, said: Sequence[tuple[Clip, Pcm]]) -> float:
+    """Per cent of clips that sound more like their own voice than like nine others."""
+    random = np.random.default_rng(SEED)
+    good = [lineup.knows(line.voice, pcm, random) for line, pcm in said]
+    return 100 * sum(good) / max(1, len(good))
+
+
+def learn_voice_space(drawn: Iterable[Clip]) -> VoiceSpace:
+    """From clips of training voices, those with two clips or more."""
+    embeddings: dict[str, list[Floats]] = {}
+    for clip in drawn:
+        embeddings.setdefault(clip.voice, []).append(voice_embedding(clip.pcm))
+    return fit_voice_space([each for each in embeddings.values() if len(each) > 1])
+
+
+def speed_figures(backend: Backend, script: Script, n_starts: int = 3) -> list[Figure]:
+    """RTF and first sound of short lines in a warm session of two voices; time to get ready."""
+    voices = []
+    for speaker, (reference, *_) in enumerate(list(script.references.values())[:2]):
+        codes = backend.codec.encode(reference.pcm)
+        voices.append(Voice(speaker, reference.voice, (Segment(speaker, reference.text, codes),)))
+    session = Session(backend, tuple(voices), sampling=SamplingConfig(seed=SEED))
+    session.warm_up(WARM_UP_FRAMES)
+    timings = [collect(session, line.text)[1].timings for line in script.lines[:N_TIMED]]
+    rtf = sum(t.compute_s for t in timings) / max(1e-9, sum(t.audio_s for t in timings))
+    first_ms = 1000 * float(np.median([t.first_audio_s for t in timings]))
+    return [
+        Figure(f"RTF, {torch.get_num_threads()} threads", rtf, 0.35, ""),
+        Figure("Enter to first sample", first_ms, 200, "ms"),
+        Figure("start to ready", seconds_to_ready(backend, n_starts), 3, "s"),
+    ]
+
+
+def seconds_to_ready(backend: Backend, n_starts: int) -> float:
+    """The best of some fresh processes that load the model and warm it up."""
+    seconds = []
+    command = [sys.executable, "-c", READY, str(backend.path), backend.device, backend.dtype]
+    for _ in range(n_starts):
+        start = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judges:
+    script: Script
+    recogniser: Recogniser
+    lineup: Lineup
+    tell: Tell
+
+    def hear(self, name: str, said: Sequence[tuple[Clip, Pcm]], asked: float) -> Figure:
+        rate = error_rate(self.recogniser.hear, [(line.text, pcm) for line, pcm in said])
+        return self._told(Figure(f"character errors, {name}", rate, asked, "%"))
+
+    def compare(self, name: str, said: Sequence[tuple[Clip, Pcm]]) -> list[Figure]:
+        """Voices against the originals'."""
+        f0, voice = f0_share(said), right_voice_share(self.lineup, said)
+        return [
+            self._told(Figure(f"median F0 within 12 %, {name}", f0, 80, "%", at_most=False)),
+            self._told(Figure(f"right voice of ten, {name}", voice, 60, "%", at_most=False)),
+        ]
+
+    def _told(self, figure: Figure) -> Figure:
+        self.tell(str(figure))
+        return figure
+
+    def originals(self) -> list[Figure]:
+        said = [(line, line.pcm) for line in self.script.lines]
+        return [self.hear("originals", said, 3), *self.compare("originals", said)]
+
+    def codec(self, codec: Codec) -> list[Figure]:
+        said = [(line, round_trip(codec, line.pcm)) for line in self.script.lines]
+        return [self.hear("codec round trips", said, 5), *self.compare("codec round trips", said)]
+
+    def generated(self, backend: Backend) -> list[Figure]:
+        spoken = []
+        for seed, line in enumerate(self.script.lines):
+            reference = self.script.references[line.voice][0]
+            spoken.append(speak(backend, line, reference, seed))
+            if (seed + 1) % 20 == 0:
+                self.tell(f"{seed + 1} of {len(self.script.lines)} lines spoken")
+        said = [(each.line, each.pcm) for each in spoken]
+        well = 100 * sum(each.ended_well for each in spoken) / max(1, len(spoken))
+        ended = Figure("ends by itself, 0.6 to 1.6 x as long", well, 97, "%", at_most=False)
+        return [self.hear("generated", said, 12), ended, *self.compare("generated", said)]
+
+
+def evaluate(options: argparse.Namespace, tell: Tell) -> list[Figure]:
+    """All figures that the options ask for. Raises CsmChatError."""
+    recogniser = Recogniser.load(options.recogniser, choose_device(options.device))
+    tell(f"drawing {options.n} lines")
+    others = islice(clips(SEED + 1, "voices"), N_OTHERS)
+    script = draw_script(options.n, clips(SEED, "voices"), others)
+    lineup = learn_lineup(islice(clips(SEED + 2, "valid"), N_SPACE_CLIPS), script.references)
+    judges = Judges(script, recogniser, lineup, tell)
+    figures = judges.originals()
+    device = choose_device(options.device)
+    if options.codec_only:
+        return figures + judges.codec(load_codec(options.folder, options.codebooks, device))
+    backend = csm_chat.load(options.folder, device=device, dtype=options.dtype)
+    figures += judges.codec(backend.codec) + judges.generated(backend)
+    return figures + speed_figures(backend, script)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("csm_chat.training.evaluate", description=__doc__)
+    parser.add_argument("folder", type=Path, help="checkpoint folder")
+    parser.add_argument("--recogniser", type=Path, required=True, help="folder it was trained in")
+    parser.add_argument("--n", type=_positive, default=300, help="held-out sentences (300)")
+    parser.add_argument("--json", type=Path, help="file to write the figures to, too")
+    parser.add_argument("--codec-only", action="store_true", help="the folder holds a codec only")
+    parser.add_argument("--codebooks", type=int, default=8, help="with --codec-only (8)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    parser.add_argument("--threads", type=_positive, help="of torch; default: its own choice")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        figures = evaluate(options, lambda line: sys.stderr.write(f"{line}\n"))
+        sys.stdout.write(table(figures) + "\n")
+        if options.json:
+            write_figures(figures, options.json)
+    except CsmChatError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

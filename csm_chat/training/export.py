@@ -1,0 +1,219 @@
+"""Writes a complete checkpoint folder: sizes, weights, tokenizer, codec. Knows no training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from csm_chat.backends import weights
+from csm_chat.backends.mimi_files import find_mimi, mimi_config
+from csm_chat.backends.sizes import CsmSizes, Rope, StackSizes, read_sizes
+from csm_chat.backends.torch_model import Csm, slots
+from csm_chat.errors import CheckpointError
+from csm_chat.speech.text import load_tokenizer
+from csm_chat.training.csm_model import CsmTrainer, new_csm
+from csm_chat.training.loop import LAST, load_checkpoint
+from csm_chat.training.text_tokenizer import SPECIALS
+
+PREPARED = "model"  # of a run's folder: an export without its weights
+CODEC_FILE = "mimi.safetensors"
+_MB = 1e6
+_USAGE, _SUM = "cluster_usage", "embedding_sum"
+_LEAST_USAGE = 1e-5  # moshi's own
+_LATER_LAYER = re.compile(r"\brvq_rest\.vq\.layers\.(\d+)\.")
+_METADATA = {"format": "pt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an export takes on disk."""
+
+    folder: Path
+    megabytes: Mapping[str, float]  # by file name
+
+    def __str__(self) -> str:
+        files = ", ".join(f"{name} {size:.2f}" for name, size in sorted(self.megabytes.items()))
+        return f"{self.folder}: {sum(self.megabytes.values()):.2f} MB ({files})"
+
+
+def prepare(
+    sizes: CsmSizes, tokenizer: Path, codec: Path, folder: Path, dtype: torch.dtype
+) -> None:
+    """Write all but the weights: a tokenizer file's copy, a codec folder's Mimi, the sizes.
+
+    Raises CheckpointError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    special_ids = _special_ids(folder, sizes.text_vocab)
+    export_codec(codec, folder, sizes.codebooks, dtype)
+    _write_json(config_fields(sizes, special_ids), folder / "config.json")
+
+
+def write_weights(csm: Csm, sizes: CsmSizes, folder: Path, dtype: torch.dtype) -> Written:
+    """Make a prepared folder what `csm_chat.load` reads. Scales and norms are never 8 bit."""
+    save_file(original_tensors(csm, sizes, dtype), folder / "model.safetensors", _METADATA)
+    files = {path.name: path.stat().st_size / _MB for path in folder.iterdir() if path.is_file()}
+    return Written(folder, files)
+
+
+def export_run(run: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Written:
+    """Export what `csm_chat.training.csm` has in its folder `run`: averaged weights, if kept."""
+    content = load_checkpoint(run / LAST)
+    prepared = run / PREPARED
+    sizes = read_sizes(prepared)
+    model = CsmTrainer(new_csm(sizes, 0), sizes)
+    model.load_state_dict(content["ema"] or content["model"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in prepared.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    return write_weights(model.csm, sizes, folder, dtype)
+
+
+def original_tensors(csm: Csm, sizes: CsmSizes, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights under Sesame's names, where RoPE turns neighbours: copies, on the cpu."""
+    tensors = {}
+    parts = slots(csm)
+    heads = weights._rope_heads(sizes)
+    for part, name in weights._names(sizes, weights._ORIGINAL).items():
+        tensor = parts[part].detach()
+        if part in heads:
+            halves = tensor.view(heads[part], 2, -1, tensor.shape[-1])
+            tensor = halves.transpose(1, 2).flatten(0, 2)
+        kept = dtype if tensor.ndim > 1 or dtype.itemsize > 1 else torch.bfloat16
+        tensors[name] = tensor.to("cpu", kept, copy=True).contiguous()
+    return tensors
+
+
+def export_codec(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) -> None:
+    """Write the Mimi of a folder with mimi_config.json, its first `codebooks` alone.
+
+    Entries are written as used once each: sums over many uses lose more digits. Raises
+    CheckpointError.
+    """
+    config = mimi_config(codec, {})
+    if not 1 < codebooks <= config["quantizer"]["n_q"]:
+        raise CheckpointError(
+            f"{codec}: the codec has {config['quantizer']['n_q']} codebooks, {codebooks} are asked "
+            "for; a CSM speaks in 2 or more"
+        )
+    config["quantizer"]["n_q"] = codebooks
+    found = find_mimi(codec, {})
+    stored = {file: load_file(file) for file in {each.file for each in found.values()}}
+    tensors = {
+        name: stored[each.file][each.name].float()
+        for name, each in found.items()
+        if not (layer := _LATER_LAYER.search(name)) or int(layer[1]) < codebooks - 1
+    }
+    for name in [name for name in tensors if name.endswith(_USAGE)]:
+        entries, usage = name.removesuffix(_USAGE) + _SUM, tensors[name].clamp(min=_LEAST_USAGE)
+        tensors[entries] /= usage[:, None]
+        tensors[name] = torch.ones_like(usage)
+    written = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    save_file(written, folder / CODEC_FILE, _METADATA)
+    _write_json(config, folder / "mimi_config.json")
+
+
+def config_fields(sizes: CsmSizes, special_ids: Mapping[str, int]) -> dict[str, Any]:
+    """config.json, in the fields of transformers' CsmConfig."""
+    depth = _stack_fields(sizes.depth) | {
+        "model_type": "csm_depth_decoder_model",
+        "num_codebooks": sizes.codebooks,
+        "backbone_hidden_size": sizes.backbone.width,
+        "vocab_size": sizes.audio_vocab,
+        "max_position_embeddings": sizes.codebooks + 1,
+    }
+    bos, eos, audio, audio_eos = (special_ids[name] for name in SPECIALS)
+    return _stack_fields(sizes.backbone) | {
+        "model_type": "csm",
+        "architectures": ["CsmForConditionalGeneration"],
+        "text_vocab_size": sizes.text_vocab,
+        "vocab_size": sizes.audio_vocab,
+        "num_codebooks": sizes.codebooks,
+        "max_position_embeddings": sizes.context_rows,
+        "bos_token_id": bos,
+        "pad_token_id": eos,
+        "audio_token_id": audio,
+        "audio_eos_token_id": audio_eos,
+        "codebook_pad_token_id": sizes.audio_vocab - 1,
+        "codebook_eos_token_id": 0,
+        "tie_codebooks_embeddings": True,
+        "depth_decoder_config": depth,
+    }
+
+
+def _stack_fields(sizes: StackSizes) -> dict[str, Any]:
+    return {
+        "hidden_size": sizes.width,
+        "intermediate_size": sizes.mlp_width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "head_dim": sizes.head_width,
+        "rms_norm_eps": sizes.norm_eps,
+        "rope_theta": sizes.rope.theta,
+        "rope_scaling": _rope_fields(sizes.rope),
+    }
+
+
+def _rope_fields(rope: Rope) -> dict[str, Any]:
+    if rope.factor == 1.0:
+        return {"rope_type": "default"}
+    return {
+        "rope_type": "llama3",
+        "factor": rope.factor,
+        "low_freq_factor": rope.low_freq_factor,
+        "high_freq_factor": rope.high_freq_factor,
+        "original_max_position_embeddings": int(rope.original_rows),
+    }
+
+
+def _special_ids(folder: Path, text_vocab: int) -> dict[str, int]:
+    load_tokenizer(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if tokenizer.get_vocab_size() > text_vocab:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} ids, the model knows "
+            f"{text_vocab}; take the tokenizer it was trained with"
+        )
+    return {name: tokenizer.token_to_id(name) for name in SPECIALS}
+
+
+def _write_json(fields: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float8": torch.float8_e4m3fn,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="export", description="Make a trained CSM a folder that csm_chat loads."
+    )
+    parser.add_argument("--run", type=Path, default=Path(".train/csm"), help="folder of the run")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16", help="of the matrices")
+    options = parser.parse_args(arguments)
+    written = export_run(options.run, options.out, _DTYPES[options.dtype])
+    sys.stdout.write(f"{written}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

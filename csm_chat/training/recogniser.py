@@ -1,0 +1,233 @@
+"""A small network that writes down what it hears, by CTC over letters. Knows no codec and no CSM.
+
+It is trained on the clips of the corpus, with their spectra changed at random, and judges codecs
+and models by their words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from csm_chat.errors import CheckpointError, CsmChatError
+from csm_chat.training.augment import altered, with_noise
+from csm_chat.training.corpus import Clip, background, clips
+from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
+from csm_chat.training.measures import character_errors, normalise
+from csm_chat.training.recogniser_net import (
+    HOP,
+    LETTERS,
+    STRIDE,
+    Mels,
+    Network,
+    Sizes,
+    levelled,
+    spelled,
+)
+from csm_chat.training.spoken import spoken_words
+from csm_chat.types import SAMPLE_RATE, Pcm
+
+MARGIN_S = 0.2  # of silence around a clip
+BATCH = 32  # clips
+POOL = 16  # batches drawn together, to put clips of one length together
+SPEEDS = (0.92, 1.08)
+VALID_SEED = 10_000
+N_VALID = 100
+
+
+class Recogniser:
+    """A trained network, to hear with."""
+
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        self._network = network.to(device).eval()
+        self._mels = Mels().to(device)
+        self._device = device
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> Recogniser:
+        """From a folder that it was trained in, or its checkpoint. Raises CheckpointError."""
+        file = path / LAST if path.is_dir() else path
+        content = load_checkpoint(file, device)
+        try:
+            network = Network(Sizes(**content["settings"]["sizes"]))
+            network.load_state_dict(content["ema"] or content["model"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{file}: no recogniser of this program; train one") from error
+        return cls(network, device)
+
+    @torch.inference_mode()
+    def hear(self, pcm: Pcm) -> str:
+        """The words of a clip: lower-case letters, apostrophes, spaces."""
+        margin = round(MARGIN_S * SAMPLE_RATE)
+        samples = torch.from_numpy(np.pad(pcm.astype(np.float32), margin)).to(self._device)
+        logits: Tensor = self._network(levelled(self._mels(samples[None])))
+        return spelled(logits[0].argmax(-1).tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    pcm: Pcm  # (B, n), zeros after each clip's end
+    n_samples: npt.NDArray[np.int64]  # (B,)
+    letters: npt.NDArray[np.int64]  # (B, longest), classes; zeros after each text's end
+    n_letters: npt.NDArray[np.int64]  # (B,)
+
+
+def classes(text: str) -> list[int]:
+    """The classes of a text as it is read out."""
+    return [LETTERS.index(letter) + 1 for letter in normalise(spoken_words(text))]
+
+
+def collate(chosen: Sequence[Clip], random: np.random.Generator) -> Batch:
+    """Clips as a batch, a little quicker or slower, with some silence around them."""
+    clips = [_varied(clip.pcm, random) for clip in chosen]
+    texts = [classes(clip.text) for clip in chosen]
+    n_samples = np.array([len(pcm) for pcm in clips], np.int64)
+    n_letters = np.array([len(text) for text in texts], np.int64)
+    batch = Batch(
+        np.zeros((len(clips), n_samples.max()), np.float32),
+        n_samples,
+        np.zeros((len(clips), n_letters.max()), np.int64),
+        n_letters,
+    )
+    for row, (pcm, text) in enumerate(zip(clips, texts, strict=True)):
+        batch.pcm[row, : len(pcm)] = pcm
+        batch.letters[row, : len(text)] = text
+    return batch
+
+
+def _varied(pcm: Pcm, random: np.random.Generator) -> Pcm:
+    """Half of the clips at another speed, and with it pitch."""
+    if random.random() < 0.5:
+        places = np.arange(0, len(pcm) - 1, random.uniform(*SPEEDS))
+        pcm = np.interp(places, np.arange(len(pcm)), pcm).astype(np.float32)
+    before, after = random.integers(0, round(2 * MARGIN_S * SAMPLE_RATE), 2)
+    return np.pad(pcm, (before, after))
+
+
+def pool(seed: int, number: int, size: int = BATCH) -> list[Batch]:
+    """The batches of one draw from the corpus: each of clips about as long, in random order."""
+    random = np.random.default_rng((seed, number))
+    drawn = islice(clips(int(random.integers(2**31)), "train"), POOL * size)
+    by_length = sorted(drawn, key=lambda clip: len(clip.pcm))
+    made = [collate(by_length[i : i + size], random) for i in range(0, POOL * size, size)]
+    return [made[i] for i in random.permutation(POOL)]
+
+
+def schedule(step: int, n_workers: int) -> Iterator[tuple[int, int]]:
+    """Pool and place in it of the batches of every `n_workers`th step from `step` on."""
+    given, home = divmod(step, n_workers)
+    for n in count(given):
+        yield n // POOL * n_workers + home, n % POOL
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Makes what each worker gives: the batches of steps `step + worker`, and so on in turn."""
+
+    seed: int
+    step: int
+    n_workers: int
+
+    def __call__(self, worker: int) -> Iterator[Batch]:
+        drawn: list[Batch] = []
+        for number, place in schedule(self.step + worker, self.n_workers):
+            if place == 0 or not drawn:
+                drawn = pool(self.seed, number)
+            yield drawn[place]
+
+
+def batches(seed: int, n_workers: int, step: int) -> Iterator[Batch]:
+    """The endless stream from step `step` on."""
+    return background(_Share(seed, step, n_workers), n_workers, 8)
+
+
+class Training:
+    """What the loop needs to know: the loss, and how well held-out clips are heard."""
+
+    extras: Mapping[str, Stateful] = {}
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        device: str,
+        held_out: Sequence[Clip],
+        alter: Callable[[Tensor], Tensor] = altered,
+    ) -> None:
+        self.model: nn.Module = Network(sizes)
+        self.settings = {"sizes": asdict(sizes)}
+        self._mels = Mels().to(device)
+        self._device = device
+        self._held_out = held_out
+        self._alter = alter  # log-mels, while training
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        pcm, n_samples, letters, n_letters = (
+            torch.from_numpy(each).to(self._device)
+            for each in (batch.pcm, batch.n_samples, batch.letters, batch.n_letters)
+        )
+        with torch.no_grad():
+            mels = levelled(self._alter(self._mels(with_noise(pcm))))
+        log_probs = self.model(mels).log_softmax(-1).transpose(0, 1)  # (T, B, letters + 1)
+        n_steps = n_samples.div(HOP * STRIDE, rounding_mode="floor") + 1
+        loss = F.ctc_loss(log_probs, letters, n_steps, n_letters, zero_infinity=True)
+        return loss, {}
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        assert isinstance(model, Network)
+        recogniser = Recogniser(model, self._device)
+        counts = [
+            character_errors(normalise(spoken_words(clip.text)), recogniser.hear(clip.pcm))
+            for clip in self._held_out
+        ]
+        errors, length = (sum(column) for column in zip(*counts, strict=True))
+        return {"character_errors": errors / length}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("csm_chat.training.recogniser", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(".train/recogniser"))
+    parser.add_argument("--minutes", type=float, default=60.0, help="end after so long (60)")
+    parser.add_argument("--steps", type=int, default=12_000, help="the rate is 0 here (12000)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--workers", type=int, default=1, help="processes that speak (1)")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        device = pick_device(options.device)
+        plan = Plan(
+            options.out,
+            options.minutes,
+            device,
+            options.seed,
+            learning_rate=1e-3,
+            warmup_steps=300,
+            total_steps=options.steps,
+            ema_decay=0.999,
+            bf16=True,
+        )
+        held_out = list(islice(clips(VALID_SEED, "voices"), N_VALID))
+        run = Run(plan, Training(Sizes(), device, held_out))
+        step = run.train(lambda step: batches(options.seed, options.workers, step))
+    except CsmChatError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stderr.write(f"{options.out}: {step} of {options.steps} steps done\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

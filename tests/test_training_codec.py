@@ -1,0 +1,352 @@
+"""Training of the codec at tiny sizes, and the distances it learns from."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from moshi.utils.compile import no_compile
+from torch import Tensor
+
+from csm_chat.backends.torch_mimi import load_codec
+from csm_chat.errors import CheckpointError
+from csm_chat.training.codec import CodecTask, export, perplexity
+from csm_chat.training.codec_adversary import Adversary
+from csm_chat.training.codec_data import Crops, Recipe, crop, worker_batches
+from csm_chat.training.codec_losses import SpectralLoss, mel_filters
+from csm_chat.training.codec_model import Sizes, quantise
+from csm_chat.training.loop import LOG, Plan, Run
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+
+TINY = Sizes(
+    width=16,
+    n_filters=4,
+    heads=2,
+    layers=1,
+    feedforward=16,
+    context=8,
+    codebooks=4,
+    entries=16,
+    code_width=8,
+)
+RECIPE = Recipe(batch=4, crop_frames=6, plain_steps=4)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def tones(first_step: int) -> Iterator[Crops]:
+    """Crops of tones; a step's depend on the step alone."""
+    time = np.arange(RECIPE.crop_frames * FRAME_SAMPLES, dtype=np.float32) / SAMPLE_RATE
+    step = first_step
+    while True:
+        pitches = np.random.default_rng(step).uniform(100, 400, (RECIPE.batch, 1))
+        yield (0.2 * np.sin(2 * np.pi * pitches * time)).astype(np.float32)
+        step += 1
+
+
+def held_out_tones() -> dict[str, Tensor]:
+    return {"": torch.from_numpy(next(tones(10_000)))}
+
+
+def plan(out: Path, steps: int) -> Plan:
+    return Plan(
+        *(out, 60.0),
+        learning_rate=3e-3,
+        warmup_steps=2,
+        hold_steps=1000,
+        total_steps=steps,
+        ema_decay=0.9,
+        validate_every=20,
+        log_every=5,
+        threads=1,
+    )
+
+
+def task(seed: int = 0) -> CodecTask:
+    torch.manual_seed(seed)
+    return CodecTask(TINY, RECIPE, held_out_tones())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    Run(plan(out, 40), task()).train(tones)
+    return out
+
+
+def log(out: Path, name: str) -> list[float]:
+    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    return [line[name] for line in lines if name in line]
+
+
+def test_losses_fall(trained: Path) -> None:
+    losses = log(trained, "loss")
+    assert losses[-1] < 0.8 * losses[0]
+    held_out = log(trained, "valid_loss")
+    assert held_out[-1] < held_out[0]
+    assert log(trained, "skipped") == [0] * len(losses)
+
+
+def test_codebooks_are_used(trained: Path) -> None:
+    for level in range(TINY.codebooks):
+        assert log(trained, f"valid_use_{level}")[0] > 2
+
+
+def test_resumed_run_equals_uninterrupted_one(tmp_path: Path) -> None:
+    whole, parts = task(), task()
+    Run(replace(plan(tmp_path / "a", 9), learning_rate=1e-3), whole).train(tones)
+
+    class Stopped(Exception):
+        pass
+
+    run = Run(replace(plan(tmp_path / "b", 9), learning_rate=1e-3), parts)
+
+    def until_six(first_step: int) -> Iterator[Crops]:
+        yield from islice(tones(first_step), 6)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run.train(until_six)
+    run.save()
+    parts = task(seed=1)
+    Run(replace(plan(tmp_path / "b", 9), learning_rate=1e-3), parts).train(tones)
+
+    ours, theirs = whole.model.state_dict(), parts.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_export_loads_where_kyutais_does(trained: Path, tmp_path: Path) -> None:
+    export(trained, tmp_path)
+
+    codec = load_codec(tmp_path, TINY.codebooks)
+    codes = codec.encode(next(tones(0))[0])
+    with codec.decoding() as decode:
+        pcm = decode(codes)
+    assert codes.shape == (RECIPE.crop_frames, TINY.codebooks)
+    assert pcm.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
+    assert 0 < np.abs(pcm).max() < 1
+
+
+def test_export_of_full_width_is_the_averaged_model(trained: Path, tmp_path: Path) -> None:
+    export(trained, tmp_path, torch.float32)
+    codec = load_codec(tmp_path, TINY.codebooks)
+    averaged = task().model
+    averaged.load_state_dict(torch.load(trained / "last.pt", weights_only=True)["ema"])
+
+    pcm = next(tones(0))[0]
+    with no_compile(), torch.no_grad():
+        codes = averaged.encode(torch.from_numpy(pcm)[None, None])
+        heard = averaged.decode(codes)[0, 0].numpy()
+    ours = codec.encode(pcm)
+    assert np.array_equal(ours, codes[0].T.numpy())
+    with codec.decoding() as decode:
+        assert np.abs(decode(ours) - heard).max() < 1e-4
+
+
+def test_export_without_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="train first"):
+        export(tmp_path, tmp_path / "out")
+
+
+def test_judges_learn_and_resume() -> None:
+    torch.manual_seed(0)
+    whole = Adversary("cpu")
+    noise, tone = torch.randn(2, 4 * FRAME_SAMPLES) * 0.1, torch.from_numpy(next(tones(0)))[:2]
+    original = tone[:, : 4 * FRAME_SAMPLES]
+    judged = [float(whole.losses(noise, original)["judges"]) for _ in range(12)]
+    assert judged[-1] < 0.8 * judged[0]
+
+    again = Adversary("cpu")
+    again.load_state_dict(copy.deepcopy(whole.state_dict()))
+    for adversary in (whole, again):
+        adversary.losses(noise, original)
+    ours, theirs = whole.losses(noise, original), again.losses(noise, original)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_run_takes_on_judges_half_way(tmp_path: Path) -> None:
+    Run(plan(tmp_path, 2), task()).train(tones)
+    torch.manual_seed(0)
+    judged = CodecTask(TINY, RECIPE, held_out_tones(), adversary=Adversary("cpu"))
+
+    assert Run(replace(plan(tmp_path, 5), log_every=1), judged).train(tones) == 5
+    assert len(log(tmp_path, "judges")) == 3
+
+
+@pytest.fixture
+def latents() -> Tensor:
+    return torch.randn(3, TINY.width, 5, generator=torch.Generator().manual_seed(0))
+
+
+def filled_task() -> CodecTask:
+    """A task whose codebooks hold entries, as after a first step."""
+    codec = task()
+    torch.manual_seed(1)
+    for name, buffer in codec.model.named_buffers():
+        if name.endswith("embedding_sum"):
+            buffer.normal_()
+        elif name.endswith("_initialized"):
+            buffer.fill_(1)
+    return codec
+
+
+def test_each_item_is_quantised_to_its_own_depth(latents: Tensor) -> None:
+    model = filled_task().model
+    depths = torch.tensor([1, 3, 4])
+
+    with torch.no_grad():
+        quantised, _ = quantise(model.eval(), latents, depths, step=0)
+        codes = model.quantizer.encode(latents)
+        for item, depth in enumerate(depths.tolist()):
+            expected = model.quantizer.decode(codes[item : item + 1, :depth])
+            assert torch.allclose(quantised[item : item + 1], expected, atol=1e-5)
+
+
+def test_depth_zero_passes_unquantised(latents: Tensor) -> None:
+    model = filled_task().model.eval()
+
+    with torch.no_grad():
+        mixed, _ = quantise(model, latents, torch.tensor([0, 2, 0]), step=0)
+        alone, commitment = quantise(model, latents, torch.zeros(3, dtype=torch.long), step=0)
+    assert torch.allclose(mixed[[0, 2]], alone[[0, 2]], atol=1e-6)
+    assert not torch.allclose(mixed[1], alone[1], atol=1e-2)
+    assert commitment == 0
+
+
+def test_gradients_pass_only_codebooks_that_are_heard(latents: Tensor) -> None:
+    model = filled_task().model.train()
+
+    quantised, _ = quantise(model, latents, torch.ones(3, dtype=torch.long), step=1)
+    quantised.sum().backward()
+
+    quantizer = model.quantizer
+    assert quantizer.rvq_first.input_proj.weight.grad.abs().sum() > 0
+    assert quantizer.rvq_rest.input_proj.weight.grad.abs().sum() == 0
+
+
+def test_codebooks_begin_one_a_step(latents: Tensor) -> None:
+    model = task().model.train()
+    levels = [layer._codebook for layer in model.quantizer.rvq_rest.vq.layers]
+
+    begun = []
+    for step in range(len(levels)):
+        fresh = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step))
+        quantise(model, fresh, torch.full((3,), 4), step)
+        begun.append(sum(level.initialized for level in levels))
+
+    assert begun == [1, 2, 3]
+    assert all(level.embedding.std() > 0.01 for level in levels)
+
+
+def test_dead_entries_are_replaced(latents: Tensor) -> None:
+    model = filled_task().model.train()
+    codebook = model.quantizer.rvq_first.vq.layers[0]._codebook
+    codebook.embedding_sum[3] = 1e6
+    codebook.cluster_usage[3] = 1e-3
+    before = codebook.embedding_sum[3].clone()
+    depths = torch.full((3,), 4)
+
+    quantise(model, latents, depths, step=1)
+    assert torch.allclose(codebook.embedding_sum[3], before * codebook.decay)
+    quantise(model, latents, depths, step=5)
+    assert codebook.embedding_sum[3].abs().max() < 100
+
+
+def test_new_weights_keep_the_level_of_sound() -> None:
+    codec = task()
+    pcm = torch.randn(2, 1, 12 * FRAME_SAMPLES) * 0.1
+
+    with no_compile(), torch.no_grad():
+        latents = codec.model.encode_to_latent(pcm, quantize=False)
+        steps = codec.model.encoder(pcm)
+        heard = codec.model.decoder(steps)
+    assert 0.1 < latents.std() < 3
+    assert 0.005 < heard.std() < 0.5
+
+
+def test_perplexity_counts_entries_in_use() -> None:
+    assert perplexity(torch.tensor([[0, 1, 2, 3]]), 16) == pytest.approx(4)
+    assert perplexity(torch.zeros(1, 9, dtype=torch.long), 16) == pytest.approx(1)
+
+
+def test_crops_have_one_length_and_stay_in_range() -> None:
+    rng = np.random.default_rng(0)
+    for length in (100, 5 * FRAME_SAMPLES, 40 * FRAME_SAMPLES):
+        clip = rng.uniform(-1, 1, length).astype(np.float32)
+        for _ in range(20):
+            piece = crop(clip, RECIPE, rng)
+            assert piece.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
+            assert piece.dtype == np.float32
+            assert np.abs(piece).max() <= 1
+
+
+def noises(seed: int) -> Iterator[Pcm]:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield rng.uniform(-1, 1, 6 * FRAME_SAMPLES).astype(np.float32)
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_crops_of_a_step_are_the_same_wherever_a_run_begins(n_workers: int) -> None:
+    recipe = Recipe(batch=2, crop_frames=4, pool=2, block_steps=3)
+
+    def crops(first_step: int, n: int) -> list[Crops]:
+        shares = [
+            worker_batches(noises, first_step, 0, recipe, n_workers, worker)
+            for worker in range(n_workers)
+        ]
+        return [next(shares[step % n_workers]) for step in range(n)]
+
+    whole = crops(0, 9)
+    assert np.array_equal(whole[5:], crops(5, 4))
+    assert len({piece.tobytes() for piece in whole}) == 9
+
+
+def tone(pitch: float) -> Tensor:
+    """A buzz: harmonics of equal level up to 4 kHz."""
+    time = torch.arange(2 * 12 * FRAME_SAMPLES) / SAMPLE_RATE
+    harmonics = torch.arange(1, int(4000 / pitch))[:, None]
+    return 0.02 * torch.sin(2 * torch.pi * pitch * harmonics * time).sum(dim=0)[None]
+
+
+def test_distance_of_a_sound_to_itself_is_zero() -> None:
+    figures = SpectralLoss()(tone(120), tone(120))
+
+    assert all(float(value) < 1e-6 for value in figures.values())
+
+
+def test_distance_hears_pitch() -> None:
+    losses = SpectralLoss()
+    near, far = losses(tone(120.3), tone(120)), losses(tone(140), tone(120))
+
+    for name in ("log_magnitude", "convergence", "mel"):
+        assert far[name] > 1.2 * near[name]
+
+
+def test_distance_to_silence_has_finite_gradients() -> None:
+    silence = torch.zeros(2, 4 * FRAME_SAMPLES, requires_grad=True)
+
+    SpectralLoss()(silence, torch.zeros(2, 4 * FRAME_SAMPLES))["spectral_loss"].backward()
+
+    assert silence.grad is not None
+    assert torch.isfinite(silence.grad).all()
+
+
+@pytest.mark.parametrize(("size", "n_mels"), [(2048, 80), (256, 20)])
+def test_mel_bands_weigh_one_and_rise(size: int, n_mels: int) -> None:
+    filters = mel_filters(size, n_mels)
+
+    assert filters.shape == (n_mels, size // 2 + 1)
+    assert torch.allclose(filters.sum(dim=1), torch.ones(n_mels))
+    centres = (filters * torch.arange(size // 2 + 1)).sum(dim=1)
+    assert (centres.diff() >= 0).all()
