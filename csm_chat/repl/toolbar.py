@@ -177,7 +177,7 @@ def turn_line(
             *filter(None, [ENDED[turn.ended]]),
             f"{timings.audio_s:.1f} s",
             *waits[:n_waits],
-            f"seed {turn.seed}",
+            *([f"seed {turn.seed}"] if timings.audio_s else []),
         ]
         numbers = (" · " if unicode else ", ").join(facts)
         if width(numbers) + kept <= room:
