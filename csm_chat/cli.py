@@ -42,6 +42,7 @@ LOG_BYTES = 1_000_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `csm-chat`; returns the exit code."""
+    _open_streams()
     args = _parser().parse_args(argv)
     if args.version:
         print(_versions())
@@ -63,6 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
         return 1
+
+
+def _open_streams() -> None:
+    """Python has None for a stream that was closed before it started (`<&-`, a service)."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    nowhere = Path(os.devnull).open("r+")  # noqa: SIM115 - it lives as long as the process
+    sys.stdin = sys.stdin or nowhere
+    sys.stdout = sys.stdout or nowhere
+    sys.stderr = sys.stderr or nowhere
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import make_checkpoint
-from tests.program import CTRL_C, CTRL_D, Typist, captured, piped, takes
+from tests.program import CTRL_C, CTRL_D, Typist, captured, environment, piped, takes
 
 needs_alsa = pytest.mark.skipif(
     sys.platform != "linux" or find_library("portaudio") is None,
@@ -124,6 +125,12 @@ def test_what_goes_wrong_is_one_message_and_an_exit_code(
     assert ran.returncode == code, ran.stderr
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_closed_streams_are_empty_ones(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m csm_chat --model /nowhere <&- >&- 2>&-"
+    ran = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment(), timeout=60)
+    assert ran.returncode == 3
 
 
 def test_without_sound_takes_are_saved_and_it_is_said_once(
