@@ -19,6 +19,9 @@ os.environ.update(
     XDG_DATA_HOME=f"{_home}/data",
     XDG_STATE_HOME=f"{_home}/state",
     JACK_NO_START_SERVER="1",
+    # models here are too small for two threads to pay, and threads that spin for each other on a
+    # busy machine take a hundred times as long
+    OMP_NUM_THREADS="1",
     TOKENIZERS_PARALLELISM="false",
 )
 # a shell that starts this in the background has interrupts ignored, here and in what is started
