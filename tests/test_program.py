@@ -267,6 +267,24 @@ def test_a_model_that_does_not_load_leaves_the_prompt_and_can_be_tried_again(
     assert t.leaves() == 0
 
 
+def test_the_terminal_never_takes_keys_for_itself(typist: Start) -> None:
+    # between two prompts and while lines are printed, too: a Ctrl-C would end the program then
+    termios = pytest.importorskip("termios")
+    t = typist("--model", "/nowhere", "--audio", "off")
+    t.sees("Enter tries again")
+    lines_edited = 0
+    for _ in range(20):
+        t.enter("$HELP$")
+        for _ in range(200):
+            flags = termios.tcgetattr(t.child.child_fd)[3]
+            lines_edited += bool(flags & (termios.ICANON | termios.ISIG))
+            time.sleep(0.0001)
+        t.read(0.02)
+    assert lines_edited == 0
+    t.send(CTRL_D)
+    assert t.leaves() == 3
+
+
 def test_garbage_at_the_prompt_leaves_it_alive(typist: Start, checkpoint: Path) -> None:
     t = typist("--model", str(checkpoint), "--audio", "off")
     t.sees("0>")

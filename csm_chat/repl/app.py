@@ -26,6 +26,7 @@ from csm_chat.errors import EntryError
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
+from csm_chat.repl.keyboard import keyboard
 from csm_chat.repl.keys import key_bindings
 from csm_chat.repl.layout import STYLE, add_bars
 from csm_chat.repl.lexer import LineLexer, OffsetChips
@@ -62,7 +63,7 @@ def run(
     The worker is started once the prompt is on the screen, so that loading does not delay it.
     `history` is the file of typed lines, by default the user's own; `config.history` turns it off.
     """
-    with create_app_session(input=input, output=output):
+    with create_app_session(input=input or keyboard(), output=output):
         prompt = Prompt(worker, config, history or history_path())
         try:
             return asyncio.run(prompt.talk(banner))
@@ -132,7 +133,8 @@ class Prompt:
         self._loop = asyncio.get_running_loop()
         self._outbox.appendleft([("", banner)])
         self._print()
-        with patch_stdout(raw=True):
+        # raw between two prompts as well, or a Ctrl-C then would end the program
+        with patch_stdout(raw=True), self.session.app.input.raw_mode():
             chores = [asyncio.create_task(job()) for job in (self._keep_printing, self._keep_drawn)]
             try:
                 await self._converse()
