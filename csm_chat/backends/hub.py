@@ -18,14 +18,13 @@ from pathlib import Path
 from csm_chat.backends import hub_errors
 from csm_chat.backends.hub_cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.backends.hub_client import HubClient, HubFailure, RemoteFile, Repo
-from csm_chat.backends.mimi_files import KYUTAI_FILE, find_mimi
+from csm_chat.backends.mimi_files import BUNDLED_PREFIX, KYUTAI_FILE, find_mimi
 from csm_chat.backends.sizes import read_json
 from csm_chat.backends.weights import find_weights
 from csm_chat.errors import CheckpointError, ModelError
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
-CODEC_TENSORS = "codec_model."  # how names of Mimi's tensors begin in a transformers checkpoint
 
 # where to get what a repository lacks; neither is gated
 MIMI_REPO = Repo("kyutai/moshiko-pytorch-bf16")
@@ -270,7 +269,7 @@ def _shards(index: Path) -> dict[str, str]:
 
 
 def _codec_among(tensors: Iterable[str]) -> bool:
-    return any(name.startswith(CODEC_TENSORS) for name in tensors)
+    return any(name.startswith(BUNDLED_PREFIX) for name in tensors)
 
 
 class _Meter:

@@ -19,7 +19,7 @@ from csm_chat.types import SAMPLE_RATE
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
 _KYUTAI_PATTERNS = ("tokenizer-*.safetensors", "mimi.safetensors")
-_BUNDLED_PREFIX = "codec_model."  # of the codec's tensors inside a transformers checkpoint
+BUNDLED_PREFIX = "codec_model."  # of the codec's tensors inside a transformers checkpoint
 _STEPS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
 
 _Names: TypeAlias = tuple[tuple[str, str], ...]
@@ -69,7 +69,7 @@ def find_mimi(folder: Path, fields: Mapping[str, Any]) -> Found:
     for pattern in _KYUTAI_PATTERNS:
         for file in sorted(folder.glob(pattern)):
             return _stored(file, "")
-    prefix = "" if fields.get("model_type") == "mimi" else _BUNDLED_PREFIX
+    prefix = "" if fields.get("model_type") == "mimi" else BUNDLED_PREFIX
     single = folder / "model.safetensors"
     found = _stored(single, prefix) if single.is_file() else {}
     # sesame/csm-1b has the original, without a codec, in model.safetensors and shards beside it

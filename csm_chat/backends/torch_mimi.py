@@ -161,9 +161,15 @@ class _TransposedConv(nn.ConvTranspose1d):
 
 @contextmanager
 def _plain(device: torch.device) -> Iterator[None]:
-    """Run moshi without gradients, compilation, graphs (they fix the chunk length) and TF32."""
+    """Run moshi for inference, `exact`."""
+    with torch.inference_mode(), exact(device):
+        yield
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Run moshi without compilation, graphs (they fix the chunk length) and TF32."""
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
         stack.enter_context(no_compile())
         stack.enter_context(no_cuda_graph())
         if device.type == "cuda":

@@ -39,10 +39,10 @@ class _Layout:
     interleaved: bool  # RoPE turns neighbours (0, 1) instead of halves (0, n / 2)
 
 
-_ORIGINAL = _Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
+ORIGINAL = _Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
 _MLX = _Layout(1, interleaved=True)  # senstella/csm-1b-mlx
 _TRANSFORMERS = _Layout(2, interleaved=False)
-_LAYOUTS = (_ORIGINAL, _MLX, _TRANSFORMERS)
+_LAYOUTS = (ORIGINAL, _MLX, _TRANSFORMERS)
 
 # transformers ties the depth decoder's table to the audio table; a saved file may hold either name
 _TIED = "depth_decoder.model.embed_tokens.weight"
@@ -146,8 +146,10 @@ def plan(sizes: CsmSizes, found: Mapping[str, Shape], folder: Path) -> tuple[Sou
     Raises CheckpointError when a tensor is missing, of another shape than expected, or extra.
     """
     expected = _part_shapes(sizes)
-    layout = max(_LAYOUTS, key=lambda layout: len(_names(sizes, layout).values() & found.keys()))
-    names = _names(sizes, layout)
+    layout = max(
+        _LAYOUTS, key=lambda layout: len(part_names(sizes, layout).values() & found.keys())
+    )
+    names = part_names(sizes, layout)
     if not names.values() & found.keys():
         seen = ", ".join(sorted(found)[:3]) or "nothing"
         raise CheckpointError(f"{folder}: not a CSM checkpoint; it holds {seen} ...")
@@ -159,7 +161,7 @@ def plan(sizes: CsmSizes, found: Mapping[str, Shape], folder: Path) -> tuple[Sou
         raise CheckpointError(
             f"{folder}: {problems[0]}{more}; is this config.json of these weights?"
         )
-    heads = _rope_heads(sizes) if layout.interleaved else {}
+    heads = rope_heads(sizes) if layout.interleaved else {}
     return tuple(
         Source(part, names[part], shape, heads.get(part, 0)) for part, shape in expected.items()
     )
@@ -179,7 +181,8 @@ def _problems(
             yield f"tensor {name}: expected none, found {list(found[name])}"
 
 
-def _names(sizes: CsmSizes, layout: _Layout) -> dict[str, str]:
+def part_names(sizes: CsmSizes, layout: _Layout) -> dict[str, str]:
+    """Each part of a model, under the name it has in files of that layout."""
     column = layout.column
     names = {part: row[column] for part, row in _TOP.items()}
     for stack, size in _stacks(sizes):
@@ -223,7 +226,8 @@ def _layer_shapes(size: StackSizes) -> dict[str, Shape]:
     }
 
 
-def _rope_heads(sizes: CsmSizes) -> dict[str, int]:
+def rope_heads(sizes: CsmSizes) -> dict[str, int]:
+    """Parts whose rows RoPE turns, and how many heads they hold."""
     heads = {}
     for stack, size in _stacks(sizes):
         for i in range(size.layers):

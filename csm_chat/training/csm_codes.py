@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from moshi.models import loaders
-from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors.torch import load_file
 from torch import Tensor
 
 from csm_chat.backends.mimi_files import find_mimi, mimi_config
+from csm_chat.backends.torch_mimi import exact
 from csm_chat.errors import CheckpointError
 from csm_chat.training.csm_batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
@@ -59,7 +58,8 @@ class FrozenCodec:
         pcm = np.zeros((len(clips), 1, frames * FRAME_SAMPLES), np.float32)
         for row, clip in zip(pcm, clips, strict=True):
             row[0, : len(clip)] = clip
-        with _plain(self._device):
+        # not inference mode: training keeps the codes for its backward pass
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False), exact(self._device):
             codes: Tensor = self._mimi.encode(torch.from_numpy(pcm).to(self._device))
             return codes.transpose(1, 2)  # (clips, frames, codebooks)
 
@@ -74,16 +74,3 @@ def _groups(counts: Sequence[int], most: int) -> Iterator[list[int]]:
         group.append(i)
     if group:
         yield group
-
-
-@contextmanager
-def _plain(device: torch.device) -> Iterator[None]:
-    """Without gradients, compilation, graphs, autocast and TF32: the codes that the engine sees."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(no_compile())
-        stack.enter_context(no_cuda_graph())
-        if device.type == "cuda":
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        yield

@@ -86,8 +86,8 @@ def original_tensors(csm: Csm, sizes: CsmSizes, dtype: torch.dtype) -> dict[str,
     """The weights under Sesame's names, where RoPE turns neighbours: copies, on the cpu."""
     tensors = {}
     parts = slots(csm)
-    heads = weights._rope_heads(sizes)
-    for part, name in weights._names(sizes, weights._ORIGINAL).items():
+    heads = weights.rope_heads(sizes)
+    for part, name in weights.part_names(sizes, weights.ORIGINAL).items():
         tensor = parts[part].detach()
         if part in heads:
             halves = tensor.view(heads[part], 2, -1, tensor.shape[-1])
