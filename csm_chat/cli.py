@@ -1,4 +1,4 @@
-"""The command line: reads flags, puts the parts together, turns errors into exit codes."""
+"""The command line: the prompt and the commands, the last catch, and exit codes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.errors import ConfigError, ContextError, CsmChatError, DeviceError, UsageError
+from csm_chat import commands
+from csm_chat.commands import flags, parts
+from csm_chat.commands.flags import config_from
+from csm_chat.errors import CsmChatError
 
 if TYPE_CHECKING:
-    from csm_chat.audio.player import Player
     from csm_chat.config import Config
     from csm_chat.repl.contracts import Loaded
     from csm_chat.repl.worker import Worker
-    from csm_chat.speech.session import Session
-    from csm_chat.speech.voices import VoiceLibrary
-    from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +34,18 @@ EPILOG = """\
 exit codes: 0 done, 1 an entry failed, 2 wrong usage, 3 no model, 4 no sound, 5 bad config,
 130 interrupted. At the prompt, $HELP$ lists the commands.
 """
-WARM_UP_FRAMES = 5
 LOG_BYTES = 1_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `csm-chat`; returns the exit code."""
     _open_streams()
-    args = _parser().parse_args(argv)
-    if args.version:
-        print(_versions())
-        return 0
+    args = _parse(sys.argv[1:] if argv is None else argv)
     log_file = _start_log(args.debug)
     try:
-        return _talk(args)
+        config = config_from(args)
+        run: Callable[[argparse.Namespace, Config], int] = args.run
+        return run(args, config)
     except CsmChatError as error:
         log.debug("ended by", exc_info=True)
         if args.debug:
@@ -76,6 +72,22 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or nowhere
 
 
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The prompt's flags, or those of the command that comes first. Adds `run`."""
+    name = argv[0] if argv else ""
+    if name not in commands.COMMANDS:
+        return _parser().parse_args(argv, argparse.Namespace(run=_talk))
+    command = commands.find(name)
+    parser = argparse.ArgumentParser(
+        prog=f"csm-chat {name}",
+        description=commands.COMMANDS[name],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    _add_debug(parser)
+    return parser.parse_args(argv[1:], argparse.Namespace(run=command.run))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="csm-chat",
@@ -83,21 +95,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("-m", "--model", help="auto, a Hugging Face repository or a folder")
-    add("--device", help="auto, cpu, cuda or mps")
-    add("--dtype", help="auto, float32, bfloat16 or float16")
-    add("-s", "--speaker", help="number of who speaks first")
-    add("--seed", help="first seed, or random")
-    add("--references", metavar="DIR", help="folder of voice clips")
-    add("--takes", metavar="DIR", help="folder that takes are saved under")
-    add("--audio", metavar="DEVICE", help="part of a device's name, its number, or off")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any key of config.yaml")
-    add("--config", type=Path, metavar="FILE", help="instead of ./config.yaml")
-    add("--plain", action="store_true", help="plain lines, as when piped")
-    add("--debug", action="store_true", help="tracebacks, and a log of everything")
-    add("--version", action="store_true", help="versions of what is installed")
+    flags.add_settings(parser, *flags.FLAGS)
+    parser.add_argument("--plain", action="store_true", help="plain lines, as when piped")
+    _add_debug(parser)
+    parser.add_argument(
+        "--version", action="version", version=_versions(), help="versions of what is installed"
+    )
     return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="tracebacks, and a log of everything")
 
 
 def _versions() -> str:
@@ -111,10 +119,9 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _talk(args: argparse.Namespace) -> int:
+def _talk(args: argparse.Namespace, config: Config) -> int:
     from csm_chat.repl import plain
 
-    config = _config(args)
     worker = _worker(config)
     if args.plain or plain.wanted(sys.stdin, sys.stdout, os.environ):
         code = plain.run(worker, config, sys.stdin, sys.stdout)
@@ -130,46 +137,11 @@ def _talk(args: argparse.Namespace) -> int:
     return code
 
 
-def _config(args: argparse.Namespace) -> Config:
-    """config.yaml, under CSM_CHAT_* variables, under the flags."""
-    from csm_chat.config import find_config, from_environment, load_config, override
-
-    config = from_environment(load_config(find_config(args.config)), os.environ)
-    for flag, key, value in _settings(args):
-        try:
-            config = override(config, key, value)
-        except ConfigError as error:
-            raise UsageError(f"{flag}: {error}") from error
-    return config
-
-
-def _settings(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """Flag, key and value of each setting given as a flag."""
-    flags = {
-        "--model": ("model", args.model),
-        "--device": ("device", args.device),
-        "--dtype": ("dtype", args.dtype),
-        "--speaker": ("speaker", args.speaker),
-        "--seed": ("sampling.seed", args.seed),
-        "--references": ("references", args.references),
-        "--takes": ("takes", args.takes),
-        "--audio": ("audio.device", args.audio),
-    }
-    for flag, (key, value) in flags.items():
-        if value is not None:
-            yield flag, key, value
-    for setting in args.set:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
-        yield f"--set {setting}", key.strip(), value.strip()
-
-
 def _worker(config: Config) -> Worker:
     from csm_chat.repl.worker import Worker
     from csm_chat.speech.references import expected_names
 
-    names = expected_names(_folder(config.references), config.voices)
+    names = expected_names(parts.folder(config.references), config.voices)
     worker = Worker(config, lambda *reports: _load_parts(worker, *reports), names)
     return worker
 
@@ -183,102 +155,28 @@ def _load_parts(
     """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
     from csm_chat.audio.prebuffer import prebuffer_s
     from csm_chat.audio.takes import Takes
-    from csm_chat.loading import load
     from csm_chat.repl.contracts import Loaded
-    from csm_chat.speech.session import Session
 
     def prebuffer(expected_s: float, rtf: float | None) -> float:
         return prebuffer_s(expected_s, rtf, worker.config.audio.start)
 
     config = worker.config
     with ExitStack() as on_failure:
-        player = _player(config, notify)
+        player = parts.open_player(config, notify)
         on_failure.callback(player.close)
-        backend = load(
-            config.model,
-            device=config.device,
-            dtype=config.dtype,
-            notify=notify,
-            progress=progress,
-            cancelled=cancelled,
-        )
-        session = Session(backend, sampling=config.sampling, context=config.context, notify=notify)
+        session = parts.open_session(config, notify, progress, cancelled)
         progress("the voices")
-        library = _library(config, backend.codec, notify)
+        library = parts.open_library(config, session.backend.codec, notify)
         session.voices = library.load()
         progress("warming up")
-        rtf = _warm_up(session, notify)
-        takes = Takes(_folder(config.takes), notify, lambda: _about(session))
+        rtf = parts.warm_up(session, notify)
+        takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session))
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer, rtf)
 
 
-def _player(config: Config, notify: Callable[[str], None]) -> Player:
-    from csm_chat.audio.player import Player
-
-    player = Player(config.audio.device, config.audio.latency_s, notify)
-    try:
-        player.open()
-    except DeviceError as error:
-        notify(f"{error}. Every take is still saved; $AUDIO$ tries again")
-    else:
-        notify(f"audio: {player.status().device}")
-    return player
-
-
-def _library(config: Config, codec: Codec, notify: Callable[[str], None]) -> VoiceLibrary:
-    from csm_chat.speech.transcribe import Transcriber
-    from csm_chat.speech.voices import VoiceLibrary
-
-    return VoiceLibrary(
-        _folder(config.references),
-        codec,
-        _cache_folder(),
-        Transcriber(config.whisper.model, notify=notify),
-        notify,
-        config.voices,
-        config.context.max_reference_s,
-    )
-
-
-def _warm_up(session: Session, notify: Callable[[str], None]) -> float | None:
-    """Measured compute time over audio time; None when there was too little to measure."""
-    from csm_chat.repl.toolbar import pace
-
-    backend = session.backend
-    rtf = None
-    try:
-        rtf = session.warm_up(WARM_UP_FRAMES).running_rtf
-    except ContextError as error:
-        notify(str(error))
-    speed = f": {pace(rtf)}" if rtf else ""
-    notify(f"model: {backend.name} on {backend.device}, {backend.dtype}{speed}")
-    return rtf
-
-
-def _about(session: Session) -> Mapping[str, object]:
-    backend = session.backend
-    return {
-        "model": backend.name,
-        "device": backend.device,
-        "dtype": backend.dtype,
-        "version": version("csm_chat"),
-        "sampling": asdict(session.sampling),
-    }
-
-
 def _banner() -> str:
     return f"csm-chat {version('csm_chat')}   dialogue to speech   $HELP$ for help, Ctrl-D to leave"
-
-
-def _folder(name: str) -> Path:
-    return Path(name).expanduser()
-
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("csm_chat")
 
 
 def _start_log(debug: bool) -> Path:

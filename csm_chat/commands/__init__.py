@@ -1,0 +1,27 @@
+"""The subcommands: `csm-chat say`, `csm-chat doctor` ... A module each, imported when called."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from csm_chat.config import Config
+
+# name: what it does, in --help's words
+COMMANDS: dict[str, str] = {}
+
+
+class Command(Protocol):
+    """What the module of a command offers."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None: ...
+
+    def run(self, args: Namespace, config: Config) -> int:
+        """Do it; returns the exit code. Raises CsmChatError. Data to stdout, words to stderr."""
+        ...
+
+
+def find(name: str) -> Command:
+    return cast(Command, import_module(f"csm_chat.commands.{name}"))

@@ -1,0 +1,74 @@
+"""Flags that set a key of config.yaml, for every command alike, and the config they lead to."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from csm_chat.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag whose text becomes the value of a setting."""
+
+    names: tuple[str, ...]  # the last one is named in messages
+    key: str  # of config.yaml
+    help: str
+    metavar: str | None = None
+
+
+MODEL = Flag(("-m", "--model"), "model", "auto, a Hugging Face repository or a folder")
+DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
+DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
+SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
+SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")
+REFERENCES = Flag(("--references",), "references", "folder of voice clips", "DIR")
+TAKES = Flag(("--takes",), "takes", "folder that takes are saved under", "DIR")
+AUDIO = Flag(("--audio",), "audio.device", "part of a device's name, its number, or off", "DEVICE")
+
+FLAGS = (MODEL, DEVICE, DTYPE, SPEAKER, SEED, REFERENCES, TAKES, AUDIO)
+
+
+def add_settings(parser: ArgumentParser, *flags: Flag) -> None:
+    """Add flags that set keys, and --set and --config, which set the rest."""
+    for flag in flags:
+        metavar = flag.metavar or flag.key.rpartition(".")[2].upper()
+        parser.add_argument(*flag.names, dest=flag.key, metavar=metavar, help=flag.help)
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any key of config.yaml"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of ./config.yaml")
+
+
+def config_from(args: Namespace) -> Config:
+    """config.yaml, under CSM_CHAT_* variables, under the flags. Raises ConfigError, UsageError."""
+    from csm_chat.config import find_config, from_environment, load_config, override
+
+    config = from_environment(load_config(find_config(args.config)), os.environ)
+    for flag, key, value in _settings(args):
+        try:
+            config = override(config, key, value)
+        except ConfigError as error:
+            raise UsageError(f"{flag}: {error}") from error
+    return config
+
+
+def _settings(args: Namespace) -> Iterator[tuple[str, str, str]]:
+    """Flag, key and value of each setting given as a flag."""
+    for flag in FLAGS:
+        value = getattr(args, flag.key, None)
+        if value is not None:
+            yield flag.names[-1], flag.key, value
+    for setting in args.set:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
+        yield f"--set {setting}", key.strip(), value.strip()
