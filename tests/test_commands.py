@@ -106,7 +106,7 @@ def test_wrong_command_is_refused_with_help_and_a_way_to_speak_it(line, words):
 def test_every_command_runs(command, state):
     argument = {"SEED": "5", "SET": "top_k 20"}.get(command.name, "")
     carry_out(state, f"${command.name} {argument}$")
-    assert not state.worker.entries
+    assert bool(state.worker.entries) == (command.name == "DEMO"), "no other one is spoken"
 
 
 def test_speaker_moves_on_and_back_and_never_below_zero(state):
@@ -245,3 +245,10 @@ def test_importing_the_table_loads_no_terminal():
     code = "import csm_chat.repl.commands, sys; print('prompt_toolkit' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_demo_shows_and_says_a_scene_of_two(state):
+    shown = answers(state, "$DEMO$").splitlines()
+    (scene,) = state.worker.entries
+    assert {u.speaker for u in scene} == {0, 1}
+    assert shown == [f"{state.names[u.speaker]}: {u.text}" for u in scene]

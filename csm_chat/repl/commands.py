@@ -140,6 +140,7 @@ COMMANDS = (
     Command("HISTORY", "", "show the dialogue that the model hears", do.show_history),
     Command("EXIT", "", "leave", do.leave),
     Command("HELP", "", "show this help", _help),
+    Command("DEMO", "", "hear a short scene", do.demo),
     Command("VOICES", "", "list the voices", do.of_session(do.list_voices)),
     Command("RETRY", "", "say the last line again with another seed (Alt-R)", do.retry),
     Command("UNDO", "", "take the last turn out of the dialogue (Alt-U)", do.on_session(do.undo)),

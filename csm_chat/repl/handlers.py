@@ -11,12 +11,20 @@ from csm_chat.config import MAX_SPEAKER, Config, keys, override
 from csm_chat.errors import ConfigError, EntryError
 from csm_chat.repl.grammar import by_name, folded, label
 from csm_chat.repl.toolbar import stats as stats_text
-from csm_chat.types import FRAMES_PER_S, Voice
+from csm_chat.types import FRAMES_PER_S, Utterance, Voice
 
 if TYPE_CHECKING:
     from csm_chat.repl.worker import Worker
     from csm_chat.speech.session import Session
 
+DEMO = (
+    "Hello! Can you hear me?",
+    "Yes, loud and clear.",
+    "Good. Type a line, and I will say it.",
+    "Two bars between lines make a scene, like this one.",
+    "Where do our voices come from?",
+    "From short clips in a folder. Put yours beside them.",
+)
 STARTS_WITH = 40  # characters shown of what a voice says
 LIVE = ("speaker", "offsets", "sampling.", "context.", "audio.")  # settings that can change now
 
@@ -134,6 +142,13 @@ def leave(state: PromptState, _: str) -> None:
 
 def retry(state: PromptState, _: str) -> None:
     state.worker.retry()
+
+
+def demo(state: PromptState, _: str) -> str:
+    """Two speakers take turns; what they say is shown at once."""
+    utterances = tuple(Utterance(text, index % 2) for index, text in enumerate(DEMO))
+    state.worker.say(utterances)
+    return "\n".join(f"{label(u.speaker, state.names)}: {u.text}" for u in utterances)
 
 
 def replay(state: PromptState, argument: str) -> None:
