@@ -45,6 +45,7 @@ from csm_chat.training.recogniser import (
     Training,
     classes,
     collate,
+    export,
     schedule,
 )
 from csm_chat.training.recogniser_net import LETTERS, Mels, Network, Sizes, levelled, spelled
@@ -205,13 +206,18 @@ def test_four_clips_are_learned_by_heart_and_read_back_from_the_checkpoint(tmp_p
     assert Run(plan, task).train(endless) == 200
     recogniser = Recogniser.load(tmp_path)
     assert [recogniser.hear(clip.pcm) for clip in held_out] == texts
+    export(tmp_path, tmp_path / "ears.npz")
+    exported = Recogniser.load(tmp_path / "ears.npz")
+    assert [exported.hear(clip.pcm) for clip in held_out] == texts
     assert task.validate(task.model) == {"character_errors": 0}
 
 
 def test_a_file_that_is_no_recogniser_is_refused(tmp_path: Path):
     torch.save({"settings": {}, "model": {}, "ema": None}, tmp_path / "last.pt")
-    with pytest.raises(CheckpointError, match="no recogniser"):
-        Recogniser.load(tmp_path)
+    (tmp_path / "ears.npz").write_bytes(b"PK\x03\x04 and no more")
+    for path in (tmp_path, tmp_path / "ears.npz", tmp_path / "none.npz"):
+        with pytest.raises(CheckpointError, match="no recogniser"):
+            Recogniser.load(path)
 
 
 def test_an_untrained_network_hears_even_the_shortest_clip():

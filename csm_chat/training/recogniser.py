@@ -7,11 +7,14 @@ and models by their words.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +46,8 @@ POOL = 16  # batches drawn together, to put clips of one length together
 SPEEDS = (0.92, 1.08)
 VALID_SEED = 10_000
 N_VALID = 100
+SUFFIX = ".npz"  # of an exported one
+SIZES = "sizes"  # an entry of it
 
 
 class Recogniser:
@@ -55,13 +60,13 @@ class Recogniser:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Recogniser:
-        """From a folder that it was trained in, or its checkpoint. Raises CheckpointError."""
+        """From a folder that it was trained in, or a file of `export`. Raises CheckpointError."""
         file = path / LAST if path.is_dir() else path
-        content = load_checkpoint(file, device)
         try:
-            network = Network(Sizes(**content["settings"]["sizes"]))
-            network.load_state_dict(content["ema"] or content["model"])
-        except (KeyError, TypeError, RuntimeError) as error:
+            sizes, state = _exported(file) if file.suffix == SUFFIX else _trained(file)
+            network = Network(Sizes(**sizes))
+            network.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError, OSError, ValueError, BadZipFile) as error:
             raise CheckpointError(f"{file}: no recogniser of this program; train one") from error
         return cls(network, device)
 
@@ -72,6 +77,26 @@ class Recogniser:
         samples = torch.from_numpy(np.pad(pcm.astype(np.float32), margin)).to(self._device)
         logits: Tensor = self._network(levelled(self._mels(samples[None])))
         return spelled(logits[0].argmax(-1).tolist())
+
+
+def _trained(file: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    content = load_checkpoint(file)
+    return content["settings"]["sizes"], content["ema"] or content["model"]
+
+
+def _exported(file: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    with file.open("rb") as content, np.load(content) as stored:
+        state = {name: torch.from_numpy(stored[name]).float() for name in stored.files}
+    sizes = bytes(state.pop(SIZES).byte().numpy())
+    return json.loads(sizes), state
+
+
+def export(out: Path, file: Path) -> None:
+    """Write the weights that `out` holds, averaged, in float16. Raises CheckpointError."""
+    sizes, state = _trained(out / LAST)
+    entries: dict[str, Any] = {name: tensor.half().numpy() for name, tensor in state.items()}
+    entries[SIZES] = np.frombuffer(json.dumps(sizes).encode(), np.uint8)
+    np.savez_compressed(file, **entries)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,12 +226,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--workers", type=int, default=1, help="processes that speak (1)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export", type=Path, metavar="FILE", help="only write the weights")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
+        if options.export is not None:
+            export(options.out, options.export)
+            return 0
         device = pick_device(options.device)
         plan = Plan(
             options.out,
