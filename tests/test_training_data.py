@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -318,3 +319,11 @@ def test_clips_to_listen_to_are_written_with_their_texts(tmp_path):
         text = (tmp_path / name).with_suffix(".txt").read_text()
         assert len(read_clip(tmp_path / name).pcm) > 0.3 * SAMPLE_RATE
         assert text.strip()
+
+
+def test_sample_voices_are_what_the_references_folder_holds():
+    folder = Path(__file__).parents[1] / "references"
+    for name, clip in data.samples().items():
+        kept = read_clip(folder / f"{name}.wav").pcm
+        assert (folder / f"{name}.txt").read_text(encoding="utf-8").strip() == clip.text
+        assert abs(len(kept) - len(clip.pcm)) < SAMPLE_RATE / 10, "the same words and pace"
