@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.errors import UsageError
 from csm_chat.speech.text import load_tokenizer
 from csm_chat.training import corpus
-from csm_chat.training.csm_batch import Batch, BatchSettings, Draft, drafts, filled
+from csm_chat.training.corpus import Line
+from csm_chat.training.csm_batch import (
+    Batch,
+    BatchSettings,
+    Conversation,
+    Draft,
+    drafts,
+    encoded,
+    filled,
+)
 from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
@@ -67,6 +76,7 @@ class Recipe:
     n_merges: int = 0  # of the tokenizer; 0: the model spells
     loss: LossSettings = field(default_factory=LossSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    n_single: int = 1500  # first steps of single lines: text and sound find each other sooner
     n_workers: int = 1  # processes that speak sentences
 
 
@@ -151,7 +161,8 @@ def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
     run: Run[Draft] = Run(plan, task)
 
     def stream(first_step: int) -> Iterator[Draft]:
-        make = partial(_from_worker, first_step, plan.seed, prepared, sizes.codebooks, recipe.batch)
+        own = _Share(prepared, recipe, sizes.codebooks, plan.seed, device.type == "cpu")
+        make = partial(own.drafts, first_step)
         return corpus.background(make, n_workers=recipe.n_workers, n_ahead=4 * recipe.n_workers)
 
     return run.train(stream)
@@ -203,19 +214,43 @@ def _held_out(split: Split, tokenizer: Tokenizer, codebooks: int) -> list[Draft]
     return [*drafts(conversations, tokenizer, codebooks, BatchSettings())]
 
 
-def _from_worker(
-    first_step: int,
-    seed: int,
-    prepared: Path,
-    codebooks: int,
-    batch: BatchSettings,
-    worker: int,
-) -> Iterator[Draft]:
-    """A run that goes on draws new conversations, whatever it had drawn ahead of its steps."""
-    assert worker < _MAX_WORKERS, worker
-    own = ((seed + 1) * 1_000_003 + first_step) * _MAX_WORKERS + worker
-    conversations = corpus.conversations(own, "train")
-    return drafts(conversations, load_tokenizer(prepared), codebooks, batch, seed=own)
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What a worker makes: drafts, on a cpu encoded: that costs about as much as to learn them."""
+
+    prepared: Path
+    recipe: Recipe
+    codebooks: int
+    seed: int
+    encodes: bool
+
+    def drafts(self, first_step: int, worker: int) -> Iterator[Draft]:
+        """A run that goes on draws new conversations, whatever it had drawn ahead of its steps."""
+        assert worker < _MAX_WORKERS, worker
+        own = ((self.seed + 1) * 1_000_003 + first_step) * _MAX_WORKERS + worker
+        n_single = max(0, self.recipe.n_single - first_step) // self.recipe.n_workers
+        batch = self.recipe.batch
+        made = chain(
+            islice(self._drafts(_single_lines(own), replace(batch, merged_share=0), own), n_single),
+            self._drafts(corpus.conversations(own, "train"), batch, own),
+        )
+        if not self.encodes:
+            yield from made
+            return
+        torch.set_num_threads(1)
+        codec = FrozenCodec(self.prepared, torch.device("cpu"))
+        for each in made:
+            yield encoded(each, codec.encode)
+
+    def _drafts(
+        self, lines: Iterable[Conversation], batch: BatchSettings, seed: int
+    ) -> Iterator[Draft]:
+        return drafts(lines, load_tokenizer(self.prepared), self.codebooks, batch, seed=seed)
+
+
+def _single_lines(seed: int) -> Iterator[Conversation]:
+    for number, clip in enumerate(corpus.clips(seed, "train")):
+        yield (Line(number % corpus.N_SPEAKER_IDS, clip),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         codebooks=options.codebooks,
         n_merges=options.merges,
         batch=BatchSettings(batch_rows=options.batch_rows),
+        n_single=options.single_steps,
         n_workers=options.workers,
     )
     train(plan, recipe, options.codec)
@@ -256,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--codebooks", type=int, help="of the codec, from its first; default: all")
     parser.add_argument("--merges", type=int, default=0, help="of the tokenizer; 0: it spells")
     parser.add_argument("--batch-rows", type=int, default=BatchSettings().batch_rows)
+    parser.add_argument("--single-steps", type=int, default=Recipe().n_single, help="first ones")
     parser.add_argument("--workers", type=int, default=1, help="processes that speak sentences")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--total-steps", type=int, help="let the rate fall to zero by then, end")

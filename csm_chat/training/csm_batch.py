@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -67,6 +67,7 @@ class Draft:
     ends: npt.NDArray[np.bool_]  # (B, S)
     clips: tuple[Pcm, ...]
     frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
+    codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,15 +155,20 @@ def _padded(arrays: Sequence[npt.NDArray[_T]]) -> npt.NDArray[_T]:
     return padded
 
 
+def encoded(draft: Draft, encode: Encode) -> Draft:
+    """The draft with codes in place of its audio."""
+    return replace(draft, clips=(), codes=encode(draft.clips).numpy())
+
+
 def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
-    """The batch with its codes, on `device`, where `encode` runs too."""
+    """The batch with its codes, on `device`, where `encode` runs too, unless they are there."""
 
     def there(array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
 
     tokens = there(draft.tokens).long()
     sequence, row = there(draft.frames)
-    tokens[sequence, row, :-1] = encode(draft.clips)
+    tokens[sequence, row, :-1] = encode(draft.clips) if draft.codes is None else there(draft.codes)
     return Batch(tokens, there(draft.mask), there(draft.learned), there(draft.ends))
 
 
