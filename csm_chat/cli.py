@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from csm_chat import commands
 from csm_chat.commands import flags, parts
 from csm_chat.commands.flags import config_from
+from csm_chat.config_schema import nearest, shown
 from csm_chat.errors import CsmChatError
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ examples:
   csm-chat                                   talk with CSM-1B, if it is in the Hugging Face cache
   csm-chat --model sesame/csm-1b             download it first (7.1 GB, once)
   echo 'Hi there!||Oh, hello.' | csm-chat    read entries from a pipe, save the takes
+  csm-chat say -o hello.mp3 "Hello."         say one thing
 """
 EPILOG = """\
-exit codes: 0 done, 1 an entry failed, 2 wrong usage, 3 no model, 4 no sound, 5 bad config,
+commands, before any flag (csm-chat COMMAND --help tells more):
+{commands}
+
+exit codes: 0 done, 1 something failed, 2 wrong usage, 3 no model, 4 no sound, 5 bad config,
 130 interrupted. At the prompt, $HELP$ lists the commands.
 """
 LOG_BYTES = 1_000_000
@@ -45,7 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = config_from(args)
         run: Callable[[argparse.Namespace, Config], int] = args.run
-        return run(args, config)
+        code = run(args, config)
+        sys.stdout.flush()  # here, where a broken pipe can still be told apart
+        return code
+    except BrokenPipeError:
+        _discard_stdout()
+        return 1
     except CsmChatError as error:
         log.debug("ended by", exc_info=True)
         if args.debug:
@@ -72,11 +82,23 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or nowhere
 
 
+def _discard_stdout() -> None:
+    """Let the flush at exit go nowhere: Python would report the broken pipe once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The prompt's flags, or those of the command that comes first. Adds `run`."""
     name = argv[0] if argv else ""
     if name not in commands.COMMANDS:
-        return _parser().parse_args(argv, argparse.Namespace(run=_talk))
+        parser = _parser()
+        if name and not name.startswith("-"):
+            guess = nearest(name, commands.COMMANDS)
+            hint = f" Did you mean {guess}?" if guess else ""
+            parser.error(f"there is no command {shown(name)}.{hint}")
+        return parser.parse_args(argv, argparse.Namespace(run=_talk))
     command = commands.find(name)
     parser = argparse.ArgumentParser(
         prog=f"csm-chat {name}",
@@ -89,10 +111,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:12} {what}" for name, what in commands.COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="csm-chat",
         description=f"Type dialogue, hear it spoken.\n\n{EXAMPLES}",
-        epilog=EPILOG,
+        epilog=EPILOG.format(commands=listed),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_settings(parser, *flags.FLAGS)

@@ -156,16 +156,16 @@ def _kept_windows(
     return kept
 
 
-def write_clip(path: Path, pcm: Pcm) -> None:
+def write_clip(path: Path, pcm: Pcm, *, replace: bool = False) -> None:
     """Write wav, flac (16 bit), mp3 or ogg, by the name's ending; whole, or not at all.
 
-    Raises TakeError with the system's words, and when a file of that name exists.
+    Raises TakeError with the system's words, and unless `replace` when a file of that name exists.
     """
     format_name = path.suffix[1:].lower()
     if format_name not in SUBTYPES:
         raise TakeError(f"{path}: cannot write {path.suffix or 'a name without an ending'}; "
                         f"name it {', '.join('.' + name for name in SUBTYPES)}")  # fmt: skip
-    if path.exists():
+    if path.exists() and not replace:
         raise TakeError(f"{path}: exists already; nothing is overwritten, give another name")
     encoded = _encoded(pcm, format_name)
     try:
@@ -173,7 +173,10 @@ def write_clip(path: Path, pcm: Pcm) -> None:
         try:
             with file:
                 write_all(file, encoded)
-            move_exclusive(part, path)
+            if replace:
+                part.replace(path)
+            else:
+                move_exclusive(part, path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from csm_chat.config import Config
 
 # name: what it does, in --help's words
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "say": "say text: play it, save it, pipe it on",
+}
 
 
 class Command(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,16 @@ class Flag:
     key: str  # of config.yaml
     help: str
     metavar: str | None = None
+    also: tuple[str, ...] = ()  # what programs of this kind call it; read, and not listed
+    per_unit: int = 1  # of the flag's own unit make one of the key's
 
 
-MODEL = Flag(("-m", "--model"), "model", "auto, a Hugging Face repository or a folder")
+MODEL = Flag(
+    ("-m", "--model"),
+    "model",
+    "auto, a Hugging Face repository or a folder",
+    also=("-w", "--weight", "--model-path"),
+)
 DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
 DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
 SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
@@ -34,7 +41,38 @@ REFERENCES = Flag(("--references",), "references", "folder of voice clips", "DIR
 TAKES = Flag(("--takes",), "takes", "folder that takes are saved under", "DIR")
 AUDIO = Flag(("--audio",), "audio.device", "part of a device's name, its number, or off", "DEVICE")
 
+MAX_LENGTH = Flag(
+    ("-l", "--max-audio-length"),
+    "context.max_turn_s",
+    "longest a turn may be, in ms; longer text is said in several",
+    "MS",
+    also=("--max-audio-length-ms",),
+    per_unit=1000,
+)
+TEMPERATURE = Flag(
+    ("-t", "--temperature"),
+    "sampling.temperature",
+    "how freely codes are drawn; 0 is greedy",
+    "T",
+    also=("--temp",),
+)
+TOP_K = Flag(
+    ("-k", "--top-k"), "sampling.top_k", "codes to draw from; 0 is off", "K", also=("--topk",)
+)
+TOP_P = Flag(("-p", "--top-p"), "sampling.top_p", "share of probability; 1 is off", "P")
+MIN_P = Flag(("--min-p",), "sampling.min_p", "least share of the likeliest; 0 is off", "P")
+MIN_TOKENS = Flag(
+    ("-kt", "--min-tokens-to-keep"),
+    "sampling.min_tokens_to_keep",
+    "codes that top-p and min-p never leave out",
+    "N",
+)
+WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
+
+# the prompt's own
 FLAGS = (MODEL, DEVICE, DTYPE, SPEAKER, SEED, REFERENCES, TAKES, AUDIO)
+SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
+KNOWN = (*FLAGS, *SAMPLING, WHISPER)
 
 
 def add_settings(parser: ArgumentParser, *flags: Flag) -> None:
@@ -42,6 +80,8 @@ def add_settings(parser: ArgumentParser, *flags: Flag) -> None:
     for flag in flags:
         metavar = flag.metavar or flag.key.rpartition(".")[2].upper()
         parser.add_argument(*flag.names, dest=flag.key, metavar=metavar, help=flag.help)
+        if flag.also:
+            parser.add_argument(*flag.also, dest=flag.key, help=SUPPRESS)
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any key of config.yaml"
     )
@@ -63,12 +103,22 @@ def config_from(args: Namespace) -> Config:
 
 def _settings(args: Namespace) -> Iterator[tuple[str, str, str]]:
     """Flag, key and value of each setting given as a flag."""
-    for flag in FLAGS:
+    for flag in dict.fromkeys(KNOWN):
         value = getattr(args, flag.key, None)
         if value is not None:
-            yield flag.names[-1], flag.key, value
+            yield flag.names[-1], flag.key, _in_unit_of_key(value, flag.per_unit)
     for setting in args.set:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
         yield f"--set {setting}", key.strip(), value.strip()
+
+
+def _in_unit_of_key(value: str, per_unit: int) -> str:
+    """What is no number is left for the key to refuse."""
+    if per_unit == 1:
+        return value
+    try:
+        return f"{float(value) / per_unit:g}"
+    except ValueError:
+        return value

@@ -1,0 +1,96 @@
+"""Text that arrives in chunks, as a language model writes it, as entries to say one by one."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+from csm_chat.errors import EntryError
+from csm_chat.repl.grammar import Entry, by_name, folded, parse
+from csm_chat.speech.sentences import Sentences
+
+CHUNK_BYTES = 1 << 16
+
+
+def chunks(stream: BinaryIO) -> Iterator[str]:
+    """UTF-8 as it comes, lines ended by newlines; what is no UTF-8 is replaced."""
+    text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    lines = io.IncrementalNewlineDecoder(text, translate=True)
+    read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
+    while data := read(CHUNK_BYTES):
+        yield lines.decode(data)
+    yield lines.decode(b"", final=True)
+
+
+class Arriving:
+    """Chunks in, entries out, each as soon as its end is certain.
+
+    A line that begins with a known `name:` begins an entry, and that voice goes on until another
+    name, a `||` or a blank line, which hands the word back to `speaker`.
+    """
+
+    def __init__(
+        self,
+        speaker: int,
+        names: Mapping[int, str],
+        offsets: str,
+        refuse: Callable[[EntryError], None],
+    ) -> None:
+        """`refuse` is told of each piece that has no reading; the rest goes on."""
+        self._refuse = refuse
+        self._first_speaker = self._speaker = speaker
+        self._names = names
+        self._offsets = offsets
+        self._known = by_name(names)
+        self._longest = max((len(name) for name in self._known), default=0)
+        self._begun = ""  # of a line, not yet enough to tell who says it
+        self._in_line = False
+        self._sentences = Sentences()
+
+    def feed(self, chunk: str) -> Iterator[Entry]:
+        return self._entries(self._pieces(chunk))
+
+    def close(self) -> Iterator[Entry]:
+        return self._entries(self._rest())
+
+    def _pieces(self, chunk: str) -> Iterator[str]:
+        text, self._begun = self._begun + chunk, ""
+        for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+            if not self._in_line and not line.endswith("\n") and self._may_be_name(line):
+                self._begun = line
+                return
+            yield from self._line(line)
+            self._in_line = not line.endswith("\n")
+
+    def _rest(self) -> Iterator[str]:
+        yield from self._line(self._begun)
+        yield from self._sentences.close()
+
+    def _may_be_name(self, line: str) -> bool:
+        return ":" not in line and len(line.strip()) <= self._longest
+
+    def _line(self, line: str) -> Iterator[str]:
+        """A line or the rest of one."""
+        if not self._in_line and (not line.strip() or self._is_named(line)):
+            yield from self._sentences.close()
+            self._sentences = Sentences()
+            self._speaker = self._first_speaker
+        yield from self._sentences.feed(line)
+
+    def _is_named(self, line: str) -> bool:
+        name, colon, _ = line.partition(":")
+        return bool(colon) and folded(name) in self._known
+
+    def _entries(self, pieces: Iterable[str]) -> Iterator[Entry]:
+        for piece in pieces:
+            try:
+                entry = parse(piece, self._speaker, self._names, self._offsets)
+            except EntryError as error:
+                self._refuse(error)
+                continue
+            if entry.utterances:
+                self._speaker = entry.utterances[-1].speaker
+                yield entry

@@ -1,0 +1,150 @@
+"""Where a command's speech goes besides the loudspeaker: one file, or standard output.
+
+Knows no model and no command.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from csm_chat.audio.files import SUBTYPES, create_free, free_names, write_clip
+from csm_chat.audio.sinks import WavSink, wav_header
+from csm_chat.errors import TakeError, UsageError
+
+if TYPE_CHECKING:
+    from csm_chat.types import Pcm
+
+Encoding = Literal["wav", "s16", "f32"]
+Mark = Callable[["Pcm"], "Pcm"]  # whole arrays, such as a watermark's
+
+ENDINGS = ", ".join(f".{name}" for name in SUBTYPES)
+UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # what a WAV header says of a stream
+
+
+class Output(Protocol):
+    def write(self, pcm: Pcm) -> None: ...
+
+    def finish(self, cut: bool) -> Path | None:
+        """Complete it, `cut` if speech ended before its time. The file's path if there is one."""
+        ...
+
+
+class Recording:
+    """All that is said in one file, whole or not at all; a WAV grows while it is spoken.
+
+    What was cut short keeps its name free: `a.cut.wav`.
+    """
+
+    def __init__(self, path: Path, *, force: bool, mark: Mark | None = None) -> None:
+        """`force` replaces what has that name, once all was said. Raises UsageError, TakeError."""
+        check_target(path, force)
+        self._path = path
+        self._force = force
+        self._mark = mark
+        self._wav = WavSink(path) if path.suffix.lower() == ".wav" else None
+        if self._wav is None:
+            _check_writable(path)
+        self._pcm: list[Pcm] = []  # all of it, unless the growing file is all that is wanted
+        self._n_samples = 0
+
+    def write(self, pcm: Pcm) -> None:
+        self._n_samples += len(pcm)
+        if self._wav:
+            self._wav.write(pcm)
+        if self._mark or not self._wav:
+            self._pcm.append(pcm)
+
+    def finish(self, cut: bool) -> Path | None:
+        """Raises TakeError; the WAV so far then stays, as `<name>.part`."""
+        suffix = ".cut" if cut else ""
+        replaces = self._force and not cut
+        if not self._n_samples:
+            path = None
+        elif self._wav and not self._mark:
+            path = self._wav.finish(suffix)
+            return path.replace(self._path) if replaces else path
+        else:
+            named = self._path.with_name(self._path.stem + suffix + self._path.suffix)
+            path = named if replaces else next_free(named)
+            pcm = np.concatenate(self._pcm)
+            write_clip(path, self._mark(pcm) if self._mark else pcm, replace=replaces)
+        if self._wav:
+            self._wav.discard()
+        return path
+
+
+class Pipe:
+    """A WAV of unknown length, or bare samples, written as they are made."""
+
+    def __init__(self, stream: IO[bytes], encoding: Encoding) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._begun = False
+
+    def write(self, pcm: Pcm) -> None:
+        """Raises BrokenPipeError when nobody reads any more, TakeError for the rest."""
+        if self._encoding == "f32":
+            data = pcm.astype("<f4").tobytes()
+        else:
+            data = np.rint(np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes()
+        if not self._begun and self._encoding == "wav":
+            header = wav_header(0)
+            data = header[:4] + UNKNOWN_LENGTH + header[8:40] + UNKNOWN_LENGTH + data
+        self._begun = True
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TakeError(f"standard output: cannot be written ({error.strerror})") from error
+
+    def finish(self, cut: bool) -> None:
+        """Nothing to complete: the length was left open."""
+
+
+def open_output(
+    target: str, encoding: Encoding | None, *, force: bool, mark: Mark | None = None
+) -> Output:
+    """`-` is standard output. Raises UsageError, TakeError."""
+    if target != "-":
+        if encoding:
+            raise UsageError(f"{target}: bare samples go to standard output only: -o -")
+        return Recording(Path(target), force=force, mark=mark)
+    if sys.stdout.isatty():
+        raise UsageError("-o - writes sound to standard output, which is a terminal: pipe it on")
+    return Pipe(sys.stdout.buffer, encoding or "wav")
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise UsageError for a name that nothing can or should be saved under."""
+    if path.suffix[1:].lower() not in SUBTYPES:
+        raise UsageError(f"{path}: the ending says the format; name it {ENDINGS}")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no regular file; name one, or - for standard output")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists already; give another name, or --force to replace it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before the model is loaded. Raises TakeError."""
+    try:
+        part, file = create_free(path.with_name(f"{path.name}.part"))
+        file.close()
+        part.unlink()
+    except OSError as error:
+        raise TakeError(f"{path}: cannot be saved ({error.strerror}); give another name") from error
+
+
+def next_free(path: Path) -> Path:
+    """`a.wav`, or the first of `a-2.wav`, `a-3.wav` ... that is not there."""
+    return next((name for name in free_names(path) if not name.exists()), path)

@@ -1,0 +1,107 @@
+"""What a command says on its way: words and bars on stderr. Knows no command."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DELAY_S = 1.0  # what is done sooner needs no bar
+_COUNTED = "{desc}{percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
+_BYTES = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}B of {total_fmt}B, {rate_fmt}, {remaining} left"
+
+
+class Bar:
+    """A bar with the time left, or without a total a changing line. Nothing off a terminal."""
+
+    def __init__(
+        self,
+        total: float | None,
+        unit: str = "",
+        err: TextIO | None = None,
+        *,
+        quiet: bool = False,
+        delay_s: float = DELAY_S,
+    ) -> None:
+        """`unit` "B" counts bytes, in kB to GB; any other is written as it is."""
+        err = err or sys.stderr
+        self._total = total
+        self._bar = None if quiet or not err.isatty() else _drawn(total, unit, err, delay_s)
+
+    def update(self, done: float, text: str = "") -> None:
+        """`done` of the total are done so far; `text` stands in front."""
+        if self._bar is None:
+            return
+        if self._total is None:
+            self._bar.set_description_str(text)
+            return
+        self._bar.set_description_str(f"{text} " if text else "", refresh=False)
+        self._bar.update(min(done, self._total) - self._bar.n)
+
+    def grow(self, total: float) -> None:
+        """There is more to do than was thought."""
+        if self._bar is not None and self._total is not None:
+            self._total = self._bar.total = max(total, self._total)
+
+    def close(self) -> None:
+        """Wipe it off. Twice is fine."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def _drawn(total: float | None, unit: str, err: TextIO, delay_s: float) -> Any:
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # its thread would only redraw bars that are not updated
+    return tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=unit == "B",
+        bar_format="{desc}" if total is None else _BYTES if unit == "B" else _COUNTED,
+        file=err,
+        leave=False,
+        dynamic_ncols=True,
+        delay=0 if total is None else delay_s,
+    )
+
+
+class Console:
+    """Words for the reader, above whatever bar is there; `quiet` leaves only what went wrong."""
+
+    def __init__(self, err: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._err = err or sys.stderr
+        self._quiet = quiet
+        self._bar: Bar | None = None
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Said in any case."""
+        if self._bar is None:
+            print(text, file=self._err, flush=True)
+            return
+        from tqdm import tqdm
+
+        tqdm.write(text, file=self._err)
+
+    @contextmanager
+    def bar(self, total: float | None, unit: str = "") -> Iterator[Bar]:
+        """One at a time."""
+        assert self._bar is None, "one bar at a time"
+        with Bar(total, unit, self._err, quiet=self._quiet) as self._bar:
+            try:
+                yield self._bar
+            finally:
+                self._bar.close()
+                self._bar = None

@@ -1,0 +1,251 @@
+"""`csm-chat say`: text into a file, a pipe or the loudspeaker. Puts one such run together."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from csm_chat.commands import context, flags
+from csm_chat.commands.progress import Console
+from csm_chat.errors import CsmChatError, DeviceError, EntryError, UsageError
+
+if TYPE_CHECKING:
+    from csm_chat.audio.player import Player
+    from csm_chat.commands.output import Output
+    from csm_chat.config import Config
+    from csm_chat.repl.grammar import Entry
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = """
+examples:
+  csm-chat say "Hi there!||Oh, hello."                  hear it
+  csm-chat say -o hello.mp3 --speaker ana "Hello."      save it
+  some-language-model | csm-chat say -                  hear it while it is written
+  csm-chat say -o - "Over there." | ssh laptop play -   send it on
+"""
+STDIN = "-"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "text", nargs="*", metavar="TEXT", help="as at the prompt; - reads standard input"
+    )
+    _add_outputs(parser)
+    parser.add_argument("-s", "--speaker", dest="who", metavar="WHO", help="number or name")
+    context.add_arguments(parser)
+    settings = (flags.MODEL, flags.DEVICE, flags.DTYPE, *flags.SAMPLING, flags.REFERENCES)
+    flags.add_settings(parser, *settings, flags.AUDIO)
+    parser.add_argument("--stats", action="store_true", help="how fast it went, as a table")
+    parser.add_argument("--quiet", action="store_true", help="errors only")
+
+
+def _add_outputs(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("where it goes (without either it is played)")
+    group.add_argument(
+        "-o", "--output", metavar="FILE", help="wav, flac, mp3 or ogg; - is a WAV to a pipe"
+    )
+    group.add_argument("--play", action="store_true", help="to the loudspeaker, too")
+    group.add_argument("--force", action="store_true", help="replace a file of that name")
+    for name, encoding, words in (
+        ("--raw", "s16", "16-bit whole numbers"),
+        ("--raw-float", "f32", "32-bit floats"),
+    ):
+        group.add_argument(
+            name,
+            dest="encoding",
+            action="store_const",
+            const=encoding,
+            help=f"bare samples to a pipe: {words}, little endian, mono, 24 kHz",
+        )
+
+
+def run(args: Namespace, config: Config) -> int:
+    from csm_chat.commands import parts
+    from csm_chat.commands.speaking import Speech
+    from csm_chat.speech.references import expected_names
+
+    console = Console(quiet=args.quiet)
+    names = expected_names(parts.folder(config.references), config.voices)
+    if args.who is not None:
+        config = replace(config, speaker=speaker_number("--speaker", args.who, names))
+    script = _Script(args.text, config, names, console)
+    clips = context.read_clips(args, config.speaker, partial(speaker_number, names=names))
+    with ExitStack() as stack:
+        player = stack.enter_context(_player(args, config, console))
+        output = stack.enter_context(_Finishing(_output(args), console))
+        speech = Speech(config, player, output.target, names)
+        speech.load(clips, console)
+        whole = speech.say(script.entries(), console, script.expected_s)
+        output.complete()
+        player.drain()
+        speech.check_sound()
+        if args.stats or args.debug:
+            console.warn(speech.figures.table())
+    return 0 if whole and not script.n_refused else 1
+
+
+def speaker_number(flag: str, text: str, names: Mapping[int, str]) -> int:
+    """Who is meant by a number or a name. Raises UsageError with the names there are."""
+    from csm_chat.config import MAX_SPEAKER
+    from csm_chat.config_schema import nearest, shown
+    from csm_chat.repl.grammar import by_name, folded
+
+    text = text.strip()
+    if re.fullmatch("[0-9]+", text) and int(text[:9]) <= MAX_SPEAKER:
+        return int(text)
+    known = by_name(names)
+    if folded(text) in known:
+        return known[folded(text)]
+    guess = nearest(text, names.values())
+    there = ", ".join(f"{name} ({number})" for number, name in sorted(names.items()))
+    raise UsageError(
+        f"{flag}: {shown(text)} is neither a number (0 - {MAX_SPEAKER}) nor a voice; "
+        f"there is {there or 'no voice yet'}." + (f" Did you mean {guess}?" if guess else "")
+    )
+
+
+def _plays(args: Namespace) -> bool:
+    return bool(args.play or not (args.output or args.encoding))
+
+
+def _output(args: Namespace) -> Output | None:
+    from csm_chat.commands.output import open_output
+
+    if not (args.output or args.encoding):
+        return None
+    return open_output(args.output or STDIN, args.encoding, force=args.force)
+
+
+def _player(args: Namespace, config: Config, console: Console) -> Player:
+    """Open if something is to be heard, else off. Raises DeviceError."""
+    from csm_chat.audio.player import OFF, Player
+    from csm_chat.commands.speaking import for_shell
+
+    if not _plays(args):
+        return Player(OFF)
+    remedy = "-o FILE saves what is said instead"
+    if config.audio.device == OFF:
+        raise DeviceError(f"audio.device is off, so there is nothing to play on; {remedy}")
+    player = Player(
+        config.audio.device, config.audio.latency_s, lambda line: console.warn(for_shell(line))
+    )
+    try:
+        player.open()
+    except DeviceError as error:
+        player.close()
+        raise DeviceError(f"{error}; {remedy}") from error
+    if not (args.output or args.encoding):
+        console.note(f"playing on {player.status().device}; nothing is saved (-o FILE would)")
+    return player
+
+
+class _Finishing:
+    """An output that is complete in the end, or marked as cut short by what went wrong."""
+
+    def __init__(self, target: Output | None, console: Console) -> None:
+        self.target = target
+        self._console = console
+        self._done = target is None
+
+    def complete(self) -> None:
+        """Print its path. Raises TakeError."""
+        self._done = True
+        path = self.target.finish(cut=False) if self.target else None
+        if path:
+            print(path, flush=True)
+
+    def __enter__(self) -> _Finishing:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._done or self.target is None:
+            return
+        try:
+            path = self.target.finish(cut=True)
+        except CsmChatError as error:  # the one on its way out is the one to be told
+            log.debug("not kept: %s", error)
+            return
+        if path:
+            self._console.warn(f"cut short: what was said is in {path}")
+
+
+class _Script:
+    """What is to be said: from the command line, or from standard input as it comes."""
+
+    def __init__(
+        self, words: Sequence[str], config: Config, names: Mapping[int, str], console: Console
+    ) -> None:
+        """Raises UsageError."""
+        self.n_refused = 0
+        self._config = config
+        self._names = names
+        self._console = console
+        self._parsed: list[Entry] | None = None
+        if not _from_stdin(words):
+            self._parsed = self._read(" ".join(words))
+
+    @property
+    def expected_s(self) -> float | None:
+        """Seconds that saying it takes, roughly; None while nobody knows."""
+        from csm_chat.speech.text import estimate_s
+
+        if self._parsed is None:
+            return None
+        return sum(estimate_s(u.text) for entry in self._parsed for u in entry.utterances)
+
+    def entries(self) -> Iterator[Entry]:
+        """Raises UsageError if standard input holds nothing."""
+        return self._arriving() if self._parsed is None else iter(self._parsed)
+
+    def _read(self, text: str) -> list[Entry]:
+        from csm_chat.repl.grammar import parse
+
+        config = self._config
+        try:
+            lines = [
+                parse(line, config.speaker, self._names, config.offsets)
+                for line in text.split("\n")
+            ]
+        except EntryError as error:
+            raise UsageError(f"TEXT: {error}") from error
+        entries = [entry for entry in lines if entry.utterances]
+        if not entries:
+            raise UsageError("nothing to say: TEXT is empty; - reads standard input")
+        return entries
+
+    def _arriving(self) -> Iterator[Entry]:
+        from csm_chat.commands.arrival import Arriving, chunks
+
+        config = self._config
+        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse)
+        n_entries = 0
+        for chunk in chunks(sys.stdin.buffer):
+            for entry in arriving.feed(chunk):
+                n_entries += 1
+                yield entry
+        for entry in arriving.close():
+            n_entries += 1
+            yield entry
+        if not n_entries and not self.n_refused:
+            raise UsageError("nothing to say: standard input is empty")
+
+    def _refuse(self, error: EntryError) -> None:
+        self.n_refused += 1
+        self._console.warn(f"not said: {error}")
+
+
+def _from_stdin(words: Sequence[str]) -> bool:
+    if STDIN in words and len(words) > 1:
+        raise UsageError("- reads standard input and stands alone; leave out the other words")
+    if not words and sys.stdin.isatty():
+        raise UsageError('nothing to say: csm-chat say "Hello."; - reads standard input')
+    return list(words) in ([], [STDIN])

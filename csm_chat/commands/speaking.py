@@ -1,0 +1,212 @@
+"""Says entries once, into files, pipes and the loudspeaker, and measures how fast that went."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.audio.prebuffer import prebuffer_s
+from csm_chat.commands import parts
+from csm_chat.commands.context import voices
+from csm_chat.errors import DeviceError, EntryError
+from csm_chat.repl.contracts import Kind, Loaded
+from csm_chat.repl.performer import Performer
+from csm_chat.repl.toolbar import pace, plain, turn_line
+from csm_chat.types import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from csm_chat.audio.player import Player
+    from csm_chat.commands.context import Clip
+    from csm_chat.commands.output import Output
+    from csm_chat.commands.progress import Bar, Console
+    from csm_chat.config import Config
+    from csm_chat.repl.grammar import Entry
+    from csm_chat.speech.transcribe import Transcriber
+    from csm_chat.types import Pcm, Turn
+
+COLUMNS = 10_000  # nothing is shortened
+RETRY = "Another --seed may do better"
+
+
+@dataclass(slots=True)
+class Figures:
+    """How fast it went."""
+
+    started: float = field(default_factory=time.perf_counter)
+    loaded: float = 0.0  # when the model was ready, on the same clock
+    turns: list[Turn] = field(default_factory=list)
+    chunk_s: list[float] = field(default_factory=list)  # seconds each chunk was waited for
+
+    def table(self) -> str:
+        total_s = time.perf_counter() - self.started
+        audio_s = sum(turn.timings.audio_s for turn in self.turns)
+        compute_s = sum(turn.timings.compute_s for turn in self.turns)
+        rtf = compute_s / audio_s if audio_s else None
+        first = self.turns[0].timings.first_audio_s if self.turns else 0.0
+        rows = {
+            "first chunk": f"{first:.3f} s",
+            "chunk times": _spread(self.chunk_s),
+            "RTF": f"{rtf:.2f} ({pace(rtf)})" if rtf else "nothing was said",
+            "speech": f"{audio_s:.2f} s in {len(self.turns)} turns",
+            "loading": f"{self.loaded - self.started:.2f} s",
+            "total": f"{total_s:.2f} s",
+            "peak memory": _peak_memory(),
+        }
+        return "\n".join(f"{name:12} {value}" for name, value in rows.items())
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    middle = ordered[len(ordered) // 2]
+    times = f"{ordered[0]:.3f} / {middle:.3f} / {ordered[-1]:.3f} s"
+    return f"{times} (least, median, most of {len(ordered)})"
+
+
+def _peak_memory() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return "not told by this system"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 1e6:.0f} MB"
+
+
+class _Outputs:
+    """Takes as the performer wants them: all go into the same outputs, one after the other."""
+
+    def __init__(self, outputs: Sequence[Output], figures: Figures) -> None:
+        self._outputs = outputs
+        self._figures = figures
+        self.number = 0  # of no file of its own
+        self.n_samples = 0
+        self._last = 0.0
+
+    def open(self, name: str) -> _Outputs:
+        self._last = time.perf_counter()
+        return self
+
+    def write(self, pcm: Pcm) -> None:
+        now = time.perf_counter()
+        self._figures.chunk_s.append(now - self._last)
+        for output in self._outputs:
+            output.write(pcm)
+        self.n_samples += len(pcm)
+        self._last = time.perf_counter()
+
+    def finish(self, turn: Turn, name: str) -> Path | None:
+        return None
+
+    def combine(self, numbers: Sequence[int]) -> Path | None:
+        return None
+
+    def read(self, number: int) -> Pcm:
+        raise EntryError("nothing is kept to be played again")
+
+
+class _View:
+    """Tells the reader what the performer has to say."""
+
+    def __init__(
+        self,
+        console: Console,
+        bar: Bar,
+        outputs: _Outputs,
+        figures: Figures,
+        names: Mapping[int, str],
+    ) -> None:
+        self._console = console
+        self._bar = bar
+        self._outputs = outputs
+        self._figures = figures
+        self._names = names
+
+    def note(self, text: str, kind: Kind = "info") -> None:
+        self._console.note(for_shell(text))
+
+    def turn(self, number: int, turn: Turn) -> None:
+        self._figures.turns.append(turn)
+        n_turns = len(self._figures.turns)
+        self.note(plain(turn_line(n_turns, turn, self._names, COLUMNS, unicode=False)).rstrip())
+
+    def saved(self, path: Path) -> None:
+        """Nothing is saved before all is said."""
+
+    def changed(self) -> None:
+        seconds = self._outputs.n_samples / SAMPLE_RATE
+        self._bar.grow(seconds)
+        self._bar.update(seconds, "speaking")
+
+
+class Speech:
+    """A conversation of one run, spoken into an output and a loudspeaker. One thread."""
+
+    def __init__(
+        self, config: Config, player: Player, output: Output | None, names: Mapping[int, str]
+    ) -> None:
+        """`player` may be off."""
+        self.figures = Figures()
+        self._config = config
+        self._player = player
+        self._outputs = _Outputs([output] if output else [], self.figures)
+        self._names = names
+        self._audible = player.status().state != "off"
+        self._loaded: Loaded | None = None
+
+    def load(self, clips: list[Clip], console: Console) -> None:
+        """The model, the voices of the references folder, and `clips` behind them."""
+
+        def notify(line: str) -> None:
+            console.note(for_shell(line))
+
+        with console.bar(None) as bar, closing(self._transcriber(notify)) as transcribe:
+            session = parts.open_session(self._config, notify, lambda step: bar.update(0, step))
+            codec = session.backend.codec
+            bar.update(0, "the voices")
+            library = parts.open_library(self._config, codec, notify)
+            session.voices = library.load() + voices(clips, codec, transcribe, self._names)
+            bar.update(0, "warming up")
+            rtf = parts.warm_up(session, console.note) if self._audible else None
+        self._loaded = Loaded(session, library, self._outputs, self._player, self._prebuffer, rtf)
+        self.figures.loaded = time.perf_counter()
+
+    def say(self, entries: Iterable[Entry], console: Console, expected_s: float | None) -> bool:
+        """Say them all; True if every turn ended by itself. Raises DeviceError without sound."""
+        assert self._loaded, "load comes first"
+        with console.bar(expected_s, "s") as bar:
+            view = _View(console, bar, self._outputs, self.figures, self._names)
+            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names)
+            whole = True
+            for entry in entries:
+                for note in entry.notes:
+                    console.note(note)
+                whole &= performer.say(entry.utterances, time.perf_counter(), 0)
+                self.check_sound()
+        return whole and bool(self.figures.turns)
+
+    def check_sound(self) -> None:
+        """Raise DeviceError if the loudspeaker went away."""
+        if self._audible and self._player.status().state == "off":
+            raise DeviceError("sound was lost while it spoke; say it again once it is back")
+
+    def _prebuffer(self, expected_s: float, rtf: float | None) -> float:
+        return prebuffer_s(expected_s, rtf, self._config.audio.start)
+
+    def _transcriber(self, notify: Callable[[str], None]) -> Transcriber:
+        from csm_chat.speech.transcribe import Transcriber
+
+        return Transcriber(self._config.whisper.model, notify=notify)
+
+
+def for_shell(text: str) -> str:
+    """A note as it reads outside the prompt, whose commands it may name."""
+    text = re.sub(r"\$SET ([\w.]+) (\w+)\$", r"--set \1=\2", text)
+    text = text.replace("It is not part of the dialogue; $RETRY$ says it again", RETRY)
+    return re.sub(r"[,;] \$[A-Z]+\$ [a-z ]+", "", text)
