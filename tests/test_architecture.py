@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "backends": ("backends", "errors", "types"),
     "speech": ("speech", "audio.files", "config", "errors", "types"),
     "loading": ("backends", "speech.text", "config", "errors", "types"),
+    "scene": ("scene", "audio.files", "repl.grammar", "speech", "config", "errors", "types"),
     "repl": ("repl", "speech", "config", "errors", "types"),
 }
 
@@ -35,12 +36,14 @@ ONLY_IN = {
     "mlx": ("backends/mlx_*.py",),
     "moshi": ("backends/torch_mimi.py", "training/*.py"),
     "prompt_toolkit": ("repl/*.py",),
+    "pyloudnorm": ("scene/mix.py",),
     "safetensors": ("backends/*.py", "training/*.py"),
     "sounddevice": ("audio/*.py",),
     "soundfile": ("audio/*.py",),
     "soxr": ("audio/*.py", "speech/transcribe.py", "training/*.py"),
     "tokenizers": ("speech/text.py", "training/*.py"),
-    "torch": ("backends/torch_*.py", "training/*.py"),
+    # tensors are what the API takes and gives; it computes with none
+    "torch": ("api/*.py", "backends/torch_*.py", "training/*.py"),
     "whisper": ("speech/transcribe.py",),
     "yaml": ("config.py",),
 }
@@ -48,6 +51,8 @@ ONLY_IN = {
 FRAMEWORKS = {"huggingface_hub", "mlx", "moshi", "sounddevice", "torch", "transformers", "whisper"}
 LOADS_NONE_OF = {
     "csm_chat": FRAMEWORKS | {"numpy", "prompt_toolkit", "yaml"},
+    "csm_chat.api.chat": FRAMEWORKS,
+    "csm_chat.api.generator": FRAMEWORKS,
     "csm_chat.cli": FRAMEWORKS | {"numpy", "prompt_toolkit", "yaml"},
     "csm_chat.repl.app": FRAMEWORKS,
 }

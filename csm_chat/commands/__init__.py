@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 # name: what it does, in --help's words
 COMMANDS: dict[str, str] = {
+    "render": "turn scripts into scenes: mix, stems, subtitles, a picture",
     "say": "say text: play it, save it, pipe it on",
+    "voices": "list the voices of the references folder, or hear them",
+    "devices": "list what can be played on",
+    "transcribe": "write down what is said in clips",
+    "download": "get a model from the Hugging Face hub",
 }
 
 

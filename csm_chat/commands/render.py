@@ -1,0 +1,120 @@
+"""`csm-chat render`: scripts to scenes, each a folder of sound, subtitles and a picture."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.commands import flags, parts
+from csm_chat.commands.progress import Console
+from csm_chat.errors import EntryError, UsageError
+
+if TYPE_CHECKING:
+    from csm_chat.config import Config
+    from csm_chat.scene.script import Script
+
+DESCRIPTION = """
+A script has an entry a line, written as at the prompt:
+
+  # a comment
+  Ana: Hi there!||Oh, hello.
+  (pause 0.8)
+  Ben: How are you? (pause 2) Anybody?
+  Cleo: Who has no clip is given a voice, which is a random one.
+
+Each turn is kept as soon as it is said. Run again, turns that have not changed are not said anew;
+neither --gap nor --format nor --no-match changes one.
+"""
+FAILED = 1
+FORMATS = ("wav", "flac", "mp3", "ogg")
+ROOT = Path("renders")
+GAP_S, MAX_GAP_S = 0.35, 60.0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.epilog = DESCRIPTION
+    parser.add_argument(
+        "scripts", nargs="+", type=Path, metavar="SCRIPT", help="text file, an entry a line"
+    )
+    parser.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help=f"where each script gets a folder of its own name (default {ROOT})",
+    )
+    parser.add_argument(
+        *("--gap",),
+        type=_gap_s,
+        default=GAP_S,
+        metavar="S",
+        help=f"silence between turns, seconds (default {GAP_S})",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="wav", help="of mix and stems")
+    parser.add_argument(
+        "--no-match", action="store_true", help="leave each speaker as loud as the model made it"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    given = (flags.MODEL, flags.DEVICE, flags.DTYPE, flags.SPEAKER, flags.REFERENCES)
+    flags.add_settings(parser, *given, *flags.SAMPLING, flags.WHISPER)
+
+
+def run(args: Namespace, config: Config) -> int:
+    from csm_chat.commands.rendering import Rendering
+    from csm_chat.scene.export import Options
+    from csm_chat.scene.folder import SceneFolder
+
+    console = Console(quiet=args.quiet)
+    scripts = _scripts(args.scripts, config)
+    targets = _targets(args.output, args.scripts)
+    folders = [SceneFolder(target) for target in targets]
+    for note in [note for script in scripts for note in script.notes]:
+        console.note(note)
+    options = Options(gap_s=args.gap, match=not args.no_match, format=args.format)
+    rendering = Rendering(config, options, console)
+    n_bad = 0
+    for script, folder in zip(scripts, folders, strict=True):
+        n_bad += rendering.script(script, folder)
+    return FAILED if n_bad else 0
+
+
+def _gap_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_GAP_S:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds (0 - {MAX_GAP_S:g})")
+    return seconds
+
+
+def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
+    """All scripts, before anything is loaded. Raises what is wrong with all of them at once."""
+    from csm_chat.scene.script import read_script
+    from csm_chat.speech.references import expected_names
+
+    names = expected_names(parts.folder(config.references), config.voices)
+    scripts, problems = [], []
+    for path in paths:
+        try:
+            scripts.append(read_script(path, config.speaker, names, config.offsets))
+        except EntryError as error:
+            problems.append(str(error))
+    if problems:
+        raise EntryError("\n".join(problems))
+    return scripts
+
+
+def _targets(root: Path, paths: Sequence[Path]) -> list[Path]:
+    """A folder a script. Raises UsageError where two would share one."""
+    taken: dict[str, Path] = {}
+    for path in paths:
+        other = taken.setdefault(path.stem.casefold(), path)
+        if other is not path:
+            raise UsageError(
+                f"{other} and {path} would both be rendered to {root / path.stem}: "
+                "give them different names, or render one of them with another -o"
+            )
+    return [parts.folder(str(root)) / path.stem for path in paths]

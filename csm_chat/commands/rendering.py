@@ -1,0 +1,175 @@
+"""One run of `csm-chat render`: a model loaded once, scripts said one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from csm_chat.commands import parts
+from csm_chat.errors import Interrupted
+from csm_chat.repl.grammar import label
+from csm_chat.scene.export import Options, SceneTurn, write_scene
+from csm_chat.scene.mix import Piece
+from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
+from csm_chat.speech.text import estimate_s
+from csm_chat.types import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from csm_chat.commands.progress import Bar, Console
+    from csm_chat.config import Config
+    from csm_chat.scene.folder import SavedTurn, SceneFolder
+    from csm_chat.scene.script import Script
+    from csm_chat.speech.session import Session
+
+log = logging.getLogger(__name__)
+
+SHOWN_CHARS = 40  # of a turn, in messages
+
+
+class Rendering:
+    """Renders scripts; loads model and voices for the first. One thread."""
+
+    def __init__(self, config: Config, options: Options, console: Console) -> None:
+        self._config = config
+        self._options = options
+        self._console = console
+        self._session: Session | None = None
+        self._is_loading = True
+
+    def script(self, script: Script, folder: SceneFolder) -> int:
+        """Render one and print its mix; how many turns did not end by themselves.
+
+        Raises Interrupted on Ctrl-C; what was said by then is kept.
+        """
+        session = self._session = self._session or self._load()
+        session.clear()
+        name = folder.path.name
+        self._tell_cast(script, session, name)
+        seed = folder.seed(self._config.sampling.seed)
+        turns = split_turns(script, session, self._options.gap_s)
+        planned = plan(turns, session, folder, seed)
+        n_known = sum(each.saved is not None for each in planned)
+        if n_known:
+            self._console.note(f"{name}: {n_known} of {len(planned)} turns were said before")
+        spoken: list[SavedTurn] = []
+        try:
+            self._speak(planned, spoken, session, folder, script.names)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                f"{name}: {max(len(spoken), n_known)} of {len(planned)} turns done; "
+                "run it again to go on"
+            ) from error
+        told = [_scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
+        self._write(told, script, folder, session, seed)
+        return self._tell_failures(planned, spoken, script)
+
+    def _load(self) -> Session:
+        """An empty conversation, with the voices of the references folder."""
+
+        def notify(line: str) -> None:
+            # later on it speaks of single takes and of commands at the prompt
+            log.info(line)
+            if self._is_loading:
+                self._console.note(line)
+
+        with self._console.bar(None) as bar:
+            session = parts.open_session(self._config, notify, lambda step: bar.update(0, step))
+            bar.update(0, "the voices")
+            session.voices = parts.open_library(self._config, session.backend.codec, notify).load()
+        self._is_loading = False
+        backend = session.backend
+        self._console.note(f"model: {backend.name} on {backend.device}, {backend.dtype}")
+        return session
+
+    def _tell_cast(self, script: Script, session: Session, name: str) -> None:
+        """Who has no clip: a whole scene in an unexpected voice would be dear."""
+        voiced = {voice.speaker for voice in session.voices}
+        speakers = dict.fromkeys(turn.utterance.speaker for turn in script.turns)
+        missing = [label(n, script.names) for n in speakers if n not in voiced]
+        if missing:
+            has = "has no clip" if len(missing) == 1 else "have no clips"
+            self._console.note(f"{name}: {', '.join(missing)} {has}: a random voice each")
+
+    def _speak(
+        self,
+        planned: Sequence[PlannedTurn],
+        spoken: list[SavedTurn],
+        session: Session,
+        folder: SceneFolder,
+        names: Mapping[int, str],
+    ) -> None:
+        """Say all, adding to `spoken`. The bar counts seconds of speech, as expected."""
+        expected_s = [0.0 if p.saved else estimate_s(p.asked.utterance.text) for p in planned]
+        with self._console.bar(sum(expected_s), "s") as bar:
+            told = _Progress(bar, folder.path.name, expected_s)
+            for saved in speak(planned, session, folder, names, told.heard):
+                spoken.append(saved)
+                told.next()
+
+    def _write(
+        self,
+        turns: Sequence[SceneTurn],
+        script: Script,
+        folder: SceneFolder,
+        session: Session,
+        seed: int,
+    ) -> None:
+        about = dict(parts.about(session))
+        about["sampling"] = asdict(replace(session.sampling, seed=seed))
+        about["context"] = asdict(session.context)
+        about["script"] = script.path.name
+        options = replace(self._options, tail_s=script.tail_s)
+        with self._console.bar(None) as bar:
+            scene, path = write_scene(
+                folder.path, turns, options, about, folder.mark, lambda file: bar.update(0, file)
+            )
+        minutes, seconds = divmod(round(scene.n_samples / SAMPLE_RATE), 60)
+        self._console.note(
+            f"{folder.path.name}: {len(turns)} turns, {len(scene.speakers)} speakers, "
+            f"{minutes}:{seconds:02d}, {options.gap_s:g} s between turns"
+        )
+        print(path, flush=True)
+
+    def _tell_failures(
+        self, planned: Sequence[PlannedTurn], spoken: Sequence[SavedTurn], script: Script
+    ) -> int:
+        bad = [each for each in zip(planned, spoken, strict=True) if each[1].ended != "eos"]
+        for each, saved in bad:
+            text = saved.text
+            quoted = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS].rstrip()}..."
+            self._console.warn(
+                f'{script.path}:{each.asked.line}  "{quoted}" did not end by itself in '
+                f"{1 + MAX_RETRIES} takes; the last is kept. Other words or another --seed may help"
+            )
+        return len(bad)
+
+
+class _Progress:
+    """Moves the bar while turns are said."""
+
+    def __init__(self, bar: Bar, name: str, expected_s: Sequence[float]) -> None:
+        self._bar = bar
+        self._name = name
+        self._expected_s = expected_s
+        self._n_done = 0
+
+    def heard(self, seconds: float) -> None:
+        expected_s = self._expected_s[self._n_done]
+        self._show(sum(self._expected_s[: self._n_done]) + min(seconds, expected_s))
+
+    def next(self) -> None:
+        self._n_done += 1
+        self._show(sum(self._expected_s[: self._n_done]))
+
+    def _show(self, done_s: float) -> None:
+        n_turns = len(self._expected_s)
+        self._bar.update(done_s, f"{self._name} {min(self._n_done + 1, n_turns)}/{n_turns}")
+
+
+def _scene_turn(planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str]) -> SceneTurn:
+    asked = planned.asked
+    name = label(saved.speaker, names)
+    piece = Piece(saved.speaker, name, saved.text, saved.n_samples, saved.pcm, asked.pause_s)
+    return SceneTurn(piece, saved.seed, saved.ended, asked.line)

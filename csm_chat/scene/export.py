@@ -1,0 +1,156 @@
+"""A scene as files: mix, stems, subtitles, labels, what it is made of, a picture of it.
+
+Knows how they are called, and not where turns come from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from csm_chat.errors import TakeError
+from csm_chat.scene import subtitles, timeline
+from csm_chat.scene.folder import Mark, save, save_audio, slug, turn_file, unmarked
+from csm_chat.scene.mix import Piece, Placed, Scene, lay_out, mixed
+from csm_chat.types import SAMPLE_RATE
+
+SUMMARY = "scene.json"
+STEMS = "stems"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a scene is put together."""
+
+    gap_s: float = 0.35  # between turns
+    tail_s: float = 0.0  # silence at the end
+    match: bool = True  # bring speakers to one loudness
+    format: str = "wav"  # of mix and stems: wav, flac, mp3, ogg
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneTurn:
+    """A turn and what is told of it."""
+
+    piece: Piece
+    seed: int
+    ended: str
+    line: int | None = None  # of the script
+
+
+def write_scene(
+    folder: Path,
+    turns: Sequence[SceneTurn],
+    options: Options,
+    about: Mapping[str, object],
+    mark: Mark = unmarked,
+    step: Callable[[str], None] = lambda file: None,
+) -> tuple[Scene, Path]:
+    """Write all files of a scene; returns the mix's path, too.
+
+    Each is whole or not there at all, and replaces its like; what an earlier scene of this folder
+    had beyond them goes. `step` gets the name of each file of sound before it is written. Raises
+    TakeError.
+    """
+    scene = lay_out([t.piece for t in turns], options.gap_s, options.tail_s, options.match)
+    before = _files_of(folder / SUMMARY)
+    names = [turn_file(number, turn.piece.name) for number, turn in enumerate(turns, 1)]
+    for turn, name in zip(turns, names, strict=True):
+        if not (folder / name).exists():
+            step(name)
+            save_audio(folder / name, turn.piece.pcm(), mark)
+    sound = {f"mix.{options.format}": scene.speakers} | _stems(scene, options.format)
+    for name, speakers in sound.items():
+        step(name)
+        save_audio(folder / name, mixed(scene, speakers), mark)
+    words = {
+        "scene.srt": subtitles.srt(scene).encode(),
+        "scene.vtt": subtitles.vtt(scene).encode(),
+        "labels.txt": subtitles.labels(scene).encode(),
+        "scene.svg": timeline.svg(scene, folder.name),
+    }
+    for name, data in words.items():
+        save(folder / name, data)
+    files = [*sound, *words, *names]
+    save(folder / SUMMARY, _summary(scene, turns, names, files, options, about))
+    _remove(folder, set(before) - set(files))
+    return scene, folder / f"mix.{options.format}"
+
+
+def _stems(scene: Scene, format_name: str) -> dict[str, tuple[int, ...]]:
+    """Who is heard in which file, a speaker each."""
+    names = {each.piece.speaker: slug(each.piece.name) for each in scene.placed}
+    taken = list(names.values())
+    return {
+        f"{STEMS}/{name if taken.count(name) == 1 else f'{name}-{n}'}.{format_name}": (n,)
+        for n, name in names.items()
+    }
+
+
+def _summary(
+    scene: Scene,
+    turns: Sequence[SceneTurn],
+    names: Sequence[str],
+    files: Sequence[str],
+    options: Options,
+    about: Mapping[str, object],
+) -> bytes:
+    told = [
+        _told(number, turn, each, name)
+        for number, (turn, each, name) in enumerate(zip(turns, scene.placed, names, strict=True), 1)
+    ]
+    speakers = {each.piece.speaker: each.piece.name for each in scene.placed}
+    everything = {
+        "sample_rate": SAMPLE_RATE,
+        "n_samples": scene.n_samples,
+        "seconds": scene.n_samples / SAMPLE_RATE,
+        "gap_s": options.gap_s,
+        "loudness_matched": options.match,
+        "speakers": [
+            {"speaker": n, "name": name, "gain": scene.gains[n]} for n, name in speakers.items()
+        ],
+        **about,
+        "turns": told,
+        "files": list(files),
+    }
+    return (json.dumps(everything, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, object]:
+    return {
+        "turn": number,
+        "line": turn.line,
+        "speaker": turn.piece.speaker,
+        "name": turn.piece.name,
+        "text": turn.piece.text,
+        "start": each.start,
+        "end": each.end,
+        "start_s": each.start / SAMPLE_RATE,
+        "end_s": each.end / SAMPLE_RATE,
+        "seed": turn.seed,
+        "ended": turn.ended,
+        "file": name,
+    }
+
+
+def _files_of(summary: Path) -> list[str]:
+    """What an earlier scene wrote, if its summary can be read."""
+    try:
+        files = json.loads(summary.read_text(encoding="utf-8"))["files"]
+        return [name for name in files if isinstance(name, str)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    """Names come from a file that anybody may have written: none may lead out of the folder."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            continue
+        try:
+            (folder / path).unlink(missing_ok=True)
+        except OSError as error:
+            raise TakeError(f"{folder / path}: cannot be removed ({error.strerror})") from error

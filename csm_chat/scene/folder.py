@@ -1,0 +1,157 @@
+"""The folder a scene is made in: what was said so far, so that a later run goes on from there.
+
+Knows files, and nothing of models.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from csm_chat.audio.files import create_free, write_all, write_clip
+from csm_chat.errors import TakeError, UsageError
+from csm_chat.types import Codes, Ended, Pcm, Turn
+
+MAX_SEED = 2**32 - 1
+FULL_SCALE = 32767  # of 16 bits, as soundfile scales
+TURNS, STATE = "turns", "render.json"
+_TOLD = ("text", "speaker", "seed", "ended", "n_samples")  # of a SavedTurn, as JSON
+
+Mark = Callable[[Pcm], Pcm]  # put into whatever is saved to be listened to: a watermark
+
+
+def unmarked(pcm: Pcm) -> Pcm:
+    return pcm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedTurn:
+    """A finished turn on disk, as the model made it."""
+
+    path: Path
+    text: str
+    speaker: int
+    seed: int
+    ended: Ended
+    codes: Codes
+    n_samples: int
+
+    def pcm(self) -> Pcm:
+        """Read anew each time: half an hour of it is not held in memory."""
+        with np.load(self.path) as saved:
+            samples: npt.NDArray[np.int16] = saved["pcm"]
+        return samples.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+class SceneFolder:
+    """`<path>/turns/NNN.npz` for each turn, and `NNN-name.wav` to listen to.
+
+    Nothing in it is ever half written.
+    """
+
+    def __init__(self, path: Path, mark: Mark = unmarked) -> None:
+        """Make it, or take up one made by an earlier run. Raises UsageError, TakeError."""
+        self.path = path
+        self.mark = mark
+        self._state = path / TURNS / STATE
+        try:
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"{path}: is not a folder; choose another with -o")
+            if path.exists() and any(path.iterdir()) and not self._state.exists():
+                raise UsageError(
+                    f"{path}: holds files that no render made; choose another folder with -o"
+                )
+            self._state.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TakeError(
+                f"{path}: cannot be made ({error.strerror}); choose another folder with -o"
+            ) from error
+
+    def seed(self, asked: int | None) -> int:
+        """The first turn's seed: `asked`, else that of the run before, else one drawn now."""
+        seed = self._kept_seed() if asked is None else asked
+        if seed is None:
+            seed = random.SystemRandom().randrange(1_000_000)
+        save(self._state, json.dumps({"seed": seed}).encode())
+        return seed
+
+    def find(self, number: int, key: str) -> SavedTurn | None:
+        """The finished turn, None if there is none that was made from just this."""
+        path = self._turn(number)
+        try:
+            with np.load(path) as saved:
+                about = json.loads(str(saved["about"]))
+                if about.pop("key") != key:
+                    return None
+                return SavedTurn(path, codes=saved["codes"], **about)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None  # missing or damaged: it is said again
+
+    def keep(self, number: int, key: str, turn: Turn, pcm: Pcm, name: str) -> SavedTurn:
+        """Save a finished turn at once. Raises TakeError."""
+        samples = np.rint(np.clip(pcm, -1, 1) * FULL_SCALE).astype(np.int16)
+        path, segment = self._turn(number), turn.segment
+        saved = SavedTurn(
+            path, segment.text, segment.speaker, turn.seed, turn.ended, segment.codes, len(samples)
+        )
+        about = {name: getattr(saved, name) for name in _TOLD}
+        buffer = io.BytesIO()
+        text = np.array(json.dumps(about | {"key": key}))
+        np.savez(buffer, about=text, codes=segment.codes, pcm=samples)
+        # last, because it says that all is there
+        save_audio(self.path / turn_file(number, name), pcm, self.mark)
+        save(path, buffer.getvalue())
+        return saved
+
+    def _turn(self, number: int) -> Path:
+        return self.path / TURNS / f"{number:03d}.npz"
+
+    def _kept_seed(self) -> int | None:
+        try:
+            seed = json.loads(self._state.read_text(encoding="utf-8"))["seed"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else None
+
+
+def turn_file(number: int, name: str) -> str:
+    """Where the sound of a turn is, in the folder."""
+    return f"{TURNS}/{number:03d}-{slug(name)}.wav"
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's, on any system."""
+    return re.sub(r"[^\w-]+", "-", name.casefold()).strip("-")[:40] or "voice"
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, in place of one of that name. Raises TakeError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part, file = create_free(path.with_name(f"{path.name}.part"))
+        try:
+            with file:
+                write_all(file, data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
+
+
+def save_audio(path: Path, pcm: Pcm, mark: Mark) -> None:
+    """The one way of sound into a scene's folder. Raises TakeError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
+    write_clip(path, mark(pcm), replace=True)

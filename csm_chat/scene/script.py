@@ -1,0 +1,229 @@
+"""A script: a file of dialogue, an entry a line, to the turns that it asks for.
+
+Knows who the references are by name, and nothing of how a turn is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from csm_chat.errors import EntryError, UsageError
+from csm_chat.repl.grammar import ESCAPE, SEPARATOR, Part, parse, parts
+from csm_chat.scene.cast import Cast
+from csm_chat.types import Utterance
+
+COMMENT = "#"
+MAX_PAUSE_S = 60.0
+_PAUSE = re.compile(r"\(\s*pause\s+([0-9]+\.?[0-9]*|\.[0-9]+)\s*s?\s*\)", re.IGNORECASE)
+_LIKE_A_PAUSE = re.compile(r"\(\s*pause\b[^()]*\)", re.IGNORECASE)
+_COMMAND = re.compile(r"\$[A-Za-z]+(\s.*)?\$")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptTurn:
+    """One thing to say."""
+
+    utterance: Utterance
+    line: int  # of the file, from 1
+    pause_s: float | None  # silence before it; None: the usual gap
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    path: Path
+    turns: tuple[ScriptTurn, ...]
+    tail_s: float  # silence after the last turn
+    names: Mapping[int, str]  # of those who speak
+    notes: tuple[str, ...]  # what the reader should know of how it was read
+
+
+def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str) -> Script:
+    """Read a file, UTF-8 with or without a byte order mark.
+
+    A line begins with `speaker`, as at the prompt. Raises UsageError for what is no readable text
+    file, EntryError with a line for each thing that has no reading.
+    """
+    return parse_script(_text(path), path, speaker, names, offsets)
+
+
+def parse_script(
+    text: str, path: Path, speaker: int, names: Mapping[int, str], offsets: str = "strict"
+) -> Script:
+    """`read_script` of a text; `path` is for messages. Raises EntryError and nothing else."""
+    lines = [
+        (number, line)
+        for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)
+        if line.strip() and not line.lstrip().startswith(COMMENT)
+    ]
+    cast = Cast.of(
+        [(n, raw) for n, line in lines for raw in _labelled(line)],
+        names,
+        lambda known: _numbers(lines, speaker, known, offsets),
+    )
+    reading = _Reading(speaker, cast.names, offsets)
+    problems = dict(cast.problems)
+    for number, line in lines:
+        if number in problems:
+            continue
+        try:
+            reading.line(number, line)
+        except EntryError as error:
+            problems[number] = str(error)
+    if problems:
+        found = [f"{path}:{number}  {words}" for number, words in sorted(problems.items())]
+        raise EntryError("\n".join(found))
+    return reading.script(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; name the script files in it")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is not a regular file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise EntryError(f"{path}:{line}  is not UTF-8: save the file as UTF-8 text") from error
+    if "\0" in text:
+        raise EntryError(f"{path}: is not a text file")
+    return text
+
+
+def _labelled(line: str) -> Iterator[str]:
+    """The parts of a line, each from where a name may stand."""
+    if not line.lstrip().startswith(ESCAPE):
+        for part in parts(line, 0):
+            yield _ends(line[part.start : part.end])[1]
+
+
+def _numbers(
+    lines: list[tuple[int, str]], speaker: int, names: Mapping[int, str], offsets: str
+) -> set[int]:
+    """Speakers that lines without a name belong to."""
+    read = (
+        part for _, line in lines for part in parts(_unpaused(line)[0], speaker, names, offsets)
+    )
+    return {part.speaker for part in read if part.name is None}
+
+
+def _ends(raw: str) -> tuple[float | None, str, float | None]:
+    """A part without the pauses around it, and their seconds; None where there is none."""
+    before = after = None
+    while found := _PAUSE.match(raw.lstrip()):
+        before = (before or 0.0) + float(found[1])
+        raw = raw.lstrip()[found.end() :]
+    while found := re.search(_PAUSE.pattern + r"\s*$", raw, re.IGNORECASE):
+        after = (after or 0.0) + float(found[1])
+        raw = raw[: found.start()]
+    return before, raw, after
+
+
+def _unpaused(line: str) -> tuple[str, list[float | None]]:
+    """The line without pauses around its parts, and the silence before each part and at the end.
+
+    A part that is nothing but a pause counts as no part.
+    """
+    kept: list[str] = []
+    pauses: list[float | None] = [None]
+    for part in parts(line, 0):
+        before, said, after = _ends(line[part.start : part.end])
+        pauses[-1] = added(pauses[-1], before)
+        if said.strip() or before is None:
+            kept.append(said)
+            pauses.append(None)
+        pauses[-1] = added(pauses[-1], after)
+    # with spaces, because a part may end in a single |
+    return f" {SEPARATOR} ".join(kept), pauses
+
+
+def added(pause_s: float | None, more_s: float | None) -> float | None:
+    """Both pauses together; None is the usual gap."""
+    if pause_s is None or more_s is None:
+        return pause_s if more_s is None else more_s
+    return pause_s + more_s
+
+
+class _Reading:
+    """The turns of the lines read so far."""
+
+    def __init__(self, speaker: int, names: Mapping[int, str], offsets: str) -> None:
+        self._speaker = speaker
+        self._names = names
+        self._offsets = offsets
+        self._turns: list[ScriptTurn] = []
+        self._notes: list[tuple[int, str]] = []
+        self._pause_s: float | None = None  # since the last turn
+
+    def line(self, number: int, line: str) -> None:
+        """Read one. Raises EntryError."""
+        if line.lstrip().startswith(ESCAPE):
+            self._parsed(number, line, [None, None])
+            return
+        _check(line)
+        kept, pauses = _unpaused(line)
+        if kept.strip():
+            self._parsed(number, kept, pauses)
+        else:
+            self._wait(pauses[0])
+
+    def script(self, path: Path) -> Script:
+        if not self._turns:
+            raise EntryError(f"{path}: has no line to say: write one entry a line")
+        speakers = {turn.utterance.speaker for turn in self._turns}
+        names = {n: name for n, name in self._names.items() if n in speakers}
+        notes = tuple(f"{path}:{number}  {note}" for number, note in self._notes)
+        return Script(path, tuple(self._turns), self._pause_s or 0.0, names, notes)
+
+    def _parsed(self, number: int, line: str, pauses: list[float | None]) -> None:
+        entry = parse(line, self._speaker, self._names, self._offsets)
+        self._notes += [(number, note) for note in entry.notes]
+        found = parts(line, self._speaker, self._names, self._offsets)
+        literal = line.lstrip().startswith(ESCAPE)
+        for pause_s, part in zip(pauses, found, strict=False):
+            self._wait(pause_s)
+            self._part(number, part, literal)
+        self._wait(pauses[-1])
+
+    def _part(self, number: int, part: Part, literal: bool) -> None:
+        """Turns of one part: pauses inside it make several."""
+        texts = [part.text] if literal else _PAUSE.split(part.text)
+        # the odd ones are the seconds that the pattern found
+        for index, text in enumerate(texts):
+            if index % 2:
+                self._wait(float(text))
+            elif text.strip():
+                said = Utterance(" ".join(text.split()), part.speaker)
+                self._turns.append(ScriptTurn(said, number, self._pause_s))
+                self._pause_s = None
+
+    def _wait(self, pause_s: float | None) -> None:
+        self._pause_s = added(self._pause_s, pause_s)
+
+
+def _check(line: str) -> None:
+    """Raises EntryError for a pause nobody can keep and for commands of the prompt."""
+    for found in _LIKE_A_PAUSE.finditer(line):
+        pause = _PAUSE.fullmatch(found[0])
+        if pause is None or float(pause[1]) > MAX_PAUSE_S:
+            raise EntryError(
+                f"{found[0]} is no pause: write it as (pause 0.8), in seconds, "
+                f"{MAX_PAUSE_S:g} at most"
+            )
+    if _COMMAND.fullmatch(line.strip()):
+        raise EntryError(
+            f"{line.strip()} is a command of the prompt, and a script has none: leave it out "
+            f"({ESCAPE}{line.strip()} would speak it)"
+        )
+
+
+def piece_of(turn: ScriptTurn, text: str, pause_s: float | None) -> ScriptTurn:
+    """A piece of a turn that was split."""
+    return ScriptTurn(Utterance(text, turn.utterance.speaker), turn.line, pause_s)

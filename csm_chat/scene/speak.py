@@ -1,0 +1,115 @@
+"""A script is said, turn by turn, each one saved as soon as it has ended. Knows no file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from csm_chat.repl.grammar import label
+from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
+from csm_chat.scene.keys import first_key, next_key
+from csm_chat.scene.recall import forget_rows, recall
+from csm_chat.scene.script import Script, ScriptTurn, piece_of
+from csm_chat.speech.session import Session
+from csm_chat.types import SAMPLE_RATE, Pcm, Turn, Utterance
+
+MAX_RETRIES = 2  # of a take that did not end by itself
+SENTENCE_GAP_S = 0.15  # at most, between the pieces of a turn that was split
+
+Heard = Callable[[float], None]  # gets the seconds of the turn that is being said
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedTurn:
+    """A turn, and what the folder holds of it."""
+
+    asked: ScriptTurn
+    number: int
+    seed: int
+    key: str
+    saved: SavedTurn | None  # None: still to be said
+
+
+def split_turns(script: Script, session: Session, gap_s: float) -> tuple[ScriptTurn, ...]:
+    """The script's turns, those too long for one take in pieces."""
+    turns = []
+    for turn in script.turns:
+        pieces = session.split(turn.utterance)
+        turns.append(piece_of(turn, pieces[0].text, turn.pause_s))
+        between_s = min(gap_s, SENTENCE_GAP_S)
+        turns += [piece_of(turn, piece.text, between_s) for piece in pieces[1:]]
+    return tuple(turns)
+
+
+def plan(
+    turns: Sequence[ScriptTurn], session: Session, folder: SceneFolder, seed: int
+) -> list[PlannedTurn]:
+    """What is finished and what is to be said: from the first turn on that has changed, all.
+
+    Turn n is said with `seed` + n - 1, so how it comes out depends on the script alone.
+    """
+    planned: list[PlannedTurn] = []
+    key = first_key(session)
+    is_known = True
+    for number, asked in enumerate(turns, 1):
+        own_seed = (seed + number - 1) % (MAX_SEED + 1)
+        key = next_key(key, asked.utterance, own_seed)
+        saved = folder.find(number, key) if is_known else None
+        is_known = saved is not None
+        planned.append(PlannedTurn(asked, number, own_seed, key, saved))
+    return planned
+
+
+def speak(
+    planned: Sequence[PlannedTurn],
+    session: Session,
+    folder: SceneFolder,
+    names: Mapping[int, str],
+    heard: Heard = lambda seconds: None,
+) -> Iterator[SavedTurn]:
+    """Say the turns in order, those that are finished by remembering them only.
+
+    `session` is empty. Raises TakeError, ContextError.
+    """
+    for each in planned:
+        utterance = each.asked.utterance
+        saved = each.saved
+        if saved is None:
+            pcm, turn = _take(session, utterance, each.seed, heard)
+            name = label(utterance.speaker, names)
+            saved = folder.keep(each.number, each.key, turn, pcm, name)
+        elif saved.ended == "eos":
+            recall(session, utterance, saved.codes)
+        yield saved
+
+
+def _take(session: Session, utterance: Utterance, seed: int, heard: Heard) -> tuple[Pcm, Turn]:
+    """Say it, again with further seeds if it does not end by itself; the last take is kept."""
+    for _ in range(1 + MAX_RETRIES):
+        forget_rows(session.backend.engine)
+        session.reseed(seed)
+        pcm, turn = _collected(session, utterance, heard)
+        seed = turn.seed + 1
+        if turn.ended == "eos" or not session.sampling.temperature:
+            break
+    return pcm, turn
+
+
+def _collected(session: Session, utterance: Utterance, heard: Heard) -> tuple[Pcm, Turn]:
+    stream = session.take(utterance)
+    blocks: list[Pcm] = []
+    n_samples = 0
+    try:
+        while True:
+            try:
+                block = next(stream)
+            except StopIteration as end:
+                turn: Turn = end.value
+                return np.concatenate([np.zeros(0, np.float32), *blocks]), turn
+            blocks.append(block)
+            n_samples += len(block)
+            heard(n_samples / SAMPLE_RATE)
+    finally:
+        stream.close()
