@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.commands import context, flags
 from csm_chat.commands.progress import Console
-from csm_chat.errors import CsmChatError, DeviceError, EntryError, UsageError
+from csm_chat.errors import CsmChatError, EntryError, UsageError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -128,21 +128,11 @@ def _output(args: Namespace) -> Output | None:
 def _player(args: Namespace, config: Config, console: Console) -> Player:
     """Open if something is to be heard, else off. Raises DeviceError."""
     from csm_chat.audio.player import OFF, Player
-    from csm_chat.commands.speaking import for_shell
+    from csm_chat.commands.speaking import opened_player
 
     if not _plays(args):
         return Player(OFF)
-    remedy = "-o FILE saves what is said instead"
-    if config.audio.device == OFF:
-        raise DeviceError(f"audio.device is off, so there is nothing to play on; {remedy}")
-    player = Player(
-        config.audio.device, config.audio.latency_s, lambda line: console.warn(for_shell(line))
-    )
-    try:
-        player.open()
-    except DeviceError as error:
-        player.close()
-        raise DeviceError(f"{error}; {remedy}") from error
+    player = opened_player(config, console, "-o FILE saves what is said instead")
     if not (args.output or args.encoding):
         console.note(f"playing on {player.status().device}; nothing is saved (-o FILE would)")
     return player

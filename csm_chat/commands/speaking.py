@@ -205,6 +205,23 @@ class Speech:
         return Transcriber(self._config.whisper.model, notify=notify)
 
 
+def opened_player(config: Config, console: Console, otherwise: str) -> Player:
+    """A player that is heard; `otherwise` is what to do without. Raises DeviceError."""
+    from csm_chat.audio.player import OFF, Player
+
+    if config.audio.device == OFF:
+        raise DeviceError(f"audio.device is off, so there is nothing to play on; {otherwise}")
+    player = Player(
+        config.audio.device, config.audio.latency_s, lambda line: console.warn(for_shell(line))
+    )
+    try:
+        player.open()
+    except DeviceError as error:
+        player.close()
+        raise DeviceError(f"{error}; {otherwise}") from error
+    return player
+
+
 def for_shell(text: str) -> str:
     """A note as it reads outside the prompt, whose commands it may name."""
     text = re.sub(r"\$SET ([\w.]+) (\w+)\$", r"--set \1=\2", text)

@@ -1,0 +1,71 @@
+"""`csm-chat download`: a model into the Hugging Face cache, where everything finds it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from csm_chat.commands import flags
+from csm_chat.commands.progress import Console
+
+if TYPE_CHECKING:
+    from csm_chat.backends.hub import Progress
+    from csm_chat.commands.progress import Bar
+    from csm_chat.config import Config
+
+AUTO = "auto"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="MODEL",
+        help="a Hugging Face repository; else config.yaml's, else sesame/csm-1b",
+    )
+    flags.add_settings(parser)
+    parser.add_argument("--quiet", action="store_true", help="errors only")
+
+
+def run(args: Namespace, config: Config) -> int:
+    from csm_chat.backends.hub import find_checkpoint
+    from csm_chat.backends.hub_errors import MODEL_REPO
+
+    console = Console(quiet=args.quiet)
+    model = args.name or (MODEL_REPO if config.model == AUTO else config.model)
+    announced: list[str] = []
+
+    def announce(line: str) -> None:
+        announced.append(line)
+        console.note(f"downloading {line}")
+
+    total = _Total(console)
+    try:
+        checkpoint = find_checkpoint(model, announce, total.read)
+    except KeyboardInterrupt:
+        console.warn("stopped; what came so far is kept, the same command goes on from there")
+        raise
+    finally:
+        total.close()
+    console.note(f"{model} is {'complete' if announced else 'here already'}")
+    print(checkpoint.weights)
+    return 0
+
+
+class _Total:
+    """A bar, once the total is known."""
+
+    def __init__(self, console: Console) -> None:
+        from contextlib import ExitStack
+
+        self._console = console
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
+
+    def read(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._bar = self._stack.enter_context(self._console.bar(progress.total_bytes, "B"))
+        self._bar.update(progress.done_bytes)
+
+    def close(self) -> None:
+        self._stack.close()

@@ -1,0 +1,162 @@
+"""`csm-chat voices`: who can speak, by the clips of the references folder. Loads no model."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from csm_chat.commands import flags
+from csm_chat.commands.progress import Console
+from csm_chat.errors import AudioError, CsmChatError, DeviceError, TranscriptError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from csm_chat.config import Config
+    from csm_chat.speech.excerpt import Excerpt
+    from csm_chat.speech.references import Source
+    from csm_chat.types import Pcm
+
+HEADS = ("id", "name", "file", "seconds", "rows", "first words", "remarks")
+N_WORDS = 4
+ALL = ""  # --play without a name
+CHARS_PER_TOKEN = 4  # of English, roughly: no tokenizer is read here
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A voice as the table shows it."""
+
+    speaker: int
+    name: str
+    file: str
+    pcm: Pcm | None  # the kept excerpt; None: the clip cannot be used
+    kept_s: float
+    text: str
+    remarks: tuple[str, ...]
+
+    def cells(self) -> tuple[str, ...]:
+        words = self.text.split()
+        first = " ".join(words[:N_WORDS]) + (" ..." if len(words) > N_WORDS else "")
+        usable = self.pcm is not None
+        return (
+            str(self.speaker),
+            self.name,
+            self.file,
+            f"{self.kept_s:.1f}" if usable else "-",
+            f"~{self._n_rows()}" if usable else "-",
+            first or "-",
+            "; ".join(self.remarks),
+        )
+
+    def _n_rows(self) -> int:
+        from csm_chat.types import FRAME_SAMPLES
+
+        n_samples = 0 if self.pcm is None else len(self.pcm)
+        return ceil(n_samples / FRAME_SAMPLES) + 1 + 4 + len(self.text) // CHARS_PER_TOKEN
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    flags.add_settings(parser, flags.REFERENCES, flags.AUDIO)
+    parser.add_argument(
+        "--play", nargs="?", const=ALL, metavar="WHO", help="hear that voice; alone all of them"
+    )
+    parser.add_argument("--quiet", action="store_true", help="errors only")
+
+
+def run(args: Namespace, config: Config) -> int:
+    from csm_chat.commands.table import table
+
+    console = Console(quiet=args.quiet)
+    sources = _sources(config, console)
+    with console.bar(len(sources), "clips") as bar:
+        found = []
+        for speaker, source in sources.items():
+            found.append(_listed(speaker, source, config))
+            bar.update(len(found))
+    if args.play is not None:
+        return _play(_chosen(args.play, found), config, console)
+    if found:
+        print(table(HEADS, [voice.cells() for voice in found]))
+    return 0
+
+
+def _sources(config: Config, console: Console) -> Mapping[int, Source]:
+    """Clips by speaker. Raises CsmChatError for a folder that cannot be listed."""
+    from csm_chat.commands.parts import folder
+    from csm_chat.speech.references import SpeakerIds, list_sources
+
+    path = folder(config.references)
+    try:
+        sources, refused = list_sources(path)
+    except OSError as error:
+        raise CsmChatError(
+            f"{path}: cannot be listed ({error.strerror}); make it, or name another by --references"
+        ) from error
+    claims, taken = SpeakerIds().assign(sources)
+    for line in (*refused, *taken):
+        console.warn(line)
+    if not claims:
+        console.note(f"{path}/ holds no reference*.wav, .flac, .mp3 or .ogg yet")
+    return dict(sorted(claims.items()))
+
+
+def _listed(speaker: int, source: Source, config: Config) -> Listed:
+    from csm_chat.speech.excerpt import excerpt
+
+    name = config.voices.get(speaker) or source.title
+    try:
+        kept = excerpt(source.path, config.context.max_reference_s)
+        text, said = _words(source.path.with_suffix(".txt"), kept)
+    except (AudioError, TranscriptError) as error:
+        reason = str(error).removeprefix(f"{source.path}: ")
+        return Listed(speaker, name, source.path.name, None, 0.0, "", (f"unusable: {reason}",))
+    remarks = (*kept.note.warnings, *said, *kept.note.done)
+    return Listed(speaker, name, source.path.name, kept.pcm, kept.note.kept_s, text, remarks)
+
+
+def _words(path: Path, kept: Excerpt) -> tuple[str, list[str]]:
+    """Transcript and what there is to say about it. Raises TranscriptError."""
+    from csm_chat.speech.references import read_transcript
+
+    transcript = read_transcript(path)
+    if transcript is None or not transcript.text:
+        return "", ["no transcript: Whisper writes one when it is first used"]
+    remarks = [transcript.remark] if transcript.remark else []
+    if transcript.first_s is None and kept.note.cut:
+        remarks.append("its transcript is of more than is kept: Whisper hears the kept part")
+    return transcript.text, remarks
+
+
+def _chosen(who: str, found: list[Listed]) -> list[Listed]:
+    """Raises UsageError, AudioError."""
+    from csm_chat.commands.say import speaker_number
+
+    usable = [voice for voice in found if voice.pcm is not None]
+    if who == ALL:
+        return usable
+    number = speaker_number("--play", who, {voice.speaker: voice.name for voice in found})
+    chosen = [voice for voice in found if voice.speaker == number]
+    if not chosen:
+        there = ", ".join(str(voice.speaker) for voice in found) or "none"
+        raise UsageError(f"--play: speaker {number} has no clip; there is {there}")
+    if chosen[0].pcm is None:
+        raise AudioError(f"{chosen[0].file}: {chosen[0].remarks[0]}")
+    return chosen
+
+
+def _play(voices: list[Listed], config: Config, console: Console) -> int:
+    from csm_chat.commands.speaking import opened_player
+
+    with opened_player(config, console, "the table shows them without sound") as player:
+        for voice in voices:
+            console.note(f"{voice.speaker} {voice.name}  {voice.file}")
+            assert voice.pcm is not None, voice
+            player.write(voice.pcm)
+            player.drain()
+        if player.status().state == "off":
+            raise DeviceError("sound was lost on the way")
+    return 0
