@@ -86,7 +86,7 @@ def sentences(text: str) -> list[str]:
     """Split at sentence ends. Joined with spaces they are the text, its white space made single."""
     words = text.split()
     pairs = zip_longest(words, words[1:], fillvalue="")
-    return _joined_up_to(words, [_ends_sentence(word, after) for word, after in pairs])
+    return _joined_up_to(words, [ends_sentence(word, after) for word, after in pairs])
 
 
 def split_text(text: str, max_chars: int) -> list[str]:
@@ -112,15 +112,20 @@ def estimate_s(text: str) -> float:
     return _FLOOR_S + n_chars / _CHARS_PER_S + pauses_s
 
 
-def _ends_sentence(word: str, after: str) -> bool:
+def ends_sentence(word: str, after: str) -> bool:
+    """Whether a sentence ends with `word`. `after` is what follows: a digit tells "No. 5"."""
     if not _SENTENCE_END.search(word) or _ABBREVIATION.fullmatch(word):
         return False
     return not (_BEFORE_NUMBER.fullmatch(word) and after[:1].isdigit())
 
 
+def ends_clause(word: str) -> bool:
+    return bool(_CLAUSE_END.search(word))
+
+
 def _clauses(text: str) -> list[str]:
     words = text.split()
-    return _joined_up_to(words, [bool(_CLAUSE_END.search(word)) for word in words])
+    return _joined_up_to(words, map(ends_clause, words))
 
 
 def _joined_up_to(words: list[str], is_last: Iterable[bool]) -> list[str]:
