@@ -31,6 +31,9 @@ class SamplingConfig:
     min_p: float = option(
         0.0, "leave out codes below this share of the likeliest one; 0 is off", low=0.0, high=1.0
     )
+    min_tokens_to_keep: int = option(
+        1, "this many of the likeliest codes are never left out by top_p and min_p", low=1
+    )
     depth_temperature: float | None = option(
         None, "temperature of codebooks 1 and up; null follows temperature", low=0.0, high=2.0
     )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, SupportsIndex, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,11 @@ assert FRAME_SAMPLES * 1000 == SAMPLE_RATE * FRAME_MS, "a frame is a whole numbe
 Pcm: TypeAlias = "npt.NDArray[np.float32]"  # (n,), mono, SAMPLE_RATE, [-1, 1]
 Frame: TypeAlias = "npt.NDArray[np.int32]"  # (codebooks,)
 Codes: TypeAlias = "npt.NDArray[np.int32]"  # (frames, codebooks)
+Logits: TypeAlias = "npt.NDArray[np.float32]"  # (audio_vocab,), of one codebook
+
+# (history, logits) -> logits; `history` is int32 (n,): codebook 0 of the take's frames so far
+LogitsProcessor: TypeAlias = "Callable[[npt.NDArray[np.int32], Logits], npt.ArrayLike]"
+CodeSampler: TypeAlias = "Callable[[Logits], SupportsIndex]"  # logits -> code
 
 Ended: TypeAlias = Literal["eos", "limit", "guard", "cut"]
 
@@ -101,18 +106,34 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How codes are drawn. `temperature` 0 is greedy; a `depth_*` of None follows its namesake."""
+    """How codes are drawn. `temperature` 0 is greedy; a `depth_*` of None follows its namesake.
+
+    `processors` change the logits of codebook 0, in their order, before a code is drawn. They are
+    given copies and may write to them. Code 0 begins the end-of-speech frame, so this one makes
+    long takes end sooner:
+
+        def end_sooner(history, logits):
+            if len(history) > 50:
+                logits[0] += 4
+            return logits
+
+    `sampler` draws the codes of all codebooks, in place of temperature and filters. Both are plain
+    NumPy on every backend, at the price of a wait for the device with each call.
+    """
 
     temperature: float = 0.9
     top_k: int = 50  # 0: off
     top_p: float = 1.0  # 1: off
     min_p: float = 0.0  # 0: off
+    min_tokens_to_keep: int = 1  # likeliest codes that top_p and min_p never drop
     depth_temperature: float | None = None
     depth_top_k: int | None = None
     depth_top_p: float | None = None
     depth_min_p: float | None = None
     seed: int = 0
     max_frames: int = 1125  # 90 s
+    sampler: CodeSampler | None = None
+    processors: tuple[LogitsProcessor, ...] = ()
 
 
 class Tokenizer(Protocol):
@@ -126,6 +147,7 @@ class Engine(Protocol):
 
     context_rows: int  # positions that prompt and generated frames share
     codebooks: int
+    n_codes: int  # codes of a codebook run from 0 to one below
     prefilled_rows: int  # rows the last `frames` call had to compute before its first frame
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
@@ -133,7 +155,8 @@ class Engine(Protocol):
 
         Rows that the prompt shares with what is in the cache already are not computed again.
         Closing the iterator at any point leaves the engine ready for the next call. Raises
-        ContextError when the prompt leaves no room for a frame.
+        ContextError when the prompt leaves no room for a frame, UsageError when a callable of
+        `sampling` answers what is no code or no logits.
         """
         ...
 

@@ -29,6 +29,7 @@ class TorchEngine:
     def __init__(self, model: Csm, sizes: CsmSizes):
         weight = model.audio_embeddings.weight
         self.codebooks = sizes.codebooks
+        self.n_codes = sizes.entries
         self.context_rows = sizes.context_rows
         self.prefilled_rows = 0
         self._model, self._sizes, self._device = model, sizes, weight.device

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from csm_chat.types import Sampling
+from csm_chat.backends.callables import chosen, processed
+from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
 _TINY = 1e-10  # torch's exponential noise can be 0, and 0 / 0 would win every argmax
+
+
+class Draw(Protocol):
+    @property
+    def n_kept(self) -> int:
+        """Noise it needs."""
+        ...
+
+    def __call__(self, logits: Tensor, noise: Tensor, /) -> Tensor:
+        """`logits` is (vocab,), `noise` exponential, (n_kept,) or longer; the code is (1,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,48 +34,107 @@ class Sampler:
     top_k: int  # 0: off
     top_p: float  # 1: off
     min_p: float  # 0: off
+    min_kept: int = 1  # likeliest codes that top_p and min_p never drop
 
     @property
     def n_kept(self) -> int:
         return min(self.top_k or self.n_codes, self.n_codes)
 
     def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
-        """`logits` is (vocab,), `noise` exponential, (n_kept,) or longer; the code is (1,)."""
+        """See `Draw`."""
         logits = logits[: self.n_codes].float()
         if self.temperature == 0:
             return logits.argmax(dim=-1, keepdim=True)
         logits, ids = logits.topk(self.n_kept)  # sorted: the likeliest first
         shares = (logits / self.temperature).softmax(dim=-1)
-        shares = _filtered(shares, self.top_p, self.min_p)
+        shares = _filtered(shares, self.top_p, self.min_p, self.min_kept)
         winner = (shares / noise[: self.n_kept]).argmax(dim=-1, keepdim=True)
         return ids[winner]
 
 
-def _filtered(shares: Tensor, top_p: float, min_p: float) -> Tensor:
-    """Shares, likeliest first, with those zero that the filters drop. The first always stays."""
+def _filtered(shares: Tensor, top_p: float, min_p: float, min_kept: int) -> Tensor:
+    """Shares, likeliest first, with those zero that the filters drop."""
     kept = shares
     if top_p < 1:
         before = shares.cumsum(dim=-1) - shares
-        before[0] = -1.0
+        before[:min_kept] = -1.0
         kept = kept.where(before < top_p, 0.0)
     if min_p > 0:
-        kept = kept.where(shares >= min_p * shares[0], 0.0)
+        is_kept = shares >= min_p * shares[0]
+        if min_kept > 1:  # the first is always kept
+            is_kept[:min_kept] = True
+        kept = kept.where(is_kept, 0.0)
     return kept
 
 
-def samplers(sampling: Sampling, n_codes: int) -> tuple[Sampler, Sampler]:
-    """For codebook 0, and for those after it."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The caller's sampler."""
 
+    sampler: CodeSampler
+    n_codes: int
+    n_kept: int = 0
+
+    def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
+        code = chosen(self.sampler, _array(logits), self.n_codes)
+        return torch.tensor([code], device=logits.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """Codebook 0 of one take, behind the caller's logits processors."""
+
+    inner: Draw
+    processors: tuple[LogitsProcessor, ...]
+    n_codes: int
+    history: list[int] = field(default_factory=list)
+
+    @property
+    def n_kept(self) -> int:
+        return self.inner.n_kept
+
+    def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
+        changed = processed(self.processors, self.history, _array(logits), self.n_codes)
+        code = self.inner(torch.from_numpy(changed).to(logits.device), noise)
+        self.history.append(int(code))
+        return code
+
+
+def _array(logits: Tensor) -> Logits:
+    array: Logits = logits.float().cpu().numpy()
+    return array
+
+
+def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
+    """For codebook 0 of one take, and for those after it."""
+    first, depth = _callers(sampling, n_codes) or _own(sampling, n_codes)
+    if sampling.processors:
+        first = Processed(first, sampling.processors, n_codes)
+    return first, depth
+
+
+def _callers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw] | None:
+    if sampling.sampler is None:
+        return None
+    draw = Chosen(sampling.sampler, n_codes)
+    return draw, draw
+
+
+def _own(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     def either(own: float | None, namesake: float) -> float:
         return namesake if own is None else own
 
-    first = Sampler(n_codes, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+    min_kept = sampling.min_tokens_to_keep
+    first = Sampler(
+        n_codes, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, min_kept
+    )
     depth = Sampler(
         n_codes,
         either(sampling.depth_temperature, sampling.temperature),
         int(either(sampling.depth_top_k, sampling.top_k)),
         either(sampling.depth_top_p, sampling.top_p),
         either(sampling.depth_min_p, sampling.min_p),
+        min_kept,
     )
     return first, depth
 

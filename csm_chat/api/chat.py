@@ -1,0 +1,212 @@
+"""A conversation from Python: what the prompt does with an entry, on the caller's thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from csm_chat.api.segment import speaker_number
+from csm_chat.audio.player import OFF
+from csm_chat.config import MAX_SPEAKER, Config
+from csm_chat.errors import EntryError, UsageError
+from csm_chat.repl.grammar import by_name, folded, parse
+from csm_chat.repl.performer import Performer
+
+if TYPE_CHECKING:
+    from csm_chat.repl.contracts import Kind, Loaded
+    from csm_chat.speech.session import Session
+    from csm_chat.types import Turn
+
+log = logging.getLogger(__name__)
+
+
+def open_chat(
+    references: str | Path | None = None,
+    *,
+    takes: str | Path | None = None,
+    model: str | Path | None = None,
+    device: str | None = None,
+    play: bool = True,
+    config: Config | None = None,
+    notify: Callable[[str], None] = log.info,
+) -> Chat:
+    """Load a model and the voices of a references folder, for a conversation.
+
+        with csm_chat.open_chat("references") as chat:
+            chat.say("Hi there!||Oh, hello.")
+
+    What is None is as `config` has it; a Config() holds the defaults, and no file is read unless
+    `csm_chat.load_config` was asked to. Turns are heard while they are made if `play`, and saved
+    under `takes`. Without a sound device there is one warning in the log. `notify` gets a line for
+    each thing worth knowing. Raises ModelError, UsageError.
+    """
+    config = config or Config()
+    config = replace(
+        config,
+        references=str(references or config.references),
+        takes=str(takes or config.takes),
+        model=str(model or config.model),
+        device=device or config.device,
+    )
+    if not play:
+        config = replace(config, audio=replace(config.audio, device=OFF))
+    return Chat(_loaded(config, notify), config, notify)
+
+
+class Chat:
+    """A conversation: each line is said as an answer to those before it.
+
+    One thread, the one that opened it; `stop` any. Leaving its `with` block waits until all was
+    heard; an error or Ctrl-C cuts it off. Takes that were begun are on disk either way.
+    """
+
+    def __init__(self, loaded: Loaded, config: Config, notify: Callable[[str], None]) -> None:
+        self.speaker = config.speaker  # who says the first part of an entry, unless it says so
+        self._loaded = loaded
+        self._config = config
+        self._notify = notify
+        self._view = _View(notify)
+        self._epoch = 0
+        self._performer = Performer(loaded, self._view, lambda: self._epoch, lambda: self.names)
+
+    @property
+    def session(self) -> Session:
+        """The conversation behind it: `turns`, `undo()`, `clear()`, `history()`, `voices`."""
+        return self._loaded.session
+
+    @property
+    def saved(self) -> tuple[Path, ...]:
+        """Files of takes, and of scenes of several, in the order they were made."""
+        return tuple(self._view.paths)
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Names by speaker, of voices and of `config.voices`."""
+        return {voice.speaker: voice.name for voice in self.session.voices} | self._config.voices
+
+    def say(self, line: str, speaker: int | str | None = None) -> tuple[Turn, ...]:
+        """Say an entry as it would be typed: `Hi!||Hello.||Bye.0`, `ana: Hi!`.
+
+        `speaker`, a number or a name, speaks first, here and from now on. Returns the turns when
+        they are made, before all was heard, so that the next entry is made meanwhile. A turn that
+        did not end by itself (`turn.ended`) is not part of the conversation. Raises EntryError for
+        a line that cannot be read, UsageError for a speaker there is none of, and ContextError.
+        """
+        if speaker is not None:
+            self.speaker = self._number(speaker)
+        entry = parse(line, self.speaker, self.names, self._config.offsets)
+        if not entry.utterances:
+            raise EntryError("there is nothing to say in an empty line")
+        for note in entry.notes:
+            self._notify(note)
+        return self._perform(
+            lambda asked: self._performer.say(entry.utterances, asked, self._epoch)
+        )
+
+    def retry(self) -> tuple[Turn, ...]:
+        """Say the last line again with another seed; a good take replaces the last turn."""
+        return self._perform(lambda asked: self._performer.retry(asked, self._epoch))
+
+    def replay(self, number: int | None = None) -> None:
+        """Play take `number` of this conversation again, or the last entry. Raises EntryError."""
+        self._perform(lambda _: self._performer.replay(number))
+
+    def wait(self) -> None:
+        """Return when all was heard."""
+        with ExitStack() as on_failure:
+            on_failure.callback(self._loaded.sound.cancel)
+            self._loaded.sound.drain()
+            on_failure.pop_all()
+
+    def stop(self) -> None:
+        """Be quiet and end the take that is being made, which then is "cut". Any thread."""
+        self._epoch += 1
+        self._loaded.sound.cancel()
+        self.session.backend.engine.interrupt()
+
+    def close(self) -> None:
+        """Let the sound device go; what was not heard is dropped. Twice is fine."""
+        self._loaded.sound.close()
+
+    def __enter__(self) -> Chat:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            if error is None:
+                self.wait()
+
+    def _perform(self, perform: Callable[[float], bool]) -> tuple[Turn, ...]:
+        self._view.turns = []
+        with ExitStack() as on_failure:
+            on_failure.callback(self._loaded.sound.cancel)
+            perform(time.perf_counter())
+            on_failure.pop_all()
+        return tuple(self._view.turns)
+
+    def _number(self, speaker: int | str) -> int:
+        if isinstance(speaker, str):
+            known = by_name(self.names)
+            if folded(speaker) not in known:
+                voices = ", ".join(self.names.values()) or "none has a name"
+                raise UsageError(f'speaker "{speaker}": no voice has that name ({voices})')
+            return known[folded(speaker)]
+        if (number := speaker_number(speaker)) > MAX_SPEAKER:
+            raise UsageError(f"speaker {number}: numbers run from 0 to {MAX_SPEAKER}")
+        return number
+
+
+class _View:
+    """What the performer tells, kept for the caller."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.turns: list[Turn] = []  # of the entry being said
+        self.paths: list[Path] = []
+        self._notify = notify
+
+    def note(self, text: str, kind: Kind = "info") -> None:
+        self._notify(text)
+
+    def turn(self, number: int, turn: Turn) -> None:
+        self.turns.append(turn)
+
+    def saved(self, path: Path) -> None:
+        self.paths.append(path)
+
+    def changed(self) -> None:
+        pass
+
+
+def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
+    from csm_chat.api.playback import open_player
+    from csm_chat.audio.prebuffer import prebuffer_s
+    from csm_chat.audio.takes import Takes
+    from csm_chat.commands import parts
+    from csm_chat.repl.contracts import Loaded
+
+    session = parts.open_session(config, notify, log.debug)
+    library = parts.open_library(config, session.backend.codec, notify)
+    session.voices = library.load()
+    rtf = parts.warm_up(session, notify)
+    takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session))
+    player = open_player(config.audio)
+    return Loaded(
+        session,
+        library,
+        takes,
+        player,
+        lambda expected_s, rtf: prebuffer_s(expected_s, rtf, config.audio.start),
+        rtf,
+    )

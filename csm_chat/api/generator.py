@@ -1,0 +1,297 @@
+"""Speech from Python, in the shape of Sesame's generator: text and context in, tensors out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import abc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csm_chat import types
+from csm_chat.api.context import prompt_for
+from csm_chat.api.playback import Playback
+from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_text
+from csm_chat.api.settings import (
+    DEFAULTS,
+    MAX_AUDIO_MS,
+    chosen_top_k,
+    max_frames,
+    random_seed,
+    sampling_settings,
+)
+from csm_chat.config import AudioConfig
+from csm_chat.errors import UsageError
+from csm_chat.speech import guard
+from csm_chat.types import (
+    SAMPLE_RATE,
+    Backend,
+    CodeSampler,
+    Frame,
+    LogitsProcessor,
+    Pcm,
+    Prompt,
+    Sampling,
+    Utterance,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+MAX_EMPTY_RETRIES = 3
+
+Chunks = abc.Generator["torch.Tensor", None, "torch.Tensor"]
+
+
+def load_csm_1b(
+    device: str | torch.device = "auto", *, model: str | Path = "auto", dtype: str = "auto"
+) -> Generator:
+    """Load CSM-1B to speak with.
+
+    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `model` is auto
+    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
+    downloaded once, or a checkpoint folder. Raises ModelError, which says how to get the model, and
+    UsageError.
+    """
+    from csm_chat.loading import load
+
+    backend = load(model, device=str(device), dtype=dtype, notify=log.info, progress=log.debug)
+    return Generator(backend)
+
+
+def load_csm_1b_local(
+    model_path: str | Path, device: str | torch.device = "auto", audio_num_codebooks: int = 32
+) -> Generator:
+    """Load a checkpoint folder, as `load_csm_1b` does, that speaks in so many codebooks."""
+    generator = load_csm_1b(device, model=Path(model_path))
+    codebooks = generator.backend.engine.codebooks
+    if codebooks != audio_num_codebooks:
+        raise UsageError(
+            f"{model_path}: speaks in {codebooks} codebooks, not in {audio_num_codebooks}; "
+            f"give audio_num_codebooks={codebooks}"
+        )
+    return generator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """A line to say, ready for the engine."""
+
+    utterance: Utterance
+    prompt: Prompt
+    sampling: Sampling
+    n_tries: int  # seeds to try until one gives sound
+
+
+class Generator:
+    """Says lines; remembers nothing between them but what makes the next one quick.
+
+    Use it on the thread that loaded it. The arguments of `generate` and `stream`:
+
+    `speaker` is 0 or more. `context` is what was said before, oldest first; segments of audio and
+    of codes mix. A context that goes on from the last one costs only what is new. Where it does not
+    fit, the oldest segments are left out whole, with a warning in the log; the first of each
+    speaker stays, since it holds the voice.
+
+    `temperature` 0 always takes the likeliest code. `topk` or `top_k` (50) is how many codes to
+    draw from, 0 is all; `top_p` draws from that share of the probability, 1 is off; `min_p` leaves
+    out what is below that share of the likeliest code, 0 is off; both keep the `min_tokens_to_keep`
+    likeliest. The same `seed`, device and dtype give the same samples; None draws a seed, and
+    another one if the take is empty.
+
+    `logits_processors` are called in turn as processor(history, logits) and return the logits of
+    codebook 0, NumPy float32 (audio_vocab,); `history` is codebook 0 so far, int32 (n,). `sampler`
+    is called as sampler(logits) for each codebook and returns the code; the settings above do not
+    apply then. `csm_chat.Sampling` has an example.
+
+    `play` makes it heard while it is made, and returns when it was heard; without a device there is
+    one warning in the log. `on_chunk` gets each chunk when it is made.
+
+    A take ends by itself, after `max_audio_length_ms`, where the context of the model ends, or when
+    it hangs, which is logged.
+    """
+
+    sample_rate = SAMPLE_RATE  # Hz, of all it returns
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.last_segment: Segment | None = None  # what was said last, as context for the next line
+        self._sampled = SampledCodes()
+        self._playback = Playback(AudioConfig())
+        self._rtf: float | None = None  # of the last take
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs. What it returns is on the CPU all the same."""
+        import torch
+
+        return torch.device(self.backend.device)
+
+    def generate(
+        self,
+        text: str,
+        speaker: int = 0,
+        context: Sequence[Segment | types.Segment] = (),
+        max_audio_length_ms: float = MAX_AUDIO_MS,
+        temperature: float = DEFAULTS.temperature,
+        topk: int | None = None,
+        *,
+        top_k: int | None = None,
+        top_p: float = DEFAULTS.top_p,
+        min_p: float = DEFAULTS.min_p,
+        min_tokens_to_keep: int = DEFAULTS.min_tokens_to_keep,
+        seed: int | None = None,
+        sampler: CodeSampler | None = None,
+        logits_processors: Sequence[LogitsProcessor] = (),
+        play: bool = False,
+        on_chunk: Callable[[torch.Tensor], object] | None = None,
+    ) -> torch.Tensor:
+        """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
+
+        Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
+        first segments of the context's speakers fit.
+        """
+        return _finished(
+            self.stream(
+                text,
+                speaker,
+                context,
+                max_audio_length_ms,
+                temperature,
+                topk,
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                min_tokens_to_keep=min_tokens_to_keep,
+                seed=seed,
+                sampler=sampler,
+                logits_processors=logits_processors,
+                play=play,
+                on_chunk=on_chunk,
+            )
+        )
+
+    def stream(
+        self,
+        text: str,
+        speaker: int = 0,
+        context: Sequence[Segment | types.Segment] = (),
+        max_audio_length_ms: float = MAX_AUDIO_MS,
+        temperature: float = DEFAULTS.temperature,
+        topk: int | None = None,
+        *,
+        top_k: int | None = None,
+        top_p: float = DEFAULTS.top_p,
+        min_p: float = DEFAULTS.min_p,
+        min_tokens_to_keep: int = DEFAULTS.min_tokens_to_keep,
+        seed: int | None = None,
+        sampler: CodeSampler | None = None,
+        logits_processors: Sequence[LogitsProcessor] = (),
+        play: bool = False,
+        on_chunk: Callable[[torch.Tensor], object] | None = None,
+    ) -> Chunks:
+        """Say `text` as `generate` does, yielding chunks of 80 ms, float32 (1920,), as made.
+
+        Returns the whole, and leaves it in `last_segment`. Closing it early stops the take.
+        """
+        settings = sampling_settings(
+            temperature=temperature,
+            top_k=chosen_top_k(topk, top_k),
+            top_p=top_p,
+            min_p=min_p,
+            min_tokens_to_keep=min_tokens_to_keep,
+            seed=seed,
+        )
+        sampling = Sampling(
+            **asdict(settings) | {"seed": random_seed() if seed is None else settings.seed},
+            max_frames=max_frames(max_audio_length_ms),
+            sampler=sampler,
+            processors=tuple(logits_processors),
+        )
+        utterance = Utterance(spoken_text(text), speaker_number(speaker))
+        rows = prompt_for(self.backend, utterance, context, sampling.max_frames, self._sampled)
+        n_tries = 1 + MAX_EMPTY_RETRIES if seed is None and temperature else 1
+        request = _Request(utterance, rows, sampling, n_tries)
+        return self._stream(request, play, on_chunk)
+
+    def _stream(
+        self,
+        request: _Request,
+        play: bool,
+        on_chunk: Callable[[torch.Tensor], object] | None,
+    ) -> Chunks:
+        frames: list[Frame] = []
+        blocks: list[Pcm] = [np.zeros(0, np.float32)]
+        heard = self._playback.of(request.utterance.text, self._rtf)
+        with heard if play else nullcontext(_unheard) as hear:
+            for pcm in self._tries(request, frames):
+                hear(pcm)
+                blocks.append(pcm)
+                chunk = _tensor(pcm)
+                if on_chunk:
+                    on_chunk(chunk)
+                yield chunk
+        return self._said(request.utterance, frames, np.concatenate(blocks))
+
+    def _said(self, utterance: Utterance, frames: list[Frame], pcm: Pcm) -> torch.Tensor:
+        audio = _tensor(pcm)
+        if frames:
+            codes = np.stack(frames)
+            self._sampled.remember(audio, codes)
+            self.last_segment = Segment(utterance.speaker, utterance.text, audio, codes=codes)
+        else:
+            log.warning('no sound came of "%s": try another seed', utterance.text)
+        return audio
+
+    def _tries(self, request: _Request, frames: list[Frame]) -> Iterator[Pcm]:
+        """Samples of the first seed that gives any."""
+        sampling = request.sampling
+        for _ in range(request.n_tries):
+            started, n_samples = time.perf_counter(), 0
+            for pcm in self._take(request.prompt, sampling, frames):
+                n_samples += len(pcm)
+                yield pcm
+            if frames:
+                self._rtf = (time.perf_counter() - started) / (n_samples / SAMPLE_RATE)
+                return
+            log.info("seed %d gave no sound", sampling.seed)
+            sampling = replace(sampling, seed=random_seed())
+
+    def _take(self, rows: Prompt, sampling: Sampling, frames: list[Frame]) -> Iterator[Pcm]:
+        watch = guard.Watch()
+        engine, codec = self.backend.engine, self.backend.codec
+        with closing(engine.frames(rows, sampling)) as sampled, codec.decoding() as decode:
+            for frame in sampled:
+                frames.append(frame)
+                pcm = decode(frame[np.newaxis])
+                yield pcm
+                if stopped := watch.frame(frame) or watch.pcm(pcm):
+                    log.warning("stopped: %s", stopped)
+                    return
+
+
+def _tensor(pcm: Pcm) -> torch.Tensor:
+    import torch
+
+    with torch.inference_mode(False):  # else, inside the caller's, changes to it go unseen
+        return torch.from_numpy(pcm)
+
+
+def _unheard(pcm: Pcm) -> None:
+    pass
+
+
+def _finished(stream: Chunks) -> torch.Tensor:
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            audio: torch.Tensor = end.value
+            return audio

@@ -1,0 +1,60 @@
+"""What the API says, heard while it is made. Knows no model; without a device it is silent."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from csm_chat.audio.prebuffer import prebuffer_s
+from csm_chat.config import AudioConfig
+from csm_chat.errors import DeviceError
+from csm_chat.speech.text import estimate_s
+from csm_chat.types import Pcm
+
+if TYPE_CHECKING:
+    from csm_chat.audio.player import Player
+
+log = logging.getLogger(__name__)
+
+
+def open_player(audio: AudioConfig) -> Player:
+    """A player on the configured device; silent where there is none, with a warning in the log."""
+    from csm_chat.audio.player import Player
+
+    player = Player(audio.device, audio.latency_s, log.warning)
+    try:
+        player.open()
+    except DeviceError as error:
+        log.warning("%s; going on without sound", error)
+    return player
+
+
+class Playback:
+    """A player that is opened at first use and let go with this, or at the end of the program."""
+
+    def __init__(self, audio: AudioConfig) -> None:
+        self._audio = audio
+        self._player: Player | None = None
+
+    @contextmanager
+    def of(self, text: str, rtf: float | None) -> Iterator[Callable[[Pcm], None]]:
+        """Plays what it is given, said of `text` at that speed, and waits until it was heard.
+
+        An error inside, Ctrl-C among them, cuts it off.
+        """
+        player = self._opened()
+        player.begin(prebuffer_s(estimate_s(text), rtf, self._audio.start))
+        with ExitStack() as on_failure:
+            on_failure.callback(player.cancel)
+            yield player.write
+            player.drain()
+            on_failure.pop_all()
+
+    def _opened(self) -> Player:
+        if self._player is None:
+            self._player = open_player(self._audio)
+            weakref.finalize(self, self._player.close)
+        return self._player

@@ -1,0 +1,70 @@
+"""What callers hand in to draw codes with, and the checks on what it answers. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from csm_chat.errors import UsageError
+from csm_chat.types import CodeSampler, Logits, LogitsProcessor
+
+
+def processed(
+    processors: Sequence[LogitsProcessor], history: Sequence[int], logits: Logits, n_codes: int
+) -> Logits:
+    """Logits of codebook 0, (audio_vocab,), after each processor in turn.
+
+    `history` is codebook 0 of the frames of this take. Raises UsageError for an answer of another
+    shape, with NaN or +inf, or that leaves no code below `n_codes` to draw.
+    """
+    for processor in processors:
+        answer = processor(np.array(history, np.int32), logits.copy())
+        logits = _checked(answer, logits.shape, n_codes, _name(processor))
+    return logits
+
+
+def chosen(sampler: CodeSampler, logits: Logits, n_codes: int) -> int:
+    """The code that `sampler` draws from logits (audio_vocab,). Ids that mean no sound are -inf.
+
+    Raises UsageError for an answer that is no code below `n_codes`.
+    """
+    logits = logits.copy()
+    logits[n_codes:] = -np.inf
+    answer = np.asarray(sampler(logits))
+    if answer.size != 1 or answer.dtype.kind not in "iu":
+        raise UsageError(
+            f"sampler {_name(sampler)} returned {_described(answer)}; return one code, an integer"
+        )
+    code = int(answer.reshape(-1)[0])
+    if not 0 <= code < n_codes:
+        raise UsageError(
+            f"sampler {_name(sampler)} returned {code}; codes run from 0 to {n_codes - 1}"
+        )
+    return code
+
+
+def _checked(answer: npt.ArrayLike, shape: tuple[int, ...], n_codes: int, name: str) -> Logits:
+    array = np.asarray(answer)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise UsageError(
+            f"logits processor {name} returned {_described(array)}; "
+            f"return the logits, float32 of shape {shape}"
+        )
+    logits = array.astype(np.float32)
+    if np.isnan(logits).any() or np.isposinf(logits).any():
+        raise UsageError(
+            f"logits processor {name} returned NaN or +inf; -inf is what rules a code out"
+        )
+    if np.isneginf(logits[:n_codes]).all():
+        raise UsageError(f"logits processor {name} ruled every code out; leave one to draw")
+    return logits
+
+
+def _described(array: npt.NDArray[np.generic]) -> str:
+    return f"{array.dtype} of shape {array.shape}"
+
+
+def _name(call: object) -> str:
+    return str(getattr(call, "__name__", type(call).__name__))
