@@ -258,8 +258,8 @@ def test_voices_that_do_not_fit_are_reported_with_their_sizes() -> None:
     session, _, _ = make(voices=(voice(0, 200, "ana"), voice(1, 180, "ben")))
     with pytest.raises(ContextError) as error:
         finish(session.take(HI))
-    assert "ana 217" in str(error.value)
-    assert "ben 197" in str(error.value)
+    assert "ana 218" in str(error.value)
+    assert "ben 198" in str(error.value)
     assert "400 rows" in str(error.value)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.speech import guard, prompt
-from csm_chat.speech.text import estimate_s, split_text
+from csm_chat.speech.reading import ReadingTokenizer, as_read, pieces
+from csm_chat.speech.text import estimate_s
 from csm_chat.types import (
     FRAMES_PER_S,
     SAMPLE_RATE,
@@ -35,8 +36,6 @@ from csm_chat.types import (
 log = logging.getLogger(__name__)
 
 MAX_EMPTY_RETRIES = 3
-# An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
-SPLIT_MARGIN = 1.3
 
 
 @dataclass(slots=True)
@@ -68,7 +67,8 @@ class Session:
     """The rolling conversation over a loaded model. One thread, the one that loaded the backend.
 
     `voices` are pinned in every prompt. `turns` are the takes that ended by themselves and still
-    fit; nothing else is ever part of the context.
+    fit; nothing else is ever part of the context. Texts stay as typed; the model reads them
+    normalised if `normalize` is set.
     """
 
     def __init__(
@@ -78,12 +78,15 @@ class Session:
         *,
         sampling: SamplingConfig | None = None,
         context: ContextConfig | None = None,
+        normalize: bool = True,
         notify: Callable[[str], None] = log.debug,
     ) -> None:
         self.backend = backend
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
         self.context = context or ContextConfig()
+        self.normalize = normalize
+        self._tokenizer = ReadingTokenizer(backend.tokenizer, self.read)
         self._notify = notify
         self._turns: list[Turn] = []
         self._n_seeds = 0
@@ -100,19 +103,19 @@ class Session:
         """What was said last, or tried to be: what `retry` says again."""
         return self._last
 
+    def read(self, text: str) -> str:
+        """`text` as the model reads it."""
+        return as_read(text) if self.normalize else text
+
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
-        limit_s = self.context.max_turn_s / SPLIT_MARGIN
-        expected_s = estimate_s(utterance.text)
-        if expected_s <= limit_s:
-            return (utterance,)
-        max_chars = max(1, int(len(utterance.text) * limit_s / expected_s))
-        pieces = _pieces(utterance.text, max_chars, limit_s)
-        self._notify(
-            f"this may last {expected_s:.0f} s and a turn {self.context.max_turn_s:g} s "
-            f"(context.max_turn_s): split into {len(pieces)} turns"
-        )
-        return tuple(Utterance(piece, utterance.speaker) for piece in pieces)
+        texts = pieces(utterance.text, self.context.max_turn_s, self.read)
+        if len(texts) > 1:
+            self._notify(
+                f"this may last {estimate_s(self.read(utterance.text)):.0f} s and a turn "
+                f"{self.context.max_turn_s:g} s (context.max_turn_s): split into {len(texts)} turns"
+            )
+        return tuple(Utterance(text, utterance.speaker) for text in texts)
 
     def say(self, utterance: Utterance) -> Generator[Pcm, None, tuple[Turn, ...]]:
         """Speak: yields samples as they are made, returns the turns, several if it was split."""
@@ -174,7 +177,7 @@ class Session:
         return take.timings()
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
-        cap = guard.cap_frames(utterance.text, self.context.max_turn_s)
+        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
         history = [turn for turn in self._turns if turn is not replaced]
         history = history[self._n_to_drop(utterance, history, cap) :]
         rows = self._build(utterance, history)
@@ -247,8 +250,7 @@ class Session:
         """Rows left for history beside the voices, the line itself and what it may become."""
         total = self.backend.engine.context_rows
         voices = {v.name: sum(self._n_rows(segment) for segment in v.segments) for v in self.voices}
-        tokenizer = self.backend.tokenizer
-        own = len(tokenizer.encode(utterance.text, utterance.speaker))
+        own = len(self._tokenizer.encode(utterance.text, utterance.speaker))
         room = total - sum(voices.values()) - own - cap
         if room < 0:
             sizes = ", ".join(f"{name} {n}" for name, n in voices.items()) or "none"
@@ -262,12 +264,12 @@ class Session:
     def _build(self, utterance: Utterance, history: list[Turn]) -> Prompt:
         pinned = [segment for voice in self.voices for segment in voice.segments]
         segments = pinned + [turn.segment for turn in history]
-        backend = self.backend
-        return prompt.build(backend.tokenizer, segments, utterance, backend.engine.codebooks)
+        codebooks = self.backend.engine.codebooks
+        return prompt.build(self._tokenizer, segments, utterance, codebooks)
 
     def _n_rows(self, segment: Segment) -> int:
         """Rows of `prompt.segment_rows`: text, frames, end of speech."""
-        text = self.backend.tokenizer.encode(segment.text, segment.speaker)
+        text = self._tokenizer.encode(segment.text, segment.speaker)
         return len(text) + len(segment.codes) + 1
 
     def _sampling(self, take: _Take) -> Sampling:
@@ -290,14 +292,3 @@ class Session:
 
 def _quoted(text: str) -> str:
     return f'"{text}"' if len(text) <= 24 else f'"{text[:23].rstrip()}…"'
-
-
-def _pieces(text: str, max_chars: int, limit_s: float) -> list[str]:
-    """Split until every piece is expected to last `limit_s` at most, or is a single character."""
-    pieces = []
-    for piece in split_text(text, max_chars):
-        if estimate_s(piece) <= limit_s or max_chars == 1:
-            pieces.append(piece)
-        else:
-            pieces += _pieces(piece, max(1, max_chars // 2), limit_s)
-    return pieces

@@ -1,0 +1,43 @@
+"""English text as it is read aloud: numbers in words, no symbols. Knows no model and no audio.
+
+The rules stand in normalise_marks.py (characters), normalise_words.py, normalise_dates.py and
+normalise_quantities.py; here is their order.
+"""
+
+from __future__ import annotations
+
+import re
+
+from csm_chat.speech.normalise_dates import PHONES
+from csm_chat.speech.normalise_marks import (
+    plain_characters,
+    tidy_punctuation,
+    without_brackets,
+    without_markdown,
+)
+from csm_chat.speech.normalise_quantities import NUMBERS
+from csm_chat.speech.normalise_rules import apply
+from csm_chat.speech.normalise_words import ABBREVIATIONS, ADDRESSES, LEFTOVER, ROMAN, SYMBOLS
+
+_DIGIT = re.compile("[0-9]")
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+
+
+def normalise(text: str) -> str:
+    """What a reader says at the sight of `text`, on one line.
+
+    Its own output is left as it is. Letters of other languages pass; a text in which nothing can
+    be read, as a row of emoji, gives an empty one.
+    """
+    said = apply(ADDRESSES, without_markdown(plain_characters(text)))
+    if _DIGIT.search(said):
+        said = apply(PHONES, said)
+    said = " ".join(without_brackets(said).split())
+    for rules in (ABBREVIATIONS, ROMAN, SYMBOLS):
+        said = apply(rules, said)
+    if _DIGIT.search(said):
+        said = apply(NUMBERS, said)
+    said = tidy_punctuation(apply(LEFTOVER, said))
+    if _LETTER_OR_DIGIT.search(said):
+        return said
+    return " ".join(re.findall(r"[^\W_]+", text))  # a lone :D has a letter to read

@@ -1,0 +1,169 @@
+"""Characters and punctuation down to what can be read: letters, digits and plain marks.
+
+Knows no words but those that stand for a symbol.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_QUOTES = dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4", "'") | dict.fromkeys(
+    "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2039\u203a", '"'
+)
+_DASHES = dict.fromkeys("\u2010\u2011\u2212", "-") | {
+    "\u2012": "\u2013", "\u2013": "\u2013", "\u2014": "\u2014", "\u2015": "\u2014",
+}  # fmt: skip
+_SAID = {
+    "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not ",
+    "≤": " is at most ", "≥": " is at least ", "→": " to ", "⇒": " to ", "∞": " infinity ",
+    "√": " the square root of ", "№": " No. ", "§": " section ", "‰": " per mille ",
+    "…": "...", "•": "\n- ", "·": " ", "\u00d7": "\u00d7", "°": "°",
+}  # fmt: skip
+_NEWLINES = dict.fromkeys("\n\r\x0b\x0c\x85\u2028\u2029", "\n")
+_ASCII = {chr(code): chr(code) for code in range(32, 127)}
+# punctuation of other languages
+_FOREIGN = "\u3002\u3001\u061f\u060c\u061b\u0964\u0965\u00bf\u00a1"
+_JOINERS = "\u200c\u200d"  # letters of some scripts change shape by them
+_COMPATIBLE = ("<font>", "<wide>", "<narrow>", "<compat>", "<sub>", "<circle>", "<square>")
+
+
+class _Characters(dict[int, str]):
+    """For `str.translate`: what each character becomes, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = said = _plain(chr(code))
+        return said
+
+
+def _plain(char: str) -> str:
+    """A character as what the rules know: itself, others, or a space for what nobody reads."""
+    for table in (_QUOTES, _DASHES, _SAID, _NEWLINES, _ASCII):
+        if char in table:
+            return table[char]
+    form = unicodedata.decomposition(char).partition(" ")[0]
+    same = unicodedata.normalize("NFKC", char)
+    if form == "<super>" and same.isdecimal():
+        return f"^{same}"
+    if form == "<fraction>":
+        return " " + same.replace("\u2044", "/")
+    if form in _COMPATIBLE and same != char:
+        return "".join(map(_plain, same))
+    return _by_category(char)
+
+
+def _by_category(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    is_read = category[0] == "L" or category in ("Mn", "Mc", "Sc", "No", "Nl")
+    if (is_read and char not in "\ufe0e\ufe0f") or char in _FOREIGN or char in _JOINERS:
+        return char
+    # soft hyphens and direction marks stand inside words
+    return "" if category in ("Cf", "Mn", "Me") else " "
+
+
+_CHARACTERS = _Characters()
+_STRAY = re.compile(
+    f"(?:(?<![^\\s!-~])[{_JOINERS}]+|[{_JOINERS}]+(?=[\\s!-~]|$))"  # joiners that join nothing
+    "|(?<=[\u0300-\u036f]{2})[\u0300-\u036f]+"  # accents in towers
+)
+
+# Markdown; the marks go, the words stay
+_MARKDOWN = tuple(
+    (re.compile(pattern, re.MULTILINE), said)
+    for pattern, said in (
+        (r"^[ \t]*(?:```|~~~)[^\n]*$", ""),
+        (r"<!--.*?-->", ""),
+        (r"!?\[([^\[\]\n]*)\]\([^()\s]*\)", r"\1"),  # [text](address)
+        (r"\[\d{1,3}\]", ""),  # a footnote's number
+        (r"[-=_*~#]{4,}", " "),
+        (r"^[ \t]*(?:-[ \t]*){3,}$", ""),
+        (r"^[ \t]*(?:>[ \t]*)+", ""),
+        # a paragraph is a sentence of its own
+        (r"(?<=\w)[ \t]*\n(?=[ \t]*\n|[ \t]*(?:#{1,6}|[-*+]|\d{1,3}[.)])[ \t])", ".\n"),
+        # so is a heading or an item of a list
+        (r"^[ \t]*(?:#{1,6}|[-*+])[ \t]+(?:\[[ xX]?\] )?(.*\w)[ \t#]*$", r"\1."),
+        (r"^[ \t]*(?:#{1,6}|[-*+])[ \t]+", ""),
+        (r"(?<![\w*])\*{1,3}(?=[^\s*])|(?<=[^\s*])\*{1,3}(?![\w*])|~~|`+", ""),
+        (r"(?<!\w)__?(?=\w)|(?<=\w)__?(?!\w)", ""),
+    )
+)
+_FACES = re.compile(
+    r"(?<!\S)(?:[:;]['^-]?[()\[\]DPpOo/\\|*3](?!\w)|=[()]|[xX]D+\b|<+/?3+(?!\w)|\^_*\^|-_+-)(?!\w)"
+    r"|(?<=[.!?,\w])[:;]-?[()](?!\S)"
+)
+_PLURAL = re.compile(r"(?<=\w)\((e?s)\)")
+_OPENS = re.compile(r"\s*[(\[{]\s*")
+_CLOSES = re.compile(r"\s*[)\]}]")
+
+
+def plain_characters(text: str) -> str:
+    """Each character as itself, as others that are read alike, or as a space.
+
+    Digits of all scripts become ASCII, quotes straight, emoji go.
+    """
+    text = _STRAY.sub("", unicodedata.normalize("NFC", text).translate(_CHARACTERS))
+    return unicodedata.normalize("NFC", text)
+
+
+def without_markdown(text: str) -> str:
+    for pattern, said in _MARKDOWN:
+        text = pattern.sub(said, text)
+    return _FACES.sub(" ", text)
+
+
+def without_brackets(text: str) -> str:
+    """Asides between commas."""
+    text = _PLURAL.sub(r"\1", text)
+    text = _OPENS.sub(_opened, text)
+    return _CLOSES.sub(_closed, text)
+
+
+def _opened(match: re.Match[str]) -> str:
+    before = match.string[: match.start()][-1:]
+    return " " if not before or before in ".!?,;:\"'([{\u2014" else ", "
+
+
+def _closed(match: re.Match[str]) -> str:
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    return " " if before in ".!?,;:" or after in ".!?,;:" else ", "
+
+
+_HYPHENS = tuple(
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (r"\s+", " "),
+        (r"(?<![\w'])-(?=\w)", ""),
+        (r"-{2,}|(?<!\w)-(?!\w)|(?<!\w)\u2013|\u2013(?!\w)", "\u2014"),
+        (r"\u2013", "-"),
+    )
+)
+_MARKS = ".,;:!?\u2014"
+_CLUSTER = re.compile(f" ?[{_MARKS}](?: ?[{_MARKS}])*")
+_MISSING_SPACE = re.compile(r"(?<=[,;:!?])(?=[^\W_])|(?<=\.\.\.)(?=[^\W_])")
+
+
+def tidy_punctuation(text: str) -> str:
+    """One mark where several meet, and single spaces."""
+    for pattern, said in _HYPHENS:
+        text = pattern.sub(said, text)
+    text = _CLUSTER.sub(_strongest, text)
+    return " ".join(_MISSING_SPACE.sub(" ", text).split())
+
+
+def _strongest(match: re.Match[str]) -> str:
+    """The one mark that marks in a row amount to."""
+    marks = match[0]
+    asked, called = "?" in marks, "!" in marks
+    if asked or called:
+        return "?" * asked + "!" * called
+    if ".." in marks or marks.count(".") > 2:
+        return "..."
+    if not match.string[: match.start()].strip(" \"'"):
+        return " "
+    if set(marks) <= {"\u2014", " "} and not match.string[match.end() :].strip(" \"'"):
+        return "-"  # somebody breaks off
+    said = next((mark for mark in ".:;" if mark in marks), ",")
+    is_inside = marks == "." and match.string[match.end() :][:1].isalnum()
+    return said if is_inside or said == "." else f"{said} "

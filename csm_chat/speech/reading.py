@@ -1,0 +1,74 @@
+"""What the model reads of a text, and the pieces it reads it in. Knows no ids and no audio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from csm_chat.speech.normalise import normalise
+from csm_chat.speech.text import estimate_s, split_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from csm_chat.types import Tokenizer
+
+Read: TypeAlias = Callable[[str], str]
+
+# An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
+SPLIT_MARGIN = 1.3
+# A dialogue's texts are read for each line anew, to count rows and to build them.
+_N_REMEMBERED = 256
+_OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
+
+
+@lru_cache(_N_REMEMBERED)
+def as_read(text: str) -> str:
+    """Normalised, and closed by a full stop if nothing closes it.
+
+    A text in which nothing can be read stays as it is: the model has to be given something.
+    """
+    return closed(normalise(text)) or text
+
+
+def as_typed(text: str) -> str:
+    return text
+
+
+def closed(text: str) -> str:
+    """A text that ends in a letter, a digit or a comma, with a full stop."""
+    return _OPEN_END.sub(r"\1.", text)
+
+
+class ReadingTokenizer:
+    """Encodes what is read of a text, for lines, history and references alike."""
+
+    def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+        self._tokenizer = tokenizer
+        self._read = read
+
+    def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
+        return self._tokenizer.encode(self._read(text), speaker)
+
+
+def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
+    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends."""
+    limit_s = max_turn_s / SPLIT_MARGIN
+    expected_s = estimate_s(read(text))
+    if expected_s <= limit_s:
+        return [text]
+    return _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
+
+
+def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:
+    """Split until every piece is expected to last `limit_s` at most, or is a single character."""
+    fitting = []
+    for piece in split_text(text, max_chars):
+        if estimate_s(read(piece)) <= limit_s or max_chars == 1:
+            fitting.append(piece)
+        else:
+            fitting += _fitting(piece, max(1, max_chars // 2), limit_s, read)
+    return fitting
