@@ -34,7 +34,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "huggingface_hub": ("backends/hub*.py",),
     "mlx": ("backends/mlx_*.py",),
-    "moshi": ("backends/torch_mimi.py", "training/*.py"),
+    "moshi": ("backends/torch_mimi*.py", "backends/torch_seanet.py", "training/*.py"),
     "prompt_toolkit": ("repl/*.py",),
     "pyloudnorm": ("scene/mix.py",),
     "safetensors": ("backends/*.py", "training/*.py"),

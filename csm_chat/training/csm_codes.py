@@ -14,12 +14,12 @@ from torch import Tensor
 
 from csm_chat.backends.mimi_files import find_mimi, mimi_config
 from csm_chat.backends.torch_mimi import exact
+from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.errors import CheckpointError
 from csm_chat.training.csm_batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
 
-# frames encoded at once: what a cpu's caches like, and what fills a GPU
-_GROUP_FRAMES = {"cpu": 100, "cuda": 8000}
+_GROUP_FRAMES = 8000  # encoded at once where a GPU is to be filled
 
 
 class FrozenCodec:
@@ -42,26 +42,37 @@ class FrozenCodec:
             ) from error
         self._mimi.requires_grad_(False).eval()
         self._device = device
+        with torch.no_grad():
+            self._encoder = MimiEncoder(self._mimi)
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
+        # not inference mode: training keeps the codes for its backward pass
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False), exact(self._device):
+            found = self._in_groups(clips) if self._device.type == "cuda" else self._each(clips)
+            return torch.cat(found)
+
+    def _each(self, clips: Sequence[Pcm]) -> list[Tensor]:
+        """Alone: a core's caches hold no more than a piece of one clip."""
+        padded = (np.pad(clip, (0, -len(clip) % FRAME_SAMPLES)) for clip in clips)
+        return [self._encoder.encode(torch.from_numpy(pcm).to(self._device)) for pcm in padded]
+
+    def _in_groups(self, clips: Sequence[Pcm]) -> list[Tensor]:
         counts = [n_frames(clip) for clip in clips]
         codes: list[Tensor] = [torch.empty(0)] * len(clips)
-        for group in _groups(counts, _GROUP_FRAMES[self._device.type]):
+        for group in _groups(counts, _GROUP_FRAMES):
             together = self._encode([clips[i] for i in group], max(counts[i] for i in group))
             for i, found in zip(group, together, strict=True):
                 codes[i] = found[: counts[i]]
-        return torch.cat(codes)
+        return codes
 
     def _encode(self, clips: Sequence[Pcm], frames: int) -> Tensor:
         """What pads a clip's end changes no code before it: the codec is causal."""
         pcm = np.zeros((len(clips), 1, frames * FRAME_SAMPLES), np.float32)
         for row, clip in zip(pcm, clips, strict=True):
             row[0, : len(clip)] = clip
-        # not inference mode: training keeps the codes for its backward pass
-        with torch.no_grad(), torch.autocast(self._device.type, enabled=False), exact(self._device):
-            codes: Tensor = self._mimi.encode(torch.from_numpy(pcm).to(self._device))
-            return codes.transpose(1, 2)  # (clips, frames, codebooks)
+        codes: Tensor = self._mimi.encode(torch.from_numpy(pcm).to(self._device))
+        return codes.transpose(1, 2)  # (clips, frames, codebooks)
 
 
 def _groups(counts: Sequence[int], most: int) -> Iterator[list[int]]:
