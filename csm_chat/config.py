@@ -89,6 +89,7 @@ class Config:
         "digits that end a part: strict wants closing punctuation before them, classic any text",
         choices=("strict", "classic"),
     )
+    normalize: bool = option(True, "read numbers, dates and symbols to the model as words")
     references: str = option("references", "folder of voice clips")
     takes: str = option("takes", "folder that takes are saved under")
     history: bool = option(True, "keep typed lines for the next session")

@@ -104,7 +104,7 @@ def test_wrong_command_is_refused_with_help_and_a_way_to_speak_it(line, words):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_runs(command, state):
-    argument = {"SEED": "5", "SET": "top_k 20"}.get(command.name, "")
+    argument = {"SEED": "5", "SET": "top_k 20", "SAY": "Hi."}.get(command.name, "")
     carry_out(state, f"${command.name} {argument}$")
     assert bool(state.worker.entries) == (command.name == "DEMO"), "no other one is spoken"
 
@@ -166,6 +166,25 @@ def test_settings_are_checked_before_they_are_queued(state):
     assert state.worker.calls == []
     carry_out(state, "$SET top_k 20$")
     assert state.worker.calls == [("set", "top_k", "20")]
+
+
+def test_say_shows_what_would_be_read_and_speaks_nothing(state):
+    shown = answers(state, "$SAY It costs $5!||Room 12, at 10:30$")
+    assert shown.splitlines() == ["It costs five dollars!", "Room twelve, at ten thirty."]
+    long = " ".join(
+        f"This is sentence {number} of a long story about the sea." for number in range(9)
+    )
+    carry_out(state, "$SET max_turn_s 15$")
+    lines = answers(state, f"$SAY {long}$").splitlines()
+    assert len(lines) > 1
+    assert lines[0].startswith("This is sentence zero of") and lines[0].endswith("the sea.")
+    assert state.worker.entries == []
+
+
+def test_say_follows_the_setting_at_once_and_needs_no_model(state):
+    carry_out(state, "$SET normalize false$")
+    assert answers(state, "$SAY Room 12$") == "Room 12"
+    assert ("ask",) not in state.worker.calls
 
 
 def test_offsets_are_read_by_the_setting_at_once(state):

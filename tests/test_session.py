@@ -13,7 +13,7 @@ from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.errors import ContextError, EntryError, Interrupted
 from csm_chat.speech.guard import cap_frames
 from csm_chat.speech.session import Session
-from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Segment, Turn, Utterance, Voice
+from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Turn, Utterance, Voice
 from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
 
 HI = Utterance("Hi there.", 0)
@@ -36,11 +36,19 @@ def make(
     context: ContextConfig | None = None,
     context_rows: int = 400,
     temperature: float = 0.9,
+    normalize: bool = True,
 ) -> tuple[Session, ScriptedEngine, list[str]]:
     notes: list[str] = []
     backend = fake_backend(script or [], context_rows=context_rows)  # type: ignore[arg-type]
     sampling = SamplingConfig(seed=seed, temperature=temperature)
-    session = Session(backend, voices, sampling=sampling, context=context, notify=notes.append)
+    session = Session(
+        backend,
+        voices,
+        sampling=sampling,
+        context=context,
+        normalize=normalize,
+        notify=notes.append,
+    )
     assert isinstance(backend.engine, ScriptedEngine)
     return session, backend.engine, notes
 
@@ -302,6 +310,36 @@ def test_rows_are_those_of_the_prompt() -> None:
     finish(session.take(HI))
     own = len(session.backend.tokenizer.encode(HI.text, HI.speaker))
     assert len(engine.calls[-1][0].tokens) == voices + history + own
+
+
+def test_the_model_reads_words_for_digits_in_lines_history_and_references() -> None:
+    session, engine, _ = make(voices=(voice(0, 5),))
+    _, turn = finish(session.take(Utterance("Room 12", 0)))
+    assert turn.segment.text == session.turns[0].segment.text == "Room 12"
+    assert session.history() == "ana: Room 12"
+    finish(session.take(Utterance("At 5 p.m.", 1)))
+    texts = ["[0]a reference.", "[0]Room twelve.", "[1]At five PM."]
+    assert read_by(engine.calls[-1][0]) == texts
+    session.normalize = False
+    finish(session.take(Utterance("At 5 p.m.", 1)))
+    assert read_by(engine.calls[-1][0])[1:] == ["[0]Room 12", "[1]At 5 p.m.", "[1]At 5 p.m."]
+
+
+def read_by(prompt: Prompt) -> list[str]:
+    """The texts of a prompt, out of the ids of the tokenizer of fakes."""
+    ids = [int(row[-1]) for row, mask in zip(prompt.tokens, prompt.mask, strict=True) if mask[-1]]
+    between = "".join("\n" if id == 2 else chr(id - 3) for id in ids if id != 1)
+    return between.splitlines()
+
+
+def test_how_long_a_line_may_last_is_judged_by_its_words() -> None:
+    digits = Utterance("$1,234,567.89 " * 4, 0)
+    session, engine, _ = make(context_rows=2048, context=ContextConfig(max_turn_s=90.0))
+    finish(session.take(digits))
+    assert engine.calls[0][1].max_frames == cap_frames(session.read(digits.text), 90.0)
+    assert engine.calls[0][1].max_frames > cap_frames("one million " * 8, 90.0)
+    session.context = ContextConfig(max_turn_s=15.0)
+    assert len(session.split(digits)) > 1
 
 
 def test_random_seeds_differ_and_reproduce() -> None:

@@ -25,6 +25,7 @@ class Flag:
     metavar: str | None = None
     also: tuple[str, ...] = ()  # what programs of this kind call it; read, and not listed
     per_unit: int = 1  # of the flag's own unit make one of the key's
+    value: str | None = None  # what it sets, if it takes no text
 
 
 MODEL = Flag(
@@ -40,6 +41,9 @@ SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")
 REFERENCES = Flag(("--references",), "references", "folder of voice clips", "DIR")
 TAKES = Flag(("--takes",), "takes", "folder that takes are saved under", "DIR")
 AUDIO = Flag(("--audio",), "audio.device", "part of a device's name, its number, or off", "DEVICE")
+NO_NORMALIZE = Flag(
+    ("--no-normalize",), "normalize", "give the model numbers and symbols as typed", value="false"
+)
 
 MAX_LENGTH = Flag(
     ("-l", "--max-audio-length"),
@@ -70,7 +74,7 @@ MIN_TOKENS = Flag(
 WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
 
 # the prompt's own
-FLAGS = (MODEL, DEVICE, DTYPE, SPEAKER, SEED, REFERENCES, TAKES, AUDIO)
+FLAGS = (MODEL, DEVICE, DTYPE, SPEAKER, SEED, REFERENCES, TAKES, AUDIO, NO_NORMALIZE)
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
 KNOWN = (*FLAGS, *SAMPLING, WHISPER)
 
@@ -78,14 +82,23 @@ KNOWN = (*FLAGS, *SAMPLING, WHISPER)
 def add_settings(parser: ArgumentParser, *flags: Flag) -> None:
     """Add flags that set keys, and --set and --config, which set the rest."""
     for flag in flags:
-        metavar = flag.metavar or flag.key.rpartition(".")[2].upper()
-        parser.add_argument(*flag.names, dest=flag.key, metavar=metavar, help=flag.help)
+        _add(parser, flag)
         if flag.also:
             parser.add_argument(*flag.also, dest=flag.key, help=SUPPRESS)
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any key of config.yaml"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of ./config.yaml")
+
+
+def _add(parser: ArgumentParser, flag: Flag) -> None:
+    if flag.value is not None:
+        parser.add_argument(
+            *flag.names, dest=flag.key, action="store_const", const=flag.value, help=flag.help
+        )
+        return
+    metavar = flag.metavar or flag.key.rpartition(".")[2].upper()
+    parser.add_argument(*flag.names, dest=flag.key, metavar=metavar, help=flag.help)
 
 
 def config_from(args: Namespace) -> Config:

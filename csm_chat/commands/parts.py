@@ -40,7 +40,13 @@ def open_session(
         progress=progress,
         cancelled=cancelled,
     )
-    return Session(backend, sampling=config.sampling, context=config.context, notify=notify)
+    return Session(
+        backend,
+        sampling=config.sampling,
+        context=config.context,
+        normalize=config.normalize,
+        notify=notify,
+    )
 
 
 def open_player(config: Config, notify: Notify) -> Player:

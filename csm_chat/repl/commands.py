@@ -167,6 +167,13 @@ COMMANDS = (
         do.settings,
         r"\S+\s+\S.*",
     ),
+    Command(
+        "SAY",
+        "text",
+        "show what the model would read of it; nothing is spoken",
+        do.show_reading,
+        accepts=r"(?s:.*\S.*)",
+    ),
     Command("RELOAD", "", "look at the references folder again", do.reload),
     Command(
         "AUDIO",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from csm_chat.config import MAX_SPEAKER, Config, keys, override
 from csm_chat.errors import ConfigError, EntryError
-from csm_chat.repl.grammar import by_name, folded, label
+from csm_chat.repl.grammar import by_name, folded, label, parse
 from csm_chat.repl.toolbar import stats as stats_text
+from csm_chat.speech.reading import pieces, reader
 from csm_chat.types import FRAMES_PER_S, Utterance, Voice
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ DEMO = (
     "From short clips in a folder. Put yours beside them.",
 )
 STARTS_WITH = 40  # characters shown of what a voice says
-LIVE = ("speaker", "offsets", "sampling.", "context.", "audio.")  # settings that can change now
+# settings that can change now
+LIVE = ("speaker", "offsets", "normalize", "sampling.", "context.", "audio.")
 
 
 @dataclass(slots=True)
@@ -134,6 +136,16 @@ def choose_speaker(state: PromptState, argument: str) -> str:
         hint = f"Did you mean {names[known[near[0]]]}?" if near else "$SPEAKER$ lists them."
         raise EntryError(f'There is no speaker "{argument}". {hint} A number works always.')
     return f"Now speaking: {state.name}."
+
+
+def show_reading(state: PromptState, argument: str) -> str:
+    """What the model would read, a line a turn. Does not need the model."""
+    config = state.config
+    read = reader(config.normalize)
+    entry = parse(argument, state.speaker, state.names, config.offsets)
+    texts = [utterance.text for utterance in entry.utterances]
+    turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]
+    return "\n".join([*map(read, turns), *entry.notes])
 
 
 def leave(state: PromptState, _: str) -> None:

@@ -86,7 +86,8 @@ class Performer:
         asked: float,
         epoch: int,
     ) -> bool:
-        expected_s = sum(estimate_s(utterance.text) for utterance, _ in parts)
+        read = self._session.read
+        expected_s = sum(estimate_s(read(utterance.text)) for utterance, _ in parts)
         self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf))
         numbers, ended = [], []
         try:

@@ -284,6 +284,7 @@ class Worker:
         if new.sampling.seed != self.config.sampling.seed:
             session.reseed(new.sampling.seed)
         session.sampling, session.context = new.sampling, new.context
+        session.normalize = new.normalize
         self.config = new
         self._answer(f"{key} = {value}")
 

@@ -38,6 +38,10 @@ def as_typed(text: str) -> str:
     return text
 
 
+def reader(normalize: bool) -> Read:
+    return as_read if normalize else as_typed
+
+
 def closed(text: str) -> str:
     """A text that ends in a letter, a digit or a comma, with a full stop."""
     return _OPEN_END.sub(r"\1.", text)

@@ -14,7 +14,7 @@ import numpy as np
 from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.speech import guard, prompt
-from csm_chat.speech.reading import ReadingTokenizer, as_read, pieces
+from csm_chat.speech.reading import ReadingTokenizer, pieces, reader
 from csm_chat.speech.text import estimate_s
 from csm_chat.types import (
     FRAMES_PER_S,
@@ -105,7 +105,7 @@ class Session:
 
     def read(self, text: str) -> str:
         """`text` as the model reads it."""
-        return as_read(text) if self.normalize else text
+        return reader(self.normalize)(text)
 
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
