@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 MAX_SPEAKER = 999
 
+# What each preset sets; a key set beside the preset, or over it, keeps its own value. "balanced"
+# holds the defaults. Two frames a chunk cost no waiting: with less, asap does not begin to play.
+PRESETS: dict[str, dict[str, Value]] = {
+    "speed": {"audio.start": "asap", "audio.chunk_frames": 2},
+    "balanced": {"audio.start": "auto", "audio.chunk_frames": 1},
+    "quality": {"audio.start": "smooth", "audio.chunk_frames": 1},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
@@ -69,6 +77,7 @@ class AudioConfig:
         "when a take starts to play: as measured, at once, free of gaps, or once it is whole",
         choices=("auto", "asap", "smooth", "render"),
     )
+    chunk_frames: int = option(1, "frames of 80 ms decoded and handed on at a time", low=1, high=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,11 @@ class Config:
     device: str = option("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
     dtype: str = option(
         "auto", "the model's numbers", choices=("auto", "float32", "bfloat16", "float16")
+    )
+    preset: str = option(
+        "balanced",
+        "what to favour; sets " + ", ".join(PRESETS["balanced"]) + " where they are not set",
+        choices=tuple(PRESETS),
     )
     speaker: int = option(0, "number of who speaks first", low=0, high=MAX_SPEAKER)
     offsets: str = option(
@@ -135,18 +149,29 @@ def load_config(path: Path | None) -> Config:
     """A YAML file's settings over the defaults. Raises ConfigError, a line for each thing wrong."""
     if path is None:
         return Config()
+    return _laid_over(Config(), _read(path).values)
+
+
+def lines_of(path: Path) -> dict[str, int]:
+    """In which line a YAML file sets each of its keys. Raises ConfigError."""
+    reading = _read(path)
+    return {name: reading.lines[name] for name in reading.values}
+
+
+def _read(path: Path) -> _Reading:
     root = _compose(path)
     reading = _Reading(path)
     if root is not None:
         reading.mapping(root)
     if reading.problems:
         raise ConfigError("\n".join(reading.problems))
-    return _laid_over(Config(), reading.values)
+    return reading
 
 
 def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
     """`config` with what CSM_CHAT_* variables set: CSM_CHAT_MODEL, CSM_CHAT_SAMPLING_TOP_K ..."""
-    known = {f"CSM_CHAT_{key.name.replace('.', '_').upper()}": key for key in keys()}
+    known = {variable(key): key for key in keys()}
+    values: dict[str, Value] = {}
     for name in sorted(environ):
         if not name.startswith("CSM_CHAT_"):
             continue
@@ -156,10 +181,15 @@ def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
             hint = f" Did you mean {guess}?" if guess else ""
             raise ConfigError(f"{name}  unknown environment variable.{hint}")
         try:
-            config = _laid_over(config, {key.name: key.read(environ[name])})
+            values[key.name] = key.read(environ[name])
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
-    return config
+    return _laid_over(config, values)
+
+
+def variable(key: Key) -> str:
+    """The environment variable that sets a key."""
+    return f"CSM_CHAT_{key.name.replace('.', '_').upper()}"
 
 
 def override(config: Config, key: str, value: str) -> Config:
@@ -178,7 +208,8 @@ def override(config: Config, key: str, value: str) -> Config:
 
 def _laid_over(config: Config, values: Mapping[str, Value]) -> Config:
     changes: dict[str, Any] = {}
-    for name, value in values.items():
+    preset = PRESETS[str(values["preset"])] if "preset" in values else {}
+    for name, value in {**preset, **values}.items():
         section, _, tail = name.rpartition(".")
         if not section:
             changes[name] = value
@@ -270,8 +301,8 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self.problems: list[str] = []
         self.values: dict[str, Value] = {}
+        self.lines: dict[str, int] = {}  # where a name was first given
         self._path = path
-        self._lines: dict[str, int] = {}  # where a name was first given
 
     def mapping(self, node: MappingNode, prefix: str = "") -> None:
         for key, value in node.value:
@@ -298,9 +329,9 @@ class _Reading:
         self.values[known.name] = self._value(known, value)
 
     def _once(self, name: str, key: Node) -> None:
-        if name in self._lines:
-            raise ConfigError(f"{name}: given twice, first in line {self._lines[name]}")
-        self._lines[name] = key.start_mark.line + 1
+        if name in self.lines:
+            raise ConfigError(f"{name}: given twice, first in line {self.lines[name]}")
+        self.lines[name] = key.start_mark.line + 1
 
     def _section(self, name: str, node: Node) -> None:
         from yaml import MappingNode, ScalarNode

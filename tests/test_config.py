@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from platformdirs import user_config_path
 
 from csm_chat.config import (
+    PRESETS,
     AudioConfig,
     Config,
     ContextConfig,
@@ -17,12 +18,17 @@ from csm_chat.config import (
     find_config,
     from_environment,
     keys,
+    lines_of,
     load_config,
     override,
 )
 from csm_chat.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
+# what a preset sets is commented out: a key set in the file is set over the preset
+SHIPPED_TEXT = re.sub(
+    r"^  # (?=[a-z_]+: )", "  ", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE
+)
 # the same examples each run, however busy the machine
 STEADY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 NAMES = [key.name for key in keys()]
@@ -62,7 +68,7 @@ def shipped_keys() -> dict[str, int]:
             else:
                 found[name] = key.start_mark.line
 
-    walk(yaml.compose(SHIPPED.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), "")
+    walk(yaml.compose(SHIPPED_TEXT, Loader=yaml.SafeLoader), "")
     return found
 
 
@@ -70,13 +76,18 @@ def test_shipped_file_shows_every_key_in_order_and_no_other():
     assert list(shipped_keys()) == NAMES
 
 
-def test_shipped_file_holds_the_defaults():
-    assert load_config(SHIPPED) == Config()
+def test_shipped_file_holds_the_defaults(config_yaml):
+    assert load_config(SHIPPED) == load_config(config_yaml(SHIPPED_TEXT)) == Config()
+
+
+def test_shipped_file_leaves_to_the_preset_what_presets_set():
+    set_by_presets = {name for settings in PRESETS.values() for name in settings}
+    assert set_by_presets == {*NAMES} - {"voices", *lines_of(SHIPPED)}
 
 
 def shipped_comments() -> dict[str, str]:
     """What the shipped file says of each setting: on its line and on the comment lines below."""
-    lines = SHIPPED.read_text(encoding="utf-8").splitlines()
+    lines = SHIPPED_TEXT.splitlines()
     comments = {}
     for name, at in shipped_keys().items():
         below = itertools.takewhile(lambda line: line.startswith("   "), lines[at + 1 :])
@@ -442,3 +453,29 @@ def test_environment_variables_lie_over_the_file():
 def test_a_wrong_environment_variable_is_named(name, value, said):
     with pytest.raises(ConfigError, match=said):
         from_environment(Config(), {name: value})
+
+
+# presets
+
+
+def test_the_default_preset_is_the_defaults():
+    assert override(Config(), "preset", "balanced") == Config()
+
+
+def test_what_is_set_beside_a_preset_wins_whatever_comes_first(config_yaml):
+    for lines in (
+        ["preset: speed", "audio: {start: smooth}"],
+        ["audio: {start: smooth}", "preset: speed"],
+    ):
+        audio = load_config(config_yaml("\n".join(lines))).audio
+        assert (audio.start, audio.chunk_frames) == (
+            "smooth",
+            PRESETS["speed"]["audio.chunk_frames"],
+        )
+    environ = {"CSM_CHAT_PRESET": "speed", "CSM_CHAT_AUDIO_START": "render"}
+    assert from_environment(Config(), environ).audio.start == "render"
+
+
+def test_a_preset_chosen_later_sets_its_keys_over_what_was_there(config_yaml):
+    config = load_config(config_yaml("audio: {start: smooth}"))
+    assert override(config, "preset", "speed").audio.start == PRESETS["speed"]["audio.start"]

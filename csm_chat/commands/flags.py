@@ -37,6 +37,7 @@ MODEL = Flag(
 DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
 DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
 SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
+PRESET = Flag(("--preset",), "preset", "what to favour: speed, balanced or quality")
 SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")
 REFERENCES = Flag(("--references",), "references", "folder of voice clips", "DIR")
 TAKES = Flag(("--takes",), "takes", "folder that takes are saved under", "DIR")
@@ -74,7 +75,7 @@ MIN_TOKENS = Flag(
 WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
 
 # the prompt's own
-FLAGS = (MODEL, DEVICE, DTYPE, SPEAKER, SEED, REFERENCES, TAKES, AUDIO, NO_NORMALIZE)
+FLAGS = (MODEL, DEVICE, DTYPE, PRESET, SPEAKER, SEED, REFERENCES, TAKES, AUDIO, NO_NORMALIZE)
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
 KNOWN = (*FLAGS, *SAMPLING, WHISPER)
 
@@ -106,25 +107,38 @@ def config_from(args: Namespace) -> Config:
     from csm_chat.config import find_config, from_environment, load_config, override
 
     config = from_environment(load_config(find_config(args.config)), os.environ)
-    for flag, key, value in _settings(args):
+    for given in given_settings(args):
         try:
-            config = override(config, key, value)
+            config = override(config, given.key, given.value)
         except ConfigError as error:
-            raise UsageError(f"{flag}: {error}") from error
+            raise UsageError(f"{given.flag}: {error}") from error
     return config
 
 
-def _settings(args: Namespace) -> Iterator[tuple[str, str, str]]:
-    """Flag, key and value of each setting given as a flag."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A setting as it was given on the command line."""
+
+    flag: str
+    key: str  # possibly the last part of a dotted name only
+    value: str
+
+
+def given_settings(args: Namespace) -> list[Given]:
+    """Settings in the order they are laid over each other: what a preset sets is set first."""
+    return sorted(_settings(args), key=lambda given: given.key != "preset")
+
+
+def _settings(args: Namespace) -> Iterator[Given]:
     for flag in dict.fromkeys(KNOWN):
         value = getattr(args, flag.key, None)
         if value is not None:
-            yield flag.names[-1], flag.key, _in_unit_of_key(value, flag.per_unit)
+            yield Given(flag.names[-1], flag.key, _in_unit_of_key(value, flag.per_unit))
     for setting in args.set:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: write it as --set KEY=VALUE")
-        yield f"--set {setting}", key.strip(), value.strip()
+        yield Given(f"--set {setting}", key.strip(), value.strip())
 
 
 def _in_unit_of_key(value: str, per_unit: int) -> str:

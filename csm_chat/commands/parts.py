@@ -45,6 +45,7 @@ def open_session(
         sampling=config.sampling,
         context=config.context,
         normalize=config.normalize,
+        chunk_frames=config.audio.chunk_frames,
         notify=notify,
     )
 

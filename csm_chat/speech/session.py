@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from csm_chat.speech import guard, prompt
 from csm_chat.speech.reading import ReadingTokenizer, pieces, reader
 from csm_chat.speech.text import estimate_s
 from csm_chat.types import (
+    FRAME_SAMPLES,
     FRAMES_PER_S,
     SAMPLE_RATE,
     Backend,
@@ -79,6 +81,7 @@ class Session:
         sampling: SamplingConfig | None = None,
         context: ContextConfig | None = None,
         normalize: bool = True,
+        chunk_frames: int = 1,
         notify: Callable[[str], None] = log.debug,
     ) -> None:
         self.backend = backend
@@ -87,6 +90,7 @@ class Session:
         self.context = context or ContextConfig()
         self.normalize = normalize
         self._tokenizer = ReadingTokenizer(backend.tokenizer, self.read)
+        self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self._notify = notify
         self._turns: list[Turn] = []
         self._n_seeds = 0
@@ -199,15 +203,21 @@ class Session:
         engine, codec = self.backend.engine, self.backend.codec
         sampling = self._sampling(take)
         with closing(engine.frames(rows, sampling)) as frames, codec.decoding() as decode:
-            for frame in frames:
-                take.frames.append(frame)
-                take.stopped = watch.frame(frame)
-                pcm = decode(frame[np.newaxis])
-                take.add(pcm)
-                take.stopped = take.stopped or watch.pcm(pcm)
-                yield pcm
-                if take.stopped:
+            while not take.stopped:
+                chunk: list[Frame] = []
+                for frame in islice(frames, self.chunk_frames):
+                    chunk.append(frame)
+                    take.stopped = watch.frame(frame)
+                    if take.stopped:
+                        break
+                if not chunk:
                     return
+                pcm = decode(np.stack(chunk))
+                n_kept = _n_until_silent(watch, take, pcm)
+                take.frames += chunk[:n_kept]
+                pcm = pcm[: n_kept * FRAME_SAMPLES]
+                take.add(pcm)
+                yield pcm
 
     def _turn(self, utterance: Utterance, take: _Take) -> Turn:
         codes = take.codes(self.backend.engine.codebooks)
@@ -288,6 +298,17 @@ class Session:
         """Start counting seeds from `seed`; None draws one a take."""
         self.sampling = replace(self.sampling, seed=seed)
         self._n_seeds = 0
+
+
+def _n_until_silent(watch: guard.Watch, take: _Take, pcm: Pcm) -> int:
+    """Frames up to the one where `watch` hears that it is over, which `take` is told; or all."""
+    frames = pcm.reshape(-1, FRAME_SAMPLES)
+    for n_frames, frame in enumerate(frames, 1):
+        reason = watch.pcm(frame)
+        if reason:
+            take.stopped = reason if n_frames < len(frames) else take.stopped or reason
+            return n_frames
+    return len(frames)
 
 
 def _quoted(text: str) -> str:
