@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from csm_chat.api.chat import Chat as Chat
     from csm_chat.api.chat import open_chat as open_chat
     from csm_chat.api.generator import Generator as Generator
-    from csm_chat.api.generator import load_csm_1b as load_csm_1b
-    from csm_chat.api.generator import load_csm_1b_local as load_csm_1b_local
+    from csm_chat.api.load import load_csm_1b as load_csm_1b
+    from csm_chat.api.load import load_csm_1b_local as load_csm_1b_local
     from csm_chat.api.segment import Segment as Segment
     from csm_chat.config import Config as Config
     from csm_chat.config import ContextConfig as ContextConfig
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "csm_chat.api.chat": ("Chat", "open_chat"),
-    "csm_chat.api.generator": ("Generator", "load_csm_1b", "load_csm_1b_local"),
+    "csm_chat.api.generator": ("Generator",),
+    "csm_chat.api.load": ("load_csm_1b", "load_csm_1b_local"),
     "csm_chat.api.segment": ("Segment",),
     "csm_chat.config": ("Config", "ContextConfig", "SamplingConfig", "load_config"),
     "csm_chat.errors": (

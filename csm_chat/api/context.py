@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from csm_chat import types
 from csm_chat.api.segment import SampledCodes, Segment
-from csm_chat.api.settings import MAX_AUDIO_MS
 from csm_chat.errors import ContextError, UsageError
-from csm_chat.speech import guard, prompt
+from csm_chat.speech import prompt
 from csm_chat.types import Backend, Prompt, Utterance
 
 log = logging.getLogger(__name__)
@@ -19,10 +18,10 @@ def prompt_for(
     backend: Backend,
     utterance: Utterance,
     context: Sequence[Segment | types.Segment],
-    max_frames: int,
+    n_reserved: int,
     sampled: SampledCodes,
 ) -> Prompt:
-    """The rows of a line and of as much of its context as leaves the line its room.
+    """The rows of a line and of as much of its context as leaves `n_reserved` rows for speech.
 
     The first segment of each speaker holds the voice and stays; of the others the oldest go, with
     a warning in the log. Raises UsageError, AudioError, ContextError.
@@ -30,8 +29,7 @@ def prompt_for(
     tokenizer, engine = backend.tokenizer, backend.engine
     segments = [_encoded(backend, segment, i, sampled) for i, segment in enumerate(context)]
     own = len(tokenizer.encode(utterance.text, utterance.speaker))
-    cap = guard.cap_frames(utterance.text, MAX_AUDIO_MS / 1000)
-    room = engine.context_rows - own - min(max_frames, cap)
+    room = engine.context_rows - own - n_reserved
     sizes = [len(prompt.segment_rows(tokenizer, s, engine.codebooks).tokens) for s in segments]
     kept = _fitting(segments, sizes, room)
     if len(kept) < len(segments):

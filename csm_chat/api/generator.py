@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from csm_chat import types
 from csm_chat.api.context import prompt_for
-from csm_chat.api.playback import Playback
+from csm_chat.api.playback import Playback, Speed
 from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_text
 from csm_chat.api.settings import (
     DEFAULTS,
@@ -28,6 +26,7 @@ from csm_chat.api.settings import (
 from csm_chat.config import AudioConfig
 from csm_chat.errors import UsageError
 from csm_chat.speech import guard
+from csm_chat.speech.reading import ReadingTokenizer, reader
 from csm_chat.types import (
     SAMPLE_RATE,
     Backend,
@@ -48,36 +47,6 @@ log = logging.getLogger(__name__)
 MAX_EMPTY_RETRIES = 3
 
 Chunks = abc.Generator["torch.Tensor", None, "torch.Tensor"]
-
-
-def load_csm_1b(
-    device: str | torch.device = "auto", *, model: str | Path = "auto", dtype: str = "auto"
-) -> Generator:
-    """Load CSM-1B to speak with.
-
-    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `model` is auto
-    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
-    downloaded once, or a checkpoint folder. Raises ModelError, which says how to get the model, and
-    UsageError.
-    """
-    from csm_chat.loading import load
-
-    backend = load(model, device=str(device), dtype=dtype, notify=log.info, progress=log.debug)
-    return Generator(backend)
-
-
-def load_csm_1b_local(
-    model_path: str | Path, device: str | torch.device = "auto", audio_num_codebooks: int = 32
-) -> Generator:
-    """Load a checkpoint folder, as `load_csm_1b` does, that speaks in so many codebooks."""
-    generator = load_csm_1b(device, model=Path(model_path))
-    codebooks = generator.backend.engine.codebooks
-    if codebooks != audio_num_codebooks:
-        raise UsageError(
-            f"{model_path}: speaks in {codebooks} codebooks, not in {audio_num_codebooks}; "
-            f"give audio_num_codebooks={codebooks}"
-        )
-    return generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,12 +89,15 @@ class Generator:
 
     sample_rate = SAMPLE_RATE  # Hz, of all it returns
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, normalize: bool = True) -> None:
         self.backend = backend
+        self._read = reader(normalize)
+        self._reading = replace(backend, tokenizer=ReadingTokenizer(backend.tokenizer, self._read))
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
-        self._rtf: float | None = None  # of the last take
+        self._speed = Speed()
+        self._take: abc.Generator[Pcm, None, None] | None = None  # the one that was begun last
 
     @property
     def device(self) -> torch.device:
@@ -199,7 +171,8 @@ class Generator:
     ) -> Chunks:
         """Say `text` as `generate` does, yielding chunks of 80 ms, float32 (1920,), as made.
 
-        Returns the whole, and leaves it in `last_segment`. Closing it early stops the take.
+        Returns the whole, and leaves it in `last_segment`. Closing it early stops the take, and so
+        does the next call of `generate` or `stream`.
         """
         settings = sampling_settings(
             temperature=temperature,
@@ -216,7 +189,10 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
-        rows = prompt_for(self.backend, utterance, context, sampling.max_frames, self._sampled)
+        self._end_take()
+        cap = guard.cap_frames(self._read(text), MAX_AUDIO_MS / 1000)
+        reserved = min(sampling.max_frames, cap)
+        rows = prompt_for(self._reading, utterance, context, reserved, self._sampled)
         n_tries = 1 + MAX_EMPTY_RETRIES if seed is None and temperature else 1
         request = _Request(utterance, rows, sampling, n_tries)
         return self._stream(request, play, on_chunk)
@@ -229,16 +205,18 @@ class Generator:
     ) -> Chunks:
         frames: list[Frame] = []
         blocks: list[Pcm] = [np.zeros(0, np.float32)]
-        heard = self._playback.of(request.utterance.text, self._rtf)
+        heard = self._playback.of(self._read(request.utterance.text), self._speed.rtf)
         with heard if play else nullcontext(_unheard) as hear:
-            for pcm in self._tries(request, frames):
-                hear(pcm)
-                blocks.append(pcm)
-                chunk = _tensor(pcm)
-                if on_chunk:
-                    on_chunk(chunk)
-                yield chunk
-        return self._said(request.utterance, frames, np.concatenate(blocks))
+            with closing(self._tries(request, frames)) as tries:
+                for pcm in tries:
+                    hear(pcm)
+                    blocks.append(pcm)
+                    chunk = _tensor(pcm.copy())  # its receiver may write to it
+                    if on_chunk:
+                        on_chunk(chunk)
+                    yield chunk
+            audio = self._said(request.utterance, frames, np.concatenate(blocks))
+        return audio
 
     def _said(self, utterance: Utterance, frames: list[Frame], pcm: Pcm) -> torch.Tensor:
         audio = _tensor(pcm)
@@ -250,21 +228,31 @@ class Generator:
             log.warning('no sound came of "%s": try another seed', utterance.text)
         return audio
 
-    def _tries(self, request: _Request, frames: list[Frame]) -> Iterator[Pcm]:
+    def _tries(self, request: _Request, frames: list[Frame]) -> abc.Generator[Pcm, None, None]:
         """Samples of the first seed that gives any."""
         sampling = request.sampling
         for _ in range(request.n_tries):
-            started, n_samples = time.perf_counter(), 0
-            for pcm in self._take(request.prompt, sampling, frames):
-                n_samples += len(pcm)
-                yield pcm
+            self._end_take()
+            take = self._take = self._samples(request.prompt, sampling, frames)
+            with closing(take):
+                yield from self._speed.measured(take)
+            if take is not self._take:
+                raise UsageError("another take began before this stream was at its end")
             if frames:
-                self._rtf = (time.perf_counter() - started) / (n_samples / SAMPLE_RATE)
                 return
             log.info("seed %d gave no sound", sampling.seed)
             sampling = replace(sampling, seed=random_seed())
 
-    def _take(self, rows: Prompt, sampling: Sampling, frames: list[Frame]) -> Iterator[Pcm]:
+    def _end_take(self) -> None:
+        """The codec decodes one stream at a time, and encodes between streams."""
+        if self._take:
+            self._take.close()
+        self._take = None
+
+    def _samples(
+        self, rows: Prompt, sampling: Sampling, frames: list[Frame]
+    ) -> abc.Generator[Pcm, None, None]:
+        """A take, frame by frame; `frames` grows with it."""
         watch = guard.Watch()
         engine, codec = self.backend.engine, self.backend.codec
         with closing(engine.frames(rows, sampling)) as sampled, codec.decoding() as decode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from csm_chat.audio.prebuffer import prebuffer_s
 from csm_chat.config import AudioConfig
 from csm_chat.errors import DeviceError
 from csm_chat.speech.text import estimate_s
-from csm_chat.types import Pcm
+from csm_chat.types import FRAME_MS, Pcm
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -58,3 +59,21 @@ class Playback:
             self._player = open_player(self._audio)
             weakref.finalize(self, self._player.close)
         return self._player
+
+
+class Speed:
+    """How quickly takes come, without what their receiver does meanwhile."""
+
+    rtf: float | None = None  # compute time over audio time of the last take
+
+    def measured(self, take: Iterator[Pcm]) -> Iterator[Pcm]:
+        """Frames of a take, as they come."""
+        seconds: list[float] = []
+        started = time.perf_counter()
+        for pcm in take:
+            seconds.append(time.perf_counter() - started)
+            yield pcm
+            started = time.perf_counter()
+        running = seconds[1:]  # the first frame pays for the prompt
+        if running:
+            self.rtf = sum(running) / (len(running) * FRAME_MS / 1000)

@@ -1,0 +1,49 @@
+"""Models to speak with, by the functions that Sesame's users know."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.api.generator import Generator
+from csm_chat.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+def load_csm_1b(
+    device: str | torch.device = "auto",
+    *,
+    model: str | Path = "auto",
+    dtype: str = "auto",
+    normalize: bool = True,
+) -> Generator:
+    """Load CSM-1B to speak with.
+
+    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `model` is auto
+    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
+    downloaded once, or a checkpoint folder. With `normalize` the model reads numbers, dates and
+    symbols as words. Raises ModelError, which says how to get the model, and UsageError.
+    """
+    from csm_chat.loading import load
+
+    backend = load(model, device=str(device), dtype=dtype, notify=log.info, progress=log.debug)
+    return Generator(backend, normalize=normalize)
+
+
+def load_csm_1b_local(
+    model_path: str | Path, device: str | torch.device = "auto", audio_num_codebooks: int = 32
+) -> Generator:
+    """Load a checkpoint folder, as `load_csm_1b` does, that speaks in so many codebooks."""
+    generator = load_csm_1b(device, model=Path(model_path))
+    codebooks = generator.backend.engine.codebooks
+    if codebooks != audio_num_codebooks:
+        raise UsageError(
+            f"{model_path}: speaks in {codebooks} codebooks, not in {audio_num_codebooks}; "
+            f"give audio_num_codebooks={codebooks}"
+        )
+    return generator
