@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ import numpy as np
 import torch
 from moshi.models import loaders
 from moshi.models.compression import MimiModel
-from moshi.modules.conv import NormConvTranspose1d
-from moshi.modules.transformer import RingKVCache
 from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors import safe_open
 from torch import nn
@@ -21,12 +20,13 @@ from torch.overrides import TorchFunctionMode
 
 from csm_chat.backends.mimi_files import Found, file_names, find_mimi, mimi_config
 from csm_chat.backends.sizes import read_json
+from csm_chat.backends.torch_mimi_decoder import DecoderStream, MimiDecoder
+from csm_chat.backends.torch_mimi_encoder import MimiEncoder
+from csm_chat.backends.torch_mimi_quantizer import Quantizer
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
 
-# frames given to the model at once: its attention cache has to hold them beside the window
-_MAX_FRAMES = 16
-_STEPS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
+_MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
 # what torch and moshi raise for sizes that are no sizes
 _BAD_SIZES = (
     *(ArithmeticError, AssertionError, AttributeError, KeyError),
@@ -51,26 +51,36 @@ def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
 
 
 class MimiCodec:
-    """Mimi, streamed frame by frame. One thread; decodes one stream at a time."""
+    """Mimi, streamed frame by frame. One thread."""
 
     def __init__(self, mimi: MimiModel) -> None:
         self.codebooks: int = mimi.num_codebooks
         self.identity = _identity(mimi)
-        self._mimi = mimi
+        self._entries: int = mimi.cardinality
         self._device = next(mimi.parameters()).device
+        with torch.inference_mode():
+            self._quantizer = Quantizer(mimi.quantizer)
+            self._decoder = MimiDecoder(mimi, self._quantizer)
+        del mimi.decoder  # its weights are held in another order now
+        self._mimi = mimi
+
+    @cached_property
+    def _encoder(self) -> MimiEncoder:
+        encoder = MimiEncoder(self._mimi, self._quantizer)
+        del self._mimi.encoder
+        return encoder
 
     def encode(self, pcm: Pcm) -> Codes:
         """Encode mono 24 kHz audio. `pcm` is (n,), padded to whole frames.
 
         Returns (ceil(n / 1920), codebooks). Raises AudioError if n is 0.
         """
-        assert not self._mimi.is_streaming, "encoding would disturb the stream being decoded"
         if len(pcm) == 0:
             raise AudioError("the audio to encode is empty; record at least a second")
         padded = np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
-        with _plain(self._device):
-            codes = self._mimi.encode(torch.from_numpy(padded).to(self._device)[None, None])
-            numpy: Codes = codes[0].T.to(torch.int32).contiguous().cpu().numpy()  # from (1, K, n)
+        with torch.inference_mode(), exact(self._device):
+            codes = self._encoder.encode(torch.from_numpy(padded).to(self._device))
+            numpy: Codes = codes.to(torch.int32).cpu().numpy()
             return numpy
 
     @contextmanager
@@ -80,46 +90,27 @@ class MimiCodec:
         The callable turns (n, codebooks) into (n * 1920,): the samples of decoding the whole at
         once, within 1e-4, however the stream is cut.
         """
-        assert not self._mimi.is_streaming, "one stream at a time"
-        with ExitStack() as stack:
-            with _plain(self._device):
-                stack.enter_context(self._mimi.streaming(1))
-                self._widen_caches()
-            yield self._decode
+        streams = [DecoderStream(self._decoder)]
 
-    def _decode(self, codes: Codes) -> Pcm:
-        assert self._mimi.is_streaming, "the stream's `with` has ended"
+        def decode(codes: Codes) -> Pcm:
+            assert streams, "the stream's `with` has ended"
+            return self._decode(streams[0], codes)
+
+        try:
+            yield decode
+        finally:
+            streams.clear()
+
+    def _decode(self, stream: DecoderStream, codes: Codes) -> Pcm:
         assert codes.ndim == 2 and codes.shape[1] == self.codebooks, codes.shape
-        entries = self._mimi.cardinality
-        assert not len(codes) or 0 <= codes.min() <= codes.max() < entries, (codes.max(), entries)
-        pieces = [
-            self._decode_piece(codes[start : start + _MAX_FRAMES])
-            for start in range(0, len(codes), _MAX_FRAMES)
-        ]
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-
-    def _decode_piece(self, codes: Codes) -> Pcm:
-        with _plain(self._device):
-            rows = torch.from_numpy(codes.T.astype(np.int64))[None].to(self._device)  # (1, K, n)
-            samples = self._mimi.decode(rows)[0, 0].clamp_(-1, 1)
-            pcm: Pcm = samples.cpu().numpy()
+        assert not len(codes) or 0 <= codes.min() <= codes.max() < self._entries, codes.max()
+        if not len(codes):
+            return np.zeros(0, np.float32)
+        with torch.inference_mode(), exact(self._device):
+            rows = torch.from_numpy(codes.astype(np.int64)).to(self._device)
+            pieces = [stream.decode(piece) for piece in torch.split(rows, _MAX_FRAMES)]
+            pcm: Pcm = torch.cat(pieces).clamp_(-1, 1).cpu().numpy()
             return pcm
-
-    def _widen_caches(self) -> None:
-        """Give the decoder's attention room for a piece beside its window.
-
-        moshi's own hold just the window: the second step of a frame overwrites what the first one
-        still attends to, and past 10 s streamed audio differs from the whole clip's.
-        """
-        for attention in _attentions(self._mimi):
-            attention._streaming_state.kv_cache = RingKVCache(
-                1,
-                attention.num_heads,
-                attention.embed_dim // attention.num_heads,
-                attention.context + _MAX_FRAMES * _STEPS_PER_FRAME,
-                device=self._device,
-                dtype=torch.float32,
-            )
 
 
 def _identity(mimi: MimiModel) -> str:
@@ -130,40 +121,6 @@ def _identity(mimi: MimiModel) -> str:
     for name in sorted(state):
         digest.update(state[name].cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _attentions(mimi: MimiModel) -> list[Any]:
-    transformer: Any = mimi.decoder_transformer
-    return [layer.self_attn for layer in transformer.transformer.layers]
-
-
-class _TransposedConv(nn.ConvTranspose1d):
-    """A transposed convolution with a kernel two strides long, as one product of matrices.
-
-    PyTorch's own multiplies by the transposed weight, slow for the few columns of a short chunk:
-    the widest made 45 of the 69 ms that a frame of the real Mimi took on one core, now it makes 2.
-    """
-
-    def __init__(self, conv: nn.ConvTranspose1d) -> None:
-        stride = conv.stride[0]
-        assert conv.kernel_size[0] == 2 * stride, conv
-        super().__init__(conv.in_channels, conv.out_channels, 2 * stride, stride)
-
-    def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
-        assert output_size is None and self.bias is not None
-        stride, channels = self.stride[0], self.out_channels
-        pieces = x.transpose(1, 2) @ self.weight.flatten(1)  # (B, T, channels * 2 * stride)
-        pieces = pieces.view(*pieces.shape[:2], channels, 2, stride).permute(3, 0, 2, 1, 4)
-        out = nn.functional.pad(pieces[0], (0, 0, 0, 1))  # (B, channels, T + 1, stride)
-        out[:, :, 1:] += pieces[1]
-        return out.flatten(2) + self.bias[:, None]
-
-
-@contextmanager
-def _plain(device: torch.device) -> Iterator[None]:
-    """Run moshi for inference, `exact`."""
-    with torch.inference_mode(), exact(device):
-        yield
 
 
 @contextmanager
@@ -184,9 +141,6 @@ def _empty(folder: Path, fields: dict[str, Any]) -> MimiModel:
         with torch.device("meta"), _NoDraws():
             n_q = config["quantizer"]["n_q"]
             mimi = loaders.get_mimi(None, config, device="meta", num_codebooks=n_q)
-            for module in mimi.decoder.modules():
-                if isinstance(module, NormConvTranspose1d):
-                    module.convtr = _TransposedConv(module.convtr)
     except _BAD_SIZES as error:
         raise CheckpointError(
             f"{folder}: the codec's sizes make no Mimi ({error!r}); "
@@ -219,7 +173,8 @@ def _fill(folder: Path, mimi: MimiModel, found: Found) -> None:
         names = file_names(shapes, found)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    heads = _attentions(mimi)[0].num_heads
+    transformer: Any = mimi.decoder_transformer
+    heads = transformer.transformer.layers[0].self_attn.num_heads
     state = {}
     with ExitStack() as stack:
         files = {

@@ -5,54 +5,73 @@ Takes the weights of moshi's modules once. Knows neither codes nor files.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from moshi.modules.conv import StreamingConv1d
+from moshi.modules.conv import StreamingConv1d, StreamingConvTranspose1d
 from moshi.modules.seanet import SEANetResnetBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from csm_chat.backends.torch_products import product
 
 # what each layer keeps of a stream: the rows its next call needs
 Past: TypeAlias = dict[object, Tensor]
 Layer: TypeAlias = Callable[[Tensor, Past], Tensor]
 
+# rows up to which copying their windows beats a product for each tap
+_FEW_WINDOWS = 256
 
-class Conv:
-    """A causal convolution of rows with stride 1: (n, in) to (n, out)."""
 
-    def __init__(self, streaming: StreamingConv1d) -> None:
-        conv: Any = streaming.conv.conv
-        _, self._in, taps = conv.weight.shape
-        self._dilation = conv.dilation[0]
-        self._n_kept = (taps - 1) * self._dilation
-        assert (conv.stride, conv.groups) == ((1,), 1), conv
-        weight = conv.weight.permute(2, 1, 0)  # (taps, in, out)
-        # a single channel makes a matrix of its windows, without a copy
-        self._weights = list((weight.transpose(0, 1) if self._in == 1 else weight).contiguous())
-        self._bias = conv.bias
+class Taps:
+    """A causal convolution with stride 1: rows (n, in) to (n, out).
+
+    `weight` is (out, taps, in), its last tap for the row itself.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dilation: int = 1) -> None:
+        self._out, self._n_taps, self._in = weight.shape
+        self._dilation = dilation
+        self._n_kept = (self._n_taps - 1) * dilation
+        self._weight = weight.reshape(self._out, -1).contiguous()
+        self._bias = bias
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
-        return self.product(self.rows(x, past))
+        return self.product(self.rows(x, past), past)
 
     def rows(self, x: Tensor, past: Past) -> Tensor:
-        """The rows that the kernel sees, the last (n, in) of them new and not yet kept: a copy."""
+        """The rows kept, then those of x, copied."""
+        if not self._n_kept:
+            return x
         before = past.get(self)
         if before is None:
             before = x.new_zeros(self._n_kept, self._in)
-        rows = torch.cat((before, x))
-        past[self] = rows[len(x) :]
-        return rows
+        return torch.cat((before, x))
 
-    def product(self, rows: Tensor) -> Tensor:
+    def product(self, rows: Tensor, past: Past) -> Tensor:
+        """What `rows` gives; their end is kept for the next call."""
         n = len(rows) - self._n_kept
-        if self._in == 1:
-            rows = rows[:, 0].unfold(0, self._n_kept + 1, 1)[:, :: self._dilation]
-        y = torch.addmm(self._bias, rows[:n], self._weights[0])
-        for tap, weight in enumerate(self._weights[1:], 1):
-            y.addmm_(rows[tap * self._dilation :][:n], weight)
+        if self._n_kept:
+            past[self] = rows[n:].clone()
+        if self._n_taps == 1 or self._in == 1 or n <= _FEW_WINDOWS:
+            return product(self._windows(rows, n), self._weight, self._bias)
+        taps = torch.split(self._weight.T, self._in)
+        y = torch.addmm(self._bias, rows[:n], taps[0])
+        for i, tap in enumerate(taps[1:], 1):
+            y.addmm_(rows[i * self._dilation :][:n], tap)
         return y
+
+    def _windows(self, rows: Tensor, n: int) -> Tensor:
+        """What each output sees: (n, taps * in)."""
+        steps = (self._in, self._dilation * self._in, 1)
+        return rows.as_strided((n, self._n_taps, self._in), steps).reshape(n, -1)
+
+
+def _conv(streaming: StreamingConv1d) -> Taps:
+    conv: Any = streaming.conv.conv
+    assert (conv.stride, conv.groups) == ((1,), 1), conv
+    return Taps(conv.weight.transpose(1, 2), conv.bias, conv.dilation[0])
 
 
 class StridedConv:
@@ -61,10 +80,9 @@ class StridedConv:
     def __init__(self, streaming: StreamingConv1d) -> None:
         conv: Any = streaming.conv.conv
         out, channels, taps = conv.weight.shape
-        stride: int = conv.stride[0]
-        self.stride = stride
-        assert (taps, conv.dilation, conv.groups) == (2 * stride, (1,), 1), conv
-        self._width = stride * channels  # of the rows of one stride side by side
+        self.stride: int = conv.stride[0]
+        assert (taps, conv.dilation, conv.groups) == (2 * self.stride, (1,), 1), conv
+        self._width = self.stride * channels  # of the rows of one stride side by side
         weight = conv.weight.permute(2, 1, 0).reshape(2, self._width, out)
         self._before, self._now = weight.contiguous()
         self._bias = torch.zeros_like(weight[0, 0]) if conv.bias is None else conv.bias
@@ -79,20 +97,38 @@ class StridedConv:
         return y
 
 
+class TransposedConv:
+    """A transposed convolution with a kernel two strides long: (n, in) to (n * stride, out).
+
+    Each row and the one before it make the rows of one stride.
+    """
+
+    def __init__(self, streaming: StreamingConvTranspose1d) -> None:
+        conv: Any = streaming.convtr.convtr
+        channels, self._out, taps = conv.weight.shape
+        stride = conv.stride[0]
+        assert (taps, conv.dilation, conv.groups) == (2 * stride, (1,), 1), conv
+        halves = conv.weight.view(channels, self._out, 2, stride).flip(2)
+        weight = halves.permute(3, 1, 2, 0).reshape(stride * self._out, 2, channels)
+        self._taps = Taps(weight, conv.bias.repeat(stride))
+
+    def __call__(self, x: Tensor, past: Past) -> Tensor:
+        return self._taps(x, past).view(-1, self._out)
+
+
 class Residual:
     """x + conv(elu(conv(elu(x)))); changes x in place."""
 
     def __init__(self, block: SEANetResnetBlock) -> None:
-        self._wide, self._last = (
-            Conv(part) for part in block.block if isinstance(part, StreamingConv1d)
-        )
         assert isinstance(block.shortcut, nn.Identity), block
+        convs = [_conv(part) for part in block.block if isinstance(part, StreamingConv1d)]
+        self._wide, self._last = convs
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         rows = self._wide.rows(x, past)
         F.elu_(rows[len(rows) - len(x) :])
-        y = F.elu_(self._wide.product(rows))
-        return x.add_(self._last.product(y))
+        y = F.elu_(self._wide.product(rows, past))
+        return x.add_(self._last(y, past))
 
 
 def _elu(x: Tensor, past: Past) -> Tensor:
@@ -107,7 +143,9 @@ def layers_of(net: Any) -> list[Layer]:
 def _layer(module: nn.Module) -> Layer:
     match module:
         case StreamingConv1d():
-            return Conv(module) if module._stride == 1 else StridedConv(module)
+            return _conv(module) if module._stride == 1 else StridedConv(module)
+        case StreamingConvTranspose1d():
+            return TransposedConv(module)
         case SEANetResnetBlock():
             return Residual(module)
         case nn.ELU():
@@ -115,8 +153,8 @@ def _layer(module: nn.Module) -> Layer:
     raise ValueError(f"no layer of Mimi's: {module}")
 
 
-def run(layers: list[Layer], x: Tensor, past: Past) -> Tensor:
-    """The next rows of a stream through all layers."""
+def run(layers: Sequence[Layer], x: Tensor, past: Past) -> Tensor:
+    """The next rows of a stream through all layers; may change x."""
     for layer in layers:
         x = layer(x, past)
     return x

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from csm_chat.backends.torch_products import product
+
 _MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide
 
 
@@ -108,8 +110,8 @@ class _Layer:
     ) -> None:
         """Change x, (n, width), in place. `cache` ends in the n places for its keys and values."""
         x.addcmul_(self._scales[0], self._attention(self._norm(0, x), rotations, seen, cache))
-        hidden = F.gelu(_product(self._wide, self._norm(1, x)))
-        x.addcmul_(self._scales[1], _product(self._narrow, hidden))
+        hidden = F.gelu(product(self._norm(1, x), self._wide))
+        x.addcmul_(self._scales[1], product(hidden, self._narrow))
 
     def _norm(self, i: int, x: Tensor) -> Tensor:
         weight, bias, eps = self._norms[i]
@@ -120,13 +122,13 @@ class _Layer:
     ) -> Tensor:
         _, heads, _, width = cache.shape
         n = len(x)
-        qkv = _product(self._in, x).view(n, 3 * heads, width)
+        qkv = product(x, self._in).view(n, 3 * heads, width)
         qk = _rotated(qkv[:, : 2 * heads], rotations)
         cache[0, :, -n:] = qk[:, heads:].transpose(0, 1)
         cache[1, :, -n:] = qkv[:, 2 * heads :].transpose(0, 1)
         query = qk[:, :heads].transpose(0, 1)
         y = F.scaled_dot_product_attention(query[None], cache[:1], cache[1:], attn_mask=seen)
-        return _product(self._out, y[0].transpose(0, 1).reshape(n, -1))
+        return product(y[0].transpose(0, 1).reshape(n, -1), self._out)
 
 
 def _rotated(x: Tensor, rotations: tuple[Tensor, Tensor]) -> Tensor:
@@ -134,8 +136,3 @@ def _rotated(x: Tensor, rotations: tuple[Tensor, Tensor]) -> Tensor:
     cos, sin = rotations
     swapped = x.view(*x.shape[:-1], -1, 2).flip(-1).view(x.shape)
     return torch.addcmul(x * cos, swapped, sin)
-
-
-def _product(weight: Tensor, x: Tensor) -> Tensor:
-    """x @ weight.T, (n, out)."""
-    return F.linear(x, weight)

@@ -15,6 +15,7 @@ from torch import Tensor
 from csm_chat.backends.mimi_files import find_mimi, mimi_config
 from csm_chat.backends.torch_mimi import exact
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
+from csm_chat.backends.torch_mimi_quantizer import Quantizer
 from csm_chat.errors import CheckpointError
 from csm_chat.training.csm_batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
@@ -43,7 +44,7 @@ class FrozenCodec:
         self._mimi.requires_grad_(False).eval()
         self._device = device
         with torch.no_grad():
-            self._encoder = MimiEncoder(self._mimi)
+            self._encoder = MimiEncoder(self._mimi, Quantizer(self._mimi.quantizer))
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
