@@ -589,7 +589,7 @@ def test_an_entry_that_cannot_be_read_is_refused(
 
 
 def test_a_chat_opens_with_the_voices_of_a_folder(tmp_path: Path, checkpoint: Path) -> None:
-    references, notes = tmp_path / "references", list[str]()
+    references, notes, lengths = tmp_path / "references", list[str](), list[int]()
     references.mkdir()
     soundfile.write(references / "reference-ana.wav", noise(72_000).numpy(), 24_000)
     (references / "reference-ana.txt").write_text("A few words.", encoding="utf-8")
@@ -599,11 +599,13 @@ def test_a_chat_opens_with_the_voices_of_a_folder(tmp_path: Path, checkpoint: Pa
         model=checkpoint,
         device="cpu",
         play=False,
+        logits_processors=[lambda history, logits: lengths.append(len(history)) or logits],
         notify=notes.append,
     ) as chat:
         assert chat.names == {0: "ana"}
         (turn,) = chat.say("ana: Three times 2 is 6.")
     assert turn.segment.text == "Three times 2 is 6."
+    assert lengths == [*range(len(turn.segment.codes) + 1)]
     assert chat.saved[0].name.startswith("001-ana")
     assert len(soundfile.read(chat.saved[0])[0]) == len(turn.segment.codes) * FRAME_SAMPLES
     assert any("reference-ana.wav" in note for note in notes)

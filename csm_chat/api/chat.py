@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from csm_chat.repl.performer import Performer
 if TYPE_CHECKING:
     from csm_chat.repl.contracts import Kind, Loaded
     from csm_chat.speech.session import Session
-    from csm_chat.types import Turn
+    from csm_chat.types import CodeSampler, LogitsProcessor, Turn
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def open_chat(
     device: str | None = None,
     play: bool = True,
     config: Config | None = None,
+    sampler: CodeSampler | None = None,
+    logits_processors: Sequence[LogitsProcessor] = (),
     notify: Callable[[str], None] = log.info,
 ) -> Chat:
     """Load a model and the voices of a references folder, for a conversation.
@@ -42,7 +44,8 @@ def open_chat(
             chat.say("Hi there!||Oh, hello.")
 
     What is None is as `config` has it; a Config() holds the defaults, and no file is read unless
-    `csm_chat.load_config` was asked to. Turns are heard while they are made if `play`, and saved
+    `csm_chat.load_config` was asked to. `sampler` and `logits_processors` are those of `Generator`.
+    Turns are heard while they are made if `play`, and saved
     under `takes`. Without a sound device there is one warning in the log. `notify` gets a line for
     each thing worth knowing. Raises ModelError, UsageError.
     """
@@ -56,7 +59,10 @@ def open_chat(
     )
     if not play:
         config = replace(config, audio=replace(config.audio, device=OFF))
-    return Chat(_loaded(config, notify), config, notify)
+    loaded = _loaded(config, notify)
+    loaded.session.sampler = sampler
+    loaded.session.logits_processors = tuple(logits_processors)
+    return Chat(loaded, config, notify)
 
 
 class Chat:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -23,8 +23,10 @@ from csm_chat.types import (
     SAMPLE_RATE,
     Backend,
     Codes,
+    CodeSampler,
     Ended,
     Frame,
+    LogitsProcessor,
     Pcm,
     Prompt,
     Sampling,
@@ -82,8 +84,11 @@ class Session:
         context: ContextConfig | None = None,
         normalize: bool = True,
         chunk_frames: int = 1,
+        sampler: CodeSampler | None = None,
+        logits_processors: Sequence[LogitsProcessor] = (),
         notify: Callable[[str], None] = log.debug,
     ) -> None:
+        """`sampler` and `logits_processors` are those of `types.Sampling`, for every take."""
         self.backend = backend
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
@@ -91,6 +96,8 @@ class Session:
         self.normalize = normalize
         self._tokenizer = ReadingTokenizer(backend.tokenizer, self.read)
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
+        self.sampler = sampler
+        self.logits_processors = tuple(logits_processors)
         self._notify = notify
         self._turns: list[Turn] = []
         self._n_seeds = 0
@@ -284,7 +291,12 @@ class Session:
 
     def _sampling(self, take: _Take) -> Sampling:
         settings = asdict(self.sampling) | {"seed": take.seed}
-        return Sampling(**settings, max_frames=take.max_frames)
+        return Sampling(
+            **settings,
+            max_frames=take.max_frames,
+            sampler=self.sampler,
+            processors=self.logits_processors,
+        )
 
     def _next_seed(self) -> int:
         if self.sampling.seed is None:
