@@ -193,7 +193,8 @@ def _load_parts(
         session.voices = library.load()
         progress("warming up")
         rtf = parts.warm_up(session, notify)
-        takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session))
+        watermark = parts.open_watermark(config, notify)
+        takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer, rtf)
 

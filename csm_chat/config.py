@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from yaml import MappingNode, Node
 
 MAX_SPEAKER = 999
+# variables that are no settings: what must not be shown is read where it is used
+SECRETS = ("CSM_CHAT_WATERMARK_KEY",)
 
 # What each preset sets; a key set beside the preset, or over it, keeps its own value. "balanced"
 # holds the defaults. Two frames a chunk cost no waiting: with less, asap does not begin to play.
@@ -86,6 +88,18 @@ class WhisperConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkConfig:
+    method: str = option(
+        "perth",
+        "the inaudible mark in saved files that says they are synthetic",
+        choices=("perth", "silentcipher", "off"),
+    )
+    key_file: str | None = option(
+        None, "file with your silentcipher key, five numbers 0 - 255; null is CSM's public key"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     model: str = option("auto", "auto, a Hugging Face repository, or a folder")
     device: str = option("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
@@ -114,6 +128,7 @@ class Config:
     context: ContextConfig = field(default_factory=ContextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
+    watermark: WatermarkConfig = field(default_factory=WatermarkConfig)
 
 
 @cache
@@ -173,7 +188,7 @@ def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
     known = {variable(key): key for key in keys()}
     values: dict[str, Value] = {}
     for name in sorted(environ):
-        if not name.startswith("CSM_CHAT_"):
+        if not name.startswith("CSM_CHAT_") or name in SECRETS:
             continue
         key = known.get(name)
         if key is None or key.kind is dict:

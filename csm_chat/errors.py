@@ -13,6 +13,7 @@ CsmChatError                 1  something failed
 ├── ContextError                the prompt does not fit the model
 ├── TranscriptError             a clip has no transcript and none can be made
 ├── TakeError                   a take cannot be saved
+├── WatermarkError              what marks files is not installed or does not load
 └── Interrupted                 a take was stopped on request
 """
 
@@ -75,6 +76,10 @@ class TranscriptError(CsmChatError):
 
 class TakeError(CsmChatError):
     """A take cannot be saved; speech goes on."""
+
+
+class WatermarkError(CsmChatError):
+    """What marks saved files is not installed or does not load."""
 
 
 class Interrupted(CsmChatError):

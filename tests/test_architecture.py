@@ -43,7 +43,7 @@ ONLY_IN = {
     "soxr": ("audio/*.py", "speech/transcribe.py", "training/*.py"),
     "tokenizers": ("speech/text.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
-    "torch": ("api/*.py", "backends/torch_*.py", "training/*.py"),
+    "torch": ("api/*.py", "audio/watermark_perth.py", "backends/torch_*.py", "training/*.py"),
     "whisper": ("speech/transcribe.py",),
     "yaml": ("config.py",),
 }

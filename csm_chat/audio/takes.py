@@ -13,6 +13,7 @@ import numpy as np
 
 from csm_chat.audio.files import read_clip, write_clip
 from csm_chat.audio.sinks import WavSink
+from csm_chat.audio.watermark import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
 from csm_chat.types import Pcm, Turn
 
@@ -24,7 +25,8 @@ class Takes:
     """`root/<date>-<n>/NNN-name.wav`, a folder made with the first take. Nothing is overwritten.
 
     A take that cannot be saved is told to `notify` and goes unsaved; it never stops speech.
-    `about` says what is the same for each take of a moment: model, device, sampling.
+    `about` says what is the same for each take of a moment: model, device, sampling. All files
+    carry the `watermark`, put in while they grow.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class Takes:
         root: Path,
         notify: Callable[[str], None],
         about: Callable[[], Mapping[str, object]] = dict,
+        watermark: Watermark | None = None,
     ) -> None:
         self._root = root
         self._notify = notify
         self._about = about
+        self._watermark = watermark
         self._folder: Path | None = None
         self._n_takes = 0
         self._paths: dict[int, Path] = {}
@@ -44,10 +48,10 @@ class Takes:
     def open(self, name: str) -> SavedTake:
         """Begin the next take, spoken by `name`."""
         self._n_takes += 1
-        return SavedTake(self._n_takes, self._sink(name), self)
+        return SavedTake(self._n_takes, self._sink(name), self, self._watermark)
 
     def combine(self, numbers: Sequence[int]) -> Path | None:
-        """One file of several takes, end to end; None if it cannot be saved."""
+        """One file of several takes as saved, end to end; None if it cannot be saved."""
         try:
             parts = [self.read(number) for number in numbers]
             path = self._made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
@@ -79,6 +83,7 @@ class Takes:
             "ended": turn.ended,
             "in_context": turn.ended == "eos",
             "timings": asdict(timings) | {"rtf": timings.rtf},
+            "watermark": self._watermark.name if self._watermark else None,
             **self._about(),
         }
         try:
@@ -111,14 +116,24 @@ class Takes:
 
 
 class SavedTake:
-    """One take on its way to the disk. After a failed write it only counts as spoken."""
+    """One take on its way to the disk. After a failed write it only counts as spoken.
 
-    def __init__(self, number: int, sink: WavSink | None, takes: Takes) -> None:
+    A watermark is put in piece by piece: the file grows with each, and never holds a sample
+    without.
+    """
+
+    def __init__(
+        self, number: int, sink: WavSink | None, takes: Takes, watermark: Watermark | None
+    ) -> None:
         self.number = number
         self._sink = sink
         self._takes = takes
+        self._marking = watermark.stream() if watermark else None
 
     def write(self, pcm: Pcm) -> None:
+        self._write(self._marking.write(pcm) if self._marking else pcm)
+
+    def _write(self, pcm: Pcm) -> None:
         if self._sink is None:
             return
         try:
@@ -129,6 +144,8 @@ class SavedTake:
 
     def finish(self, turn: Turn, name: str) -> Path | None:
         """Name the file by how the take ended; a take without a sample leaves none."""
+        if self._marking:
+            self._write(self._marking.end())
         if self._sink is None:
             return None
         try:

@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "voices": "list the voices of the references folder, or hear them",
     "devices": "list what can be played on",
     "transcribe": "write down what is said in clips",
+    "verify": "look for the watermark in audio files",
     "download": "get a model from the Hugging Face hub",
 }
 

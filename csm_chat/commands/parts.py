@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.errors import ContextError, DeviceError
+from csm_chat.errors import ContextError, DeviceError, WatermarkError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
+    from csm_chat.audio.watermark import Watermark
     from csm_chat.config import Config
     from csm_chat.speech.session import Session
     from csm_chat.speech.voices import VoiceLibrary
@@ -78,6 +80,23 @@ def open_library(config: Config, codec: Codec, notify: Notify) -> VoiceLibrary:
         config.voices,
         config.context.max_reference_s,
     )
+
+
+def open_watermark(config: Config, notify: Notify) -> Watermark | None:
+    """What marks saved files; None, and said so, where nothing does. Raises ConfigError."""
+    method, key_file = config.watermark.method, config.watermark.key_file
+    if method == "off":
+        notify("watermark: off (watermark.method)")
+        return None
+    from csm_chat.audio.watermark import open_watermark as load_watermark
+
+    try:
+        watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)
+    except WatermarkError as error:
+        notify(f"{error}. Files are saved without a watermark")
+        return None
+    notify(f"watermark: {watermark.words}, on saved files")
+    return watermark
 
 
 def warm_up(session: Session, notify: Notify) -> float | None:

@@ -1,0 +1,283 @@
+"""The mark in saved files, put into real speech and found again: perth's own networks."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from csm_chat.audio.files import read_clip, resample, write_clip
+from csm_chat.audio.watermark import Watermark, detectors, open_watermark
+from csm_chat.audio.watermark_silentcipher import CSM_KEY, KEY_VARIABLE
+from csm_chat.cli import main
+from csm_chat.errors import ConfigError, WatermarkError
+from csm_chat.training.espeak import HELD_OUT_VOICES, speak
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+from tests.program import piped, takes
+
+LINES = ("The weather will be fine tomorrow, they say.", "Oh, hello.")
+VOICES = HELD_OUT_VOICES[::6]
+
+
+@cache
+def perth() -> Watermark:
+    return open_watermark("perth", None, {})
+
+
+@cache
+def speech() -> tuple[Pcm, ...]:
+    return tuple(speak(line, voice) for voice in VOICES for line in LINES)
+
+
+@cache
+def marked() -> tuple[Pcm, ...]:
+    return tuple(perth().mark(pcm) for pcm in speech())
+
+
+def snr_db(pcm: Pcm, changed: Pcm) -> float:
+    return float(10 * np.log10(np.mean(np.square(pcm)) / np.mean(np.square(changed - pcm))))
+
+
+def as_mp3(pcm: Pcm) -> Pcm:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm, SAMPLE_RATE, format="mp3")
+    buffer.seek(0)
+    decoded, _ = soundfile.read(buffer, dtype="float32")
+    return np.asarray(decoded, np.float32)
+
+
+def at_16_khz(pcm: Pcm) -> Pcm:
+    return resample(resample(pcm, SAMPLE_RATE, 16_000), 16_000, SAMPLE_RATE)
+
+
+def as_16_bit(pcm: Pcm) -> Pcm:
+    return np.rint(pcm * 32767).astype(np.int16).astype(np.float32) / 32768
+
+
+CHANGES = {"as it is": lambda pcm: pcm, "quiet": lambda pcm: pcm * 0.03, "16 bit": as_16_bit}
+CHANGES |= {"mp3": as_mp3, "16 kHz": at_16_khz, "in a pause": lambda pcm: np.pad(pcm, 48_000)}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_marked_speech_is_found_and_unmarked_is_not(change: Callable[[Pcm], Pcm]) -> None:
+    found = [perth().detect(change(pcm)) for pcm in marked()]
+    assert [mark.method for mark in found if mark] == ["perth"] * len(speech())
+    assert [perth().detect(change(pcm)) for pcm in speech()] == [None] * len(speech())
+
+
+def test_the_mark_is_16_db_below_speech_and_within_its_bands(
+    record_property: Callable[[str, object], None],
+) -> None:
+    figures = [snr_db(pcm, changed) for pcm, changed in zip(speech(), marked(), strict=True)]
+    record_property("snr_db", [round(figure, 1) for figure in figures])
+    assert 14 < np.mean(figures) < 20
+    change = marked()[0] - speech()[0]
+    power = np.square(np.abs(np.fft.rfft(change)))
+    bands = np.fft.rfftfreq(len(change), 1 / SAMPLE_RATE) < 2100
+    assert power[~bands].sum() < 1e-4 * power.sum()
+
+
+def test_five_minutes_in_pieces_are_the_whole_without_a_step() -> None:
+    five = np.resize(np.concatenate(speech()), 300 * SAMPLE_RATE)
+    in_pieces = perth().mark(five)
+    assert len(in_pieces) == len(five)
+    for start_s in (0, 150, 280):
+        cut = slice(start_s * SAMPLE_RATE, (start_s + 20) * SAMPLE_RATE)
+        whole = perth()._method.mark(five[cut])
+        inner = slice(SAMPLE_RATE, -SAMPLE_RATE)  # the cut has ends that the file has not
+        assert np.abs(in_pieces[cut][inner] - whole[inner]).max() < 1e-5
+        mark = perth().detect(in_pieces[cut])
+        assert mark is not None
+        assert mark.seconds == 20
+
+
+def test_what_comes_in_frames_goes_out_as_from_one_piece() -> None:
+    pcm = np.concatenate(speech())
+    marking = perth().stream()
+    frames = np.split(pcm, range(FRAME_SAMPLES, len(pcm), FRAME_SAMPLES))
+    given = [marking.write(frame) for frame in frames]
+    assert sum(map(len, given)) > len(pcm) - 3 * SAMPLE_RATE  # the rest is held
+    given.append(marking.end())
+    assert np.array_equal(np.concatenate(given), perth().mark(pcm))
+    assert np.array_equal(marking.write(pcm[:0]), pcm[:0])
+    assert len(marking.end()) == 0
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 240, 2400, 30_000])
+def test_silence_and_scraps_keep_their_length(n_samples: int) -> None:
+    silence = np.zeros(n_samples, np.float32)
+    assert np.array_equal(perth().mark(silence), silence)
+    assert perth().detect(silence) is None
+    scrap = perth().mark(speech()[0][:n_samples])
+    assert len(scrap) == n_samples
+    assert np.isfinite(scrap).all()
+
+
+def test_marked_seconds_of_a_mixed_file_are_counted() -> None:
+    real, synthetic = np.concatenate(speech()), np.concatenate(marked())
+    n = 10 * SAMPLE_RATE
+    mark = perth().detect(np.concatenate([np.resize(real, n), np.resize(synthetic, n)]))
+    assert mark is not None
+    assert mark.seconds == 10
+
+
+def test_a_missing_package_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "perth", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for method in ("perth", "silentcipher"):
+        with pytest.raises(WatermarkError, match=f"{method} is not installed: pip install"):
+            open_watermark(method, None, {})
+
+
+# takes and the commands
+
+
+def test_files_of_a_session_are_marked_and_verify_says_so(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", str(checkpoint), "--seed", "7", "--audio", "off"]
+    ran = piped("Hi there, you two!||Oh, hello.\n", *flags, folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "watermark: perth, on saved files" in ran.stderr
+    lines = next(tmp_path.glob("takes/*/takes.jsonl")).read_text().splitlines()
+    assert [json.loads(line)["watermark"] for line in lines] == ["perth"] * 2
+    one, two = (read_clip(path).pcm for path in takes(tmp_path))
+    (scene,) = tmp_path.glob("takes/*/*scene.wav")
+    assert np.array_equal(read_clip(scene).pcm, np.concatenate([one, two]))
+    (tmp_path / "off").mkdir()
+    off = [*flags, "--set", "watermark.method=off"]
+    ran = piped("Hi there, you two!\n", *off, folder=tmp_path / "off")
+    assert "watermark: off (watermark.method)" in ran.stderr
+    (plain,) = (read_clip(path).pcm for path in takes(tmp_path / "off"))
+    assert len(plain) == len(one)
+    assert np.abs(perth().mark(plain) - one).max() < 2**-14
+
+
+def test_verify_prints_a_line_a_file_and_tells_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("marked.mp3"), marked()[0])
+    write_clip(Path("plain.wav"), speech()[0])
+    Path("broken.wav").write_text("not audio")
+    assert main(["verify", "marked.mp3"]) == 0
+    assert main(["verify", "marked.mp3", "plain.wav"]) == 1
+    out, err = capsys.readouterr()
+    assert "marked.mp3  perth" in out
+    assert "plain.wav   not marked" in out
+    assert "looked for: perth" in err
+    assert main(["verify", "--json", "broken.wav", "marked.mp3", "plain.wav"]) == 4
+    out, err = capsys.readouterr()
+    listed = json.loads(out)
+    assert [(each["file"], each["marked"]) for each in listed] == [
+        ("marked.mp3", True),
+        ("plain.wav", False),
+    ]
+    assert err.startswith("csm-chat: broken.wav: not readable as audio")
+
+
+# silentcipher, by a package of its interface: its weights are on the hub
+
+
+class Encoder44k:
+    """Hides a message as its own kind of model would: found again whole, cut and joined."""
+
+    config = SimpleNamespace(message_len=21, HOP_LENGTH=1024)
+    tone = 9000.0  # plus 10 Hz for what the numbers add up to
+
+    def encode_wav(self, y, orig_sr, message_list, message_sdr=None, calc_sdr=True, **_):
+        assert (orig_sr, message_sdr, calc_sdr, y.dtype) == (44_100, 36, False, np.float32)
+        assert np.mean(np.square(y)) > 0
+        wave = np.sin(2 * np.pi * self._hz(message_list) * np.arange(len(y)) / 44_100)
+        return y + 1e-3 * wave.astype(np.float64), 0
+
+    def decode_wav(self, y, orig_sr, phase_shift_decoding):
+        assert orig_sr == 44_100 and phase_shift_decoding is True
+        spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
+        hz = np.fft.rfftfreq(len(y), 1 / 44_100)
+        high = hz > 8500
+        peak = hz[high][spectrum[high].argmax()]
+        if spectrum[high].max() < 100 * np.median(spectrum[high]):
+            return {"messages": [], "confidences": [], "error": "none", "status": False}
+        for message in self.known:
+            if abs(self._hz(message) - peak) < 2:
+                return {"messages": [message], "confidences": [1.0], "status": True}
+        return {"messages": [[0] * 5], "confidences": [0.4], "status": True}
+
+    known = ([*CSM_KEY], [1, 2, 3, 4, 250])
+
+    def _hz(self, message):
+        return self.tone + 10 * (sum(message) % 100)
+
+
+@pytest.fixture
+def silentcipher(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    package = ModuleType("silentcipher")
+
+    def get_model(model_type: str, device: str) -> Encoder44k:
+        assert (model_type, device) == ("44.1k", "cpu")
+        sys.stdout.write("Downloading")
+        return Encoder44k()
+
+    package.get_model = get_model  # type: ignore[attr-defined]
+    package.__spec__ = SimpleNamespace(loader=None)  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "silentcipher", package)
+    return package
+
+
+def test_silentcipher_marks_with_the_csm_key_or_ones_own(
+    silentcipher: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("[1, 2, 3, 4, 250]\n")
+    pcm = np.resize(np.concatenate(speech()), 40 * SAMPLE_RATE)
+    own, csm = detectors("silentcipher", file, {})
+    assert capsys.readouterr().out == ""
+    assert (own.words, csm.words) == ("silentcipher, own key", "silentcipher, CSM key")
+    changed = own.mark(pcm)
+    assert len(changed) == len(pcm)
+    assert snr_db(pcm, changed) > 30
+    mark = own.detect(changed)
+    assert mark is not None and mark.method == "silentcipher"
+    assert csm.detect(changed) is None
+    assert csm.detect(csm.mark(pcm)) is not None
+    assert own.detect(pcm) is csm.detect(pcm) is None
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    assert np.array_equal(csm.mark(silence), silence)
+
+
+def test_pieces_start_where_the_message_begins_again(silentcipher: ModuleType) -> None:
+    method = open_watermark("silentcipher", None, {})._method
+    period = 21 * 1024  # samples at 44.1 kHz
+    for n_samples in (method.piece_samples, method.before_samples):
+        assert n_samples * 44_100 % (SAMPLE_RATE * period) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "61 62 63 64", "61 62 63 64 256", "77 77 77 77 x77", "[61 62 63 64 65 66]", "\udcff"],
+)
+def test_a_wrong_key_is_refused_and_never_shown(
+    silentcipher: ModuleType, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    for path, environ in ((file, {}), (None, {KEY_VARIABLE: text})):
+        with pytest.raises(ConfigError, match=r"a key is 5 whole numbers") as caught:
+            open_watermark("silentcipher", path, environ)
+        said = str(caught.value).replace("1 2 3 4 5", "").replace(str(file), "")
+        assert not set(text.split()) & set(said.split())
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_key_file_that_is_not_there_is_named(silentcipher: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"watermark\.key_file: .*gone: No such file"):
+        open_watermark("silentcipher", tmp_path / "gone", {})
