@@ -44,10 +44,10 @@ def open_chat(
             chat.say("Hi there!||Oh, hello.")
 
     What is None is as `config` has it; a Config() holds the defaults, and no file is read unless
-    `csm_chat.load_config` was asked to. `sampler` and `logits_processors` are those of `Generator`.
-    Turns are heard while they are made if `play`, and saved
-    under `takes`. Without a sound device there is one warning in the log. `notify` gets a line for
-    each thing worth knowing. Raises ModelError, UsageError.
+    `csm_chat.load_config` was asked to. Turns are heard while they are made if `play`, and saved
+    under `takes`; without a sound device there is one warning in the log. `sampler` and
+    `logits_processors` are those of `Generator`. `notify` gets a line for each thing worth knowing.
+    Raises ModelError, UsageError.
     """
     config = config or Config()
     config = replace(
