@@ -20,7 +20,10 @@ from csm_chat.speech.normalise_rules import apply
 from csm_chat.speech.normalise_words import ABBREVIATIONS, ADDRESSES, LEFTOVER, ROMAN, SYMBOLS
 
 _DIGIT = re.compile("[0-9]")
-_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+_READABLE = re.compile(r"[^\W_]+")
+_N_PASSES = (
+    5  # one settles nearly all; what one rule uncovers ("+St." is "plus St.") takes a second
+)
 
 
 def normalise(text: str) -> str:
@@ -29,6 +32,18 @@ def normalise(text: str) -> str:
     Its own output is left as it is. Letters of other languages pass; a text in which nothing can
     be read, as a row of emoji, gives an empty one.
     """
+    said = _normalised(text)
+    if not _READABLE.search(said):  # a lone :D has a letter to read
+        said = _normalised(" ".join(_READABLE.findall(text)))
+    before = text
+    for _ in range(_N_PASSES):
+        if said == before:
+            break
+        before, said = said, _normalised(said)
+    return said
+
+
+def _normalised(text: str) -> str:
     said = apply(ADDRESSES, without_markdown(plain_characters(text)))
     if _DIGIT.search(said):
         said = apply(PHONES, said)
@@ -37,7 +52,4 @@ def normalise(text: str) -> str:
         said = apply(rules, said)
     if _DIGIT.search(said):
         said = apply(NUMBERS, said)
-    said = tidy_punctuation(apply(LEFTOVER, said))
-    if _LETTER_OR_DIGIT.search(said):
-        return said
-    return " ".join(re.findall(r"[^\W_]+", text))  # a lone :D has a letter to read
+    return tidy_punctuation(apply(LEFTOVER, said))

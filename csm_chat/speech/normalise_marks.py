@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from csm_chat.speech.normalise_rules import after, before
+
 _QUOTES = dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4", "'") | dict.fromkeys(
     "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2039\u203a", '"'
 )
@@ -69,12 +71,14 @@ _STRAY = re.compile(
     "|(?<=[\u0300-\u036f]{2})[\u0300-\u036f]+"  # accents in towers
 )
 
+_SPACES, _LINES = re.compile(" {2,}"), re.compile(r" ?\n ?\n[ \n]*")
+
 # Markdown; the marks go, the words stay
 _MARKDOWN = tuple(
     (re.compile(pattern, re.MULTILINE), said)
     for pattern, said in (
-        (r"^[ \t]*(?:```|~~~)[^\n]*$", ""),
-        (r"<!--.*?-->", ""),
+        (r"^[ \t]*(?:```|~~~)\w*[ \t]*$", ""),
+        (r"<!--[^<>]*-->", ""),
         (r"!?\[([^\[\]\n]*)\]\([^()\s]*\)", r"\1"),  # [text](address)
         (r"\[\d{1,3}\]", ""),  # a footnote's number
         (r"[-=_*~#]{4,}", " "),
@@ -94,8 +98,8 @@ _FACES = re.compile(
     r"|(?<=[.!?,\w])[:;]-?[()](?!\S)"
 )
 _PLURAL = re.compile(r"(?<=\w)\((e?s)\)")
-_OPENS = re.compile(r"\s*[(\[{]\s*")
-_CLOSES = re.compile(r"\s*[)\]}]")
+_OPENS = re.compile(r"[ \n]?[(\[{][ \n]?")
+_CLOSES = re.compile(r"[ \n]?[)\]}]")
 
 
 def plain_characters(text: str) -> str:
@@ -104,6 +108,7 @@ def plain_characters(text: str) -> str:
     Digits of all scripts become ASCII, quotes straight, emoji go.
     """
     text = _STRAY.sub("", unicodedata.normalize("NFC", text).translate(_CHARACTERS))
+    text = _LINES.sub("\n\n", _SPACES.sub(" ", text))
     return unicodedata.normalize("NFC", text)
 
 
@@ -121,27 +126,28 @@ def without_brackets(text: str) -> str:
 
 
 def _opened(match: re.Match[str]) -> str:
-    before = match.string[: match.start()][-1:]
-    return " " if not before or before in ".!?,;:\"'([{\u2014" else ", "
+    return " " if before(match) in ".!?,;:\"'([{\u2014" else ", "
 
 
 def _closed(match: re.Match[str]) -> str:
-    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    return " " if before in ".!?,;:" or after in ".!?,;:" else ", "
+    return " " if before(match) in ".!?,;:" or after(match) in ".!?,;:" else ", "
 
 
 _HYPHENS = tuple(
     (re.compile(pattern), said)
     for pattern, said in (
         (r"\s+", " "),
-        (r"(?<![\w'])-(?=\w)", ""),
+        (r"(?<![\w'-])-+(?=\w)", ""),
         (r"-{2,}|(?<!\w)-(?!\w)|(?<!\w)\u2013|\u2013(?!\w)", "\u2014"),
         (r"\u2013", "-"),
     )
 )
 _MARKS = ".,;:!?\u2014"
 _CLUSTER = re.compile(f" ?[{_MARKS}](?: ?[{_MARKS}])*")
-_MISSING_SPACE = re.compile(r"(?<=[,;:!?])(?=[^\W_])|(?<=\.\.\.)(?=[^\W_])")
+_N_QUOTES = 3  # quotes and spaces that may stand before the first word and after the last
+_MISSING_SPACE = re.compile(
+    r"(?<=[,;:!?])(?=[^\W_])|(?<=\w[,;:])(?=\"\w)|(?<=[a-z]\.)(?=[A-Z][a-z])|(?<=\.\.\.)(?=[^\W_])"
+)
 
 
 def tidy_punctuation(text: str) -> str:
@@ -160,10 +166,11 @@ def _strongest(match: re.Match[str]) -> str:
         return "?" * asked + "!" * called
     if ".." in marks or marks.count(".") > 2:
         return "..."
-    if not match.string[: match.start()].strip(" \"'"):
+    text, start, end = match.string, match.start(), match.end()
+    if start <= _N_QUOTES and not text[:start].strip(" \"'"):
         return " "
-    if set(marks) <= {"\u2014", " "} and not match.string[match.end() :].strip(" \"'"):
-        return "-"  # somebody breaks off
+    if set(marks) <= {"\u2014", " "} and not text[end : end + _N_QUOTES].strip(" \"'"):
+        return "-" if len(text) - end <= _N_QUOTES else ", "  # somebody breaks off
     said = next((mark for mark in ".:;" if mark in marks), ",")
-    is_inside = marks == "." and match.string[match.end() :][:1].isalnum()
-    return said if is_inside or said == "." else f"{said} "
+    is_inside = marks == "." and after(match).isalnum()
+    return said if is_inside or said == "." or after(match) in "\"'" else f"{said} "

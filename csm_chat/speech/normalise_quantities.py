@@ -17,7 +17,7 @@ from csm_chat.speech.normalise_numbers import (
     two_digits,
     year,
 )
-from csm_chat.speech.normalise_rules import Rule, rule
+from csm_chat.speech.normalise_rules import Rule, after, rule
 
 _START = r"(?<![0-9])(?<![0-9][.,])"
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|(?<!\w)\.[0-9]+)"
@@ -31,6 +31,13 @@ def _many(first: str, last: str | None) -> str:
 
 def _is_one(first: str, last: str | None) -> bool:
     return first == "1" and last is None
+
+
+def _is_before_noun(match: re.Match[str]) -> bool:
+    """As in "a 5 km walk", "a 10 kg-bag"."""
+    text, start, end = match.string, match.start(), match.end()
+    is_one = re.search(r"\ban? $", text[max(0, start - 4) : start], re.IGNORECASE)
+    return after(match) == "-" or bool(is_one and re.match(r" [a-z]{3}", text[end : end + 4]))
 
 
 # Money
@@ -48,8 +55,11 @@ _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn
 _SCALE = r"(?:\s?(thousand|million|billion|trillion|mn|bn|tn|[kmbt])(?!\w))?"
 
 
-def _money(sign: str, first: str, last: str | None, scale: str | None) -> str:
+def _money(
+    sign: str, first: str, last: str | None, scale: str | None, is_before_noun: bool = False
+) -> str:
     one, many, cent = _CURRENCIES[sign]
+    many = one if is_before_noun else many
     if scale:
         return f"{_many(first, last)} {_SCALES.get(scale.lower(), scale.lower())} {many}"
     if last or not cent or not re.search(r"\.[0-9]{2}$", first):
@@ -67,7 +77,7 @@ _MONEY = (
     rule(rf"\b(USD|EUR|GBP)\s?{_AMOUNT}{_SCALE}", lambda m: _money(m[1], m[2], m[3], m[4])),
     rule(rf"(?:\b(?:US|CA|AU|NZ))?{_SIGN}\s?{_START}({_NUMBER})"
          rf"(?:\s?[-\u2013]\s?{_SIGN}?({_NUMBER}))?{_SCALE}",
-         lambda m: _money(m[1], m[2], m[4], m[5]), re.IGNORECASE),
+         lambda m: _money(m[1], m[2], m[4], m[5], _is_before_noun(m)), re.IGNORECASE),
     rule(rf"{_AMOUNT}{_SCALE}\s?{_SIGN}(?![0-9])", lambda m: _money(m[4], m[1], m[2], m[3])),
     rule(rf"{_AMOUNT}\s(USD|EUR|GBP)\b", lambda m: _money(m[3], m[1], m[2], None)),
     rule(rf"{_AMOUNT}\s?\u00a2", lambda m: f"{_many(m[1], m[2])} cent{'s' * (m[1] != '1')}"),
@@ -82,7 +92,7 @@ _UNITS = {
     "l": "liter", "L": "liter", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter",
     "dl": "deciliter", "gal": "gallon", "s": "second", "sec": "second", "secs": "second",
     "ms": "millisecond", "min": "minute", "mins": "minute", "h": "hour", "hr": "hour",
-    "hrs": "hour", "yr": "year", "yrs": "year", "B": "byte", "kB": "kilobyte", "KB": "kilobyte",
+    "hrs": "hour", "yr": "year", "yrs": "year", "kB": "kilobyte", "KB": "kilobyte",
     "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "W": "watt", "kW": "kilowatt",
     "MW": "megawatt", "GW": "gigawatt", "V": "volt", "kV": "kilovolt", "mA": "milliamp",
     "mAh": "milliamp hour", "Wh": "watt hour", "kWh": "kilowatt hour", "dB": "decibel",
@@ -110,7 +120,7 @@ _BY_LENGTH = sorted([*_UNITS, *_SAME_IN_ALL_NUMBERS], key=len, reverse=True)
 
 def _measure(match: re.Match[str]) -> str:
     first, last, unit = match.groups()
-    is_one = _is_one(first, last) or match.string[match.end() :][:1] == "-"  # a 5 km-walk
+    is_one = _is_one(first, last) or _is_before_noun(match)
     if unit in _SAME_IN_ALL_NUMBERS:
         words = _ONE.get(unit, _SAME_IN_ALL_NUMBERS[unit]) if is_one else _SAME_IN_ALL_NUMBERS[unit]
     else:
@@ -122,15 +132,17 @@ _UNIT = "|".join(re.escape(unit) for unit in _BY_LENGTH)
 _ACROSS = r"(?=,?\s(?:tall|long|wide|high|deep|across|by|x)\b)"
 _SIZED = r"(?=\s(?:screen|display|pizza|monitor|TV|tablet|laptop|vinyl|pipe|wheels?|nails?)\b)"
 _MEASURES = (
+    rule(r"(?<=%)\s?[-\u2013]\s?(?=[0-9])", " to "),
     rule(r"(?<![\w.,])([0-9]{1,2})'\s?([0-9]{1,2})(?:\"|(?![\w']))",
          lambda m: f"{amount(m[1])} foot {amount(m[2])}"),
     rule(rf"(?<![\w.,])([0-9]{{1,3}})'{_ACROSS}", lambda m: f"{amount(m[1])} feet"),
     rule(rf"(?<![\w.,])({_NUMBER})\"{_ACROSS}", lambda m: f"{amount(m[1])} inches"),
     rule(rf"(?<![\w.,])({_NUMBER})\"{_SIZED}", lambda m: f"{amount(m[1])} inch"),
     # an s right after a number makes its plural; a second stands apart
-    rule(rf"{_AMOUNT}\s?(?!(?<!\s)s\b)({_UNIT})(?![\w^/]|'\w|\.[a-z])", _measure),
+    rule(rf"(?<![^\W_]){_AMOUNT}\s?(?!(?<!\s)s\b)({_UNIT})(?:\.(?=\s[a-z])|(?![\w^/]|'\w|\.[a-z]))",
+         _measure),
     rule(rf"{_AMOUNT}\s?in(?=\s?[x\u00d7]\s?[0-9]|\.(?=\s+[a-z]))\.?",
-         lambda m: f"{_many(m[1], m[2])} inches"),
+         lambda m: f"{_many(m[1], m[2])} inch{'es' * (not _is_one(m[1], m[2]))}"),
 )  # fmt: skip
 
 # Everything else with digits
@@ -156,7 +168,10 @@ def _years(match: re.Match[str]) -> str:
 
 
 def _chain(match: re.Match[str]) -> str:
-    return ", ".join(number(part) for part in re.split("[-\u2013]", match[0]))
+    """A countdown, or digits of a code."""
+    parts = re.split("[-\u2013]", match[0])
+    say = one_by_one if max(map(len, parts)) > 2 else number
+    return ", ".join(map(say, parts))
 
 
 def _range(match: re.Match[str]) -> str:
@@ -180,6 +195,7 @@ def _power(match: re.Match[str]) -> str:
 
 
 _OTHERS = (
+    rule(r"(?:(?<=[0-9](?:st|nd|rd|th))|(?<=[0-9]s))\s?[-\u2013]\s?(?=[0-9])", " to "),
     rule(r"(?<![0-9])(['']?)([0-9]{2}|[12][0-9]{2}0)'?s\b(?<!1s)", _decade),
     rule(r"(?<![\w.,])([0-9])s\b", lambda m: plural(DIGITS[int(m[1])])),
     rule(rf"{_START}((?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+))(?:st|nd|rd|th)\b",
@@ -201,6 +217,7 @@ _OTHERS = (
     rule(r"(?<=[A-Za-z])-(?=[0-9])", " "),
     rule(r"(?<=\b(?:in|by) )(10[0-9]{2})\b", lambda m: year(int(m[1]))),
     rule(rf"{_START}({_NUMBER})k\b", lambda m: f"{amount(m[1])} K"),
+    rule(r"(?<=[A-Za-z])[0-9]{3,}", lambda m: one_by_one(m[0])),
     rule(rf"({_NUMBER})", lambda m: number(m[1])),
 )  # fmt: skip
 
@@ -214,8 +231,10 @@ def _mixed(match: re.Match[str]) -> str:
 
 
 _LONG = rf"(?<![0-9.,])[0-9]{{{_N_DIGITS_READ + 1},}}|(?<=\.)[0-9]{{{_N_DIGITS_READ + 1},}}"
+_EUROPEAN = r"(?<![0-9.,])([0-9]{1,3}(?:\.[0-9]{3})+),([0-9]{2})(?![0-9])"
 NUMBERS: tuple[Rule, ...] = (
     rule(_LONG, lambda m: one_by_one(m[0])),
+    rule(_EUROPEAN, lambda m: f"{m[1].replace('.', ',')}.{m[2]}"),
     *DATES,
     rule(r"(?<![\w)\]'\"%.,-])-(?=\.?[0-9]|[$\u20ac\u00a3])", "minus "),
     *TIMES,

@@ -25,12 +25,20 @@ def apply(rules: tuple[Rule, ...], text: str) -> str:
     return text
 
 
+def before(match: re.Match[str]) -> str:
+    """The character in front of a match; none at the start of the text."""
+    return match.string[max(0, match.start() - 1) : match.start()]
+
+
+def after(match: re.Match[str]) -> str:
+    return match.string[match.end() : match.end() + 1]
+
+
 def _apart(say: Say) -> Say:
     def said(match: re.Match[str]) -> str:
         words = say(match)
-        before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-        left = " " if before.isalnum() and words[:1].isalnum() else ""
-        right = " " if after.isalnum() and words[-1:].isalnum() else ""
+        left = " " if before(match).isalnum() and words[:1].isalnum() else ""
+        right = " " if after(match).isalnum() and words[-1:].isalnum() else ""
         return f"{left}{words}{right}"
 
     return said

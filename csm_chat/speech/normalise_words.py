@@ -50,8 +50,9 @@ _TITLES = {
     "lt": "Lieutenant", "sgt": "Sergeant", "cpl": "Corporal", "sen": "Senator", "gov": "Governor",
     "rep": "Representative", "pres": "President", "supt": "Superintendent",
 }  # fmt: skip
-_STREETS = {
-    "st": "Street", "dr": "Drive", "ave": "Avenue", "blvd": "Boulevard", "rd": "Road", "ln": "Lane",
+_STREETS = {"st": "Street", "dr": "Drive"}
+_AFTER_NAME = {
+    "ave": "Avenue", "blvd": "Boulevard", "rd": "Road", "ln": "Lane",
     "hwy": "Highway", "jr": "Junior", "sr": "Senior", "inc": "Incorporated", "ltd": "Limited",
     "co": "Company", "corp": "Corporation", "bros": "Brothers",
 }  # fmt: skip
@@ -71,13 +72,16 @@ _DAYS = {
     "mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday",
     "thur": "Thursday", "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday",
 }  # fmt: skip
+_INSIDE = {  # a sentence, and never at its end
+    "e.g": "for example", "eg": "for example", "i.e": "that is", "ie": "that is", "vs": "versus",
+    "approx": "approximately", "est": "established", "viz": "namely", "cf": "compare",
+    "incl": "including",
+}  # fmt: skip
 _ANYWHERE = {
-    "e.g": "for example", "eg": "for example", "i.e": "that is", "ie": "that is",
-    "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department",
-    "govt": "government", "est": "established", "et al": "and others", "viz": "namely",
-    "cf": "compare", "incl": "including", "misc": "miscellaneous", "resp": "respectively",
-    "encl": "enclosed", "assn": "association", "tbsp": "tablespoons", "tsp": "teaspoons",
-    "n.b": "note well", "p.s": "PS", "a.k.a": "also known as", "w.r.t": "with respect to",
+    "etc": "et cetera", "et al": "and others", "dept": "department", "govt": "government",
+    "misc": "miscellaneous", "resp": "respectively", "encl": "enclosed", "assn": "association",
+    "tbsp": "tablespoons", "tsp": "teaspoons", "n.b": "note well", "p.s": "PS",
+    "a.k.a": "also known as", "w.r.t": "with respect to",
 }  # fmt: skip
 _WITHOUT_POINT = {
     "vs": "versus", "etc": "et cetera", "w/o": "without", "w/": "with ", "b/c": "because",
@@ -85,7 +89,8 @@ _WITHOUT_POINT = {
     "he/she": "he or she", "she/he": "she or he", "him/her": "him or her", "his/her": "his or her",
     "s/he": "she or he", "yes/no": "yes or no", "c/o": "care of", "24/7": "twenty-four seven",
     "24-7": "twenty-four seven",
-    "9/11": "nine eleven", "50/50": "fifty fifty", "007": "double oh seven",
+    "9/11": "nine eleven",
+    "20/20": "twenty twenty", "50/50": "fifty fifty", "007": "double oh seven",
 }  # fmt: skip
 
 
@@ -108,36 +113,31 @@ _OPENER = (
     "(?:The|A|An|I|You|He|She|It|We|They|This|That|There|Then|And|But|So|Or|In|On|At|If|When|What|"
     r"Why|Who|How|Where|My|Our|Your|His|Her|Its|Their|Is|Are|Was|Do|Did|No|Yes|Not|After|For)\b"
 )
-_MONTH_OR_DIGIT = rf"(?=,|\s+(?:[0-9]|(?:{_either(_MONTHS)})))"
+_IN_DATE = rf"(?:(?=\.,)\.|\.?(?=,?\s+(?:[0-9]|{_either(_MONTHS)})))"
 
 ABBREVIATIONS = (
     rule(rf"(?<![\w.])({_either(_MONTHS)})\.(?=\s*[0-9])", _from(_MONTHS), re.IGNORECASE),
-    rule(rf"(?<![\w.])({_either(_DAYS)})\.?{_MONTH_OR_DIGIT}", lambda m: _day(m), 0),
+    rule(rf"(?<![\w.])(?-i:(?=[A-Z]))({_either(_DAYS)}){_IN_DATE}", _from(_DAYS), re.IGNORECASE),
     rule(rf"(?<![\w.])({_either(_BEFORE_NUMBER)})\.\s?(?=#?[0-9])",
          lambda m: f"{_from(_BEFORE_NUMBER)(m)} ", re.IGNORECASE),
-    rule(r"(?<=[a-z\u00df-\u00ff0-9] )(St|Dr)(?:\.|\b)(?!\s+[A-Z])(?=[\s,;:!?\"']|$)",
-         lambda m: _street(m)),
+    rule(rf"\b((?:[A-Z]\w+|[0-9]+(?:st|nd|rd|th)) )(St|Dr)"
+         rf"(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.)|\b)(?!\s+(?!{_OPENER}){_CAPITAL})(?=[\s.,;:!?\"']|$)",
+         lambda m: m[1] + _STREETS[m[2].lower()]),
     rule(rf"(?<![\w.'])((?i:{_either(_TITLES)}))\.\s?(?={_CAPITAL})",
          lambda m: f"{_TITLES[m[1].lower()]} " if m[1][0].isupper() else m[0]),
-    rule(rf"(?<![\w.'])(Mr|Mrs|Ms|Dr|Prof)(?= {_CAPITAL})", _from(_TITLES)),
-    rule(rf"(?<=[\w,] )({_either(_STREETS)}){_POINT}",
-         lambda m: _STREETS[m[1].lower()] if m[1][0].isupper() else m[0], re.IGNORECASE),
+    rule(rf"(?<![\w.'])(Mr|Mrs|Ms|Dr|Prof|St)(?= {_CAPITAL})", _from(_TITLES)),
+    rule(rf"(?<=[\w,] )({_either(_AFTER_NAME)}){_POINT}",
+         lambda m: _AFTER_NAME[m[1].lower()] if m[1][0].isupper() else m[0], re.IGNORECASE),
+    rule(rf"(?<![\w.'])({_either(_INSIDE)})\.(?=\s*\S)", _from(_INSIDE), re.IGNORECASE),
     rule(rf"(?<![\w.'])({_either(_ANYWHERE)}){_POINT}", _from(_ANYWHERE), re.IGNORECASE),
-    rule(rf"(?<![\w/.'-])({_either(_WITHOUT_POINT)})(?![\w'-]|[/.,:]\w)", _from(_WITHOUT_POINT),
-         re.IGNORECASE),
+    rule(rf"(?<![\w/.'-])(?<![0-9],)({_either(_WITHOUT_POINT)})(?![\w'-]|[/.,:]\w)",
+         _from(_WITHOUT_POINT), re.IGNORECASE),
+    rule(r"\b((?:[A-Z]\.){2,})s\b", lambda m: f"{m[1].replace('.', '')}s"),
     # U.S. is said as US is; single letters before a name are left alone
     rule(rf"(?<![\w.])((?:[A-Z]\.)+[A-Z])(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.))",
          lambda m: m[1].replace(".", "")),
     rule(r"\bPh\.D\b\.?", "PhD"),
 )  # fmt: skip
-
-
-def _day(match: re.Match[str]) -> str:
-    return _DAYS.get(match[1].lower(), match[0])
-
-
-def _street(match: re.Match[str]) -> str:
-    return _STREETS[match[1].lower()]
 
 
 # Roman numerals
@@ -172,18 +172,18 @@ ROMAN = (
          lambda m: f"{m[1]} the {_title_case(ordinal(_value(m[2])))}"),
     rule(rf"\b({_NUMBERED}) (L?(?:{_ROMAN})|L)\b(?!'|\.\w)",
          lambda m: f"{m[1]} {cardinal(_value(m[2]))}"),
-    rule(rf"(?<=[a-z] )(?<!\ba )((?=[IVX]{{2}})(?:{_ROMAN}))\b(?=[\s.,;:!?\"']|$)",
-         lambda m: _sequel(m)),
+    rule(rf"\b([A-Z][a-z]+) ((?=[IVX]{{2}})(?:{_ROMAN}))(?![\w-])",
+         lambda m: f"{m[1]} {cardinal(_value(m[2]))}"),
 )  # fmt: skip
-
-
-def _sequel(match: re.Match[str]) -> str:
-    before = match.string[: match.start()].split()[-1].strip("\"'")
-    return cardinal(_value(match[1])) if before[:1].isupper() else match[1]
 
 
 # Symbols
 
+_EACH = {
+    "hour": "hour", "hr": "hour", "day": "day", "night": "night", "week": "week", "wk": "week",
+    "month": "month", "mo": "month", "year": "year", "yr": "year", "minute": "minute",
+    "person": "person", "piece": "piece", "kg": "kilogram", "lb": "pound", "km": "kilometer",
+}  # fmt: skip
 SYMBOLS = (
     rule(r"(?<![\w+])([A-Za-z]\w*)\+\+(?![\w+])", r"\1 plus plus"),
     rule(r"\b([A-GJ])#(?!\w)", r"\1 sharp"),
@@ -193,12 +193,13 @@ SYMBOLS = (
     rule(r"\s*!=\s*", " is not "),
     rule(r"\s*>=\s*", " is at least "),
     rule(r"\s*<=\s*", " is at most "),
-    rule(r"(?<=\w) ?<{1,2} ?(?=[-\w$])", " is less than "),
-    rule(r"(?<=\w) ?>{1,2} ?(?=[-\w$])", " is greater than "),
+    rule(r"(?<=\w)(?: < |<(?=-?[0-9]))", " is less than "),
+    rule(r"(?<=\w)(?: > |>(?=-?[0-9]))", " is greater than "),
     rule(r"(?<!\w)#(?=[A-Za-z])", "hashtag "),
     rule(r"(?<![\w#])#\s?(?=[0-9])", "number "),
     rule(r"(?<![\w~])~\s?(?=[-0-9.$\u20ac\u00a3])", "about "),
-    rule(r"/(?=(?:hour|hr|day|night|week|month|mo|year|yr|minute|person|piece|each)\b)", " per "),
+    rule(r"(?<=\b(?:dial|call) )911\b", "nine one one", re.IGNORECASE),
+    rule(rf"/({_either(_EACH)})\b\.?", lambda m: f" per {_EACH[m[1]]}"),
 )
 
 # What is left of them once numbers are read
@@ -211,10 +212,11 @@ LEFTOVER = (
     rule(r"\s*=+\s*", " equals "),
     rule(r"\s*\u00d7\s*", " times "),
     rule(r"\s*\u00b0\s*", " degrees "),
-    rule(r"(?<!\w)\u20ac(?!\w)", " euros "),
-    rule(r"(?<!\w)\u00a3(?!\w)", " pounds "),
+    rule(r"\s*\u20ac\s*", " euros "),
+    rule(r"\s*\u00a3\s*", " pounds "),
+    rule(r"\s*\u00a2\s*", " cents "),
     rule(r"(?<=\w)/(?=\w)", " slash "),
     rule(r"\s*\|\s*", ", "),
     rule(r"\*", ""),
-    rule(r"[#$<>\[\\\]^_`{}~/|\u00a4]", " "),
+    rule(r"[#$<>\[\\\]^_`{}~/|\u00a4\u00a5\u20a0-\u20cf]", " "),
 )
