@@ -16,7 +16,7 @@ from csm_chat import commands
 from csm_chat.commands import flags, parts
 from csm_chat.commands.flags import config_from
 from csm_chat.config_schema import nearest, shown
-from csm_chat.errors import CsmChatError
+from csm_chat.errors import ConfigError, CsmChatError
 
 if TYPE_CHECKING:
     from csm_chat.config import Config
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(sys.argv[1:] if argv is None else argv)
     log_file = _start_log(args.debug)
     try:
-        config = config_from(args)
+        config = _config(args)
         run: Callable[[argparse.Namespace, Config], int] = args.run
         code = run(args, config)
         sys.stdout.flush()  # here, where a broken pipe can still be told apart
@@ -70,6 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
         return 1
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The settings; the defaults for a command that looks into what is wrong with them."""
+    try:
+        return config_from(args)
+    except ConfigError as error:
+        if "bad_config" not in args:
+            raise
+        from csm_chat.config import Config
+
+        args.bad_config = error
+        return Config()
 
 
 def _open_streams() -> None:

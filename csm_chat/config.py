@@ -209,16 +209,22 @@ def variable(key: Key) -> str:
 
 def override(config: Config, key: str, value: str) -> Config:
     """`config` with one setting from text. `key` may be the last part of a dotted name."""
+    found = named(key)
+    if found.kind is dict:
+        raise ConfigError(f"{found.name}: one name at a time, as {found.name}.0")
+    return _laid_over(config, {found.name: found.read(value)})
+
+
+def named(key: str) -> Key:
+    """The setting of that name, or whose dotted name ends so. Raises ConfigError."""
     name = key.strip().lower()
     found = _exact(name)
-    if found is None:
-        tails = [each for each in keys() if each.tail == name]
-        if len(tails) != 1:
-            raise _unknown(name)
-        found = tails[0]
-    if found.kind is dict:
-        raise ConfigError(f"{name}: one name at a time, as {name}.0")
-    return _laid_over(config, {found.name: found.read(value)})
+    if found is not None:
+        return found
+    tails = [each for each in keys() if each.tail == name]
+    if len(tails) != 1:
+        raise _unknown(name)
+    return tails[0]
 
 
 def _laid_over(config: Config, values: Mapping[str, Value]) -> Config:

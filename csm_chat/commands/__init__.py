@@ -17,8 +17,13 @@ COMMANDS: dict[str, str] = {
     "devices": "list what can be played on",
     "transcribe": "write down what is said in clips",
     "verify": "look for the watermark in audio files",
+    "config": "show the settings that hold here, and where each comes from",
     "download": "get a model from the Hugging Face hub",
+    "doctor": "check all that speaking needs (also: info)",
+    "info": "the same as doctor",
 }
+# modules that are not named like their command
+_MODULES = {"config": "settings", "info": "doctor"}
 
 
 class Command(Protocol):
@@ -32,4 +37,4 @@ class Command(Protocol):
 
 
 def find(name: str) -> Command:
-    return cast(Command, import_module(f"csm_chat.commands.{name}"))
+    return cast(Command, import_module(f"csm_chat.commands.{_MODULES.get(name, name)}"))

@@ -76,7 +76,6 @@ class Arriving:
         """A line or the rest of one."""
         if not self._in_line and (not line.strip() or self._is_named(line)):
             yield from self._sentences.close()
-            self._sentences = Sentences()
             self._speaker = self._first_speaker
         yield from self._sentences.feed(line)
 

@@ -77,7 +77,7 @@ WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or
 # the prompt's own
 FLAGS = (MODEL, DEVICE, DTYPE, PRESET, SPEAKER, SEED, REFERENCES, TAKES, AUDIO, NO_NORMALIZE)
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
-KNOWN = (*FLAGS, *SAMPLING, WHISPER)
+KNOWN = tuple(dict.fromkeys((*FLAGS, *SAMPLING, WHISPER)))
 
 
 def add_settings(parser: ArgumentParser, *flags: Flag) -> None:
@@ -130,7 +130,7 @@ def given_settings(args: Namespace) -> list[Given]:
 
 
 def _settings(args: Namespace) -> Iterator[Given]:
-    for flag in dict.fromkeys(KNOWN):
+    for flag in KNOWN:
         value = getattr(args, flag.key, None)
         if value is not None:
             yield Given(flag.names[-1], flag.key, _in_unit_of_key(value, flag.per_unit))

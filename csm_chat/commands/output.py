@@ -6,7 +6,6 @@ Knows no model and no command.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
@@ -20,10 +19,16 @@ if TYPE_CHECKING:
     from csm_chat.types import Pcm
 
 Encoding = Literal["wav", "s16", "f32"]
-Mark = Callable[["Pcm"], "Pcm"]  # whole arrays, such as a watermark's
 
 ENDINGS = ", ".join(f".{name}" for name in SUBTYPES)
 UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # what a WAV header says of a stream
+
+
+class Marking(Protocol):
+    """A signal on its way through, such as a watermark's: what comes out may come later."""
+
+    def write(self, pcm: Pcm) -> Pcm: ...
+    def end(self) -> Pcm: ...
 
 
 class Output(Protocol):
@@ -40,42 +45,47 @@ class Recording:
     What was cut short keeps its name free: `a.cut.wav`.
     """
 
-    def __init__(self, path: Path, *, force: bool, mark: Mark | None = None) -> None:
+    def __init__(self, path: Path, *, force: bool, marking: Marking | None = None) -> None:
         """`force` replaces what has that name, once all was said. Raises UsageError, TakeError."""
         check_target(path, force)
         self._path = path
         self._force = force
-        self._mark = mark
+        self._marking = marking
         self._wav = WavSink(path) if path.suffix.lower() == ".wav" else None
         if self._wav is None:
             _check_writable(path)
-        self._pcm: list[Pcm] = []  # all of it, unless the growing file is all that is wanted
+        self._pcm: list[Pcm] = []  # all of it, unless there is a file that grows
         self._n_samples = 0
 
     def write(self, pcm: Pcm) -> None:
+        """Raises TakeError."""
         self._n_samples += len(pcm)
-        if self._wav:
-            self._wav.write(pcm)
-        if self._mark or not self._wav:
-            self._pcm.append(pcm)
+        self._add(self._marking.write(pcm) if self._marking else pcm)
 
     def finish(self, cut: bool) -> Path | None:
         """Raises TakeError; the WAV so far then stays, as `<name>.part`."""
+        if not self._n_samples:
+            if self._wav:
+                self._wav.discard()
+            return None
+        if self._marking:
+            self._add(self._marking.end())
         suffix = ".cut" if cut else ""
         replaces = self._force and not cut
-        if not self._n_samples:
-            path = None
-        elif self._wav and not self._mark:
+        if self._wav:
             path = self._wav.finish(suffix)
             return path.replace(self._path) if replaces else path
-        else:
-            named = self._path.with_name(self._path.stem + suffix + self._path.suffix)
-            path = named if replaces else next_free(named)
-            pcm = np.concatenate(self._pcm)
-            write_clip(path, self._mark(pcm) if self._mark else pcm, replace=replaces)
-        if self._wav:
-            self._wav.discard()
+        path = self._path.with_name(self._path.stem + suffix + self._path.suffix)
+        if not replaces:
+            path = _next_free(path)
+        write_clip(path, np.concatenate(self._pcm), replace=replaces)
         return path
+
+    def _add(self, pcm: Pcm) -> None:
+        if self._wav:
+            self._wav.write(pcm)
+        else:
+            self._pcm.append(pcm)
 
 
 class Pipe:
@@ -109,13 +119,13 @@ class Pipe:
 
 
 def open_output(
-    target: str, encoding: Encoding | None, *, force: bool, mark: Mark | None = None
+    target: str, encoding: Encoding | None, *, force: bool, marking: Marking | None = None
 ) -> Output:
     """`-` is standard output. Raises UsageError, TakeError."""
     if target != "-":
         if encoding:
             raise UsageError(f"{target}: bare samples go to standard output only: -o -")
-        return Recording(Path(target), force=force, mark=mark)
+        return Recording(Path(target), force=force, marking=marking)
     if sys.stdout.isatty():
         raise UsageError("-o - writes sound to standard output, which is a terminal: pipe it on")
     return Pipe(sys.stdout.buffer, encoding or "wav")
@@ -145,6 +155,6 @@ def _check_writable(path: Path) -> None:
         raise TakeError(f"{path}: cannot be saved ({error.strerror}); give another name") from error
 
 
-def next_free(path: Path) -> Path:
+def _next_free(path: Path) -> Path:
     """`a.wav`, or the first of `a-2.wav`, `a-3.wav` ... that is not there."""
     return next((name for name in free_names(path) if not name.exists()), path)
