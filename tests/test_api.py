@@ -514,9 +514,6 @@ def test_a_folder_that_speaks_in_other_codebooks_says_so(checkpoint: Path) -> No
     assert csm_chat.load_csm_1b_local(checkpoint, torch.device("cpu"), 8).sample_rate == 24_000
 
 
-# chats
-
-
 @contextmanager
 def fake_chat(folder: Path, script: list[Any], **engine: Any) -> Any:
     sound, notes = ListSound(), list[str]()
@@ -611,7 +608,9 @@ def test_a_chat_opens_with_the_voices_of_a_folder(tmp_path: Path, checkpoint: Pa
     assert any("reference-ana.wav" in note for note in notes)
 
 
-# names
+def test_a_folder_of_voices_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere: is not a folder"):
+        csm_chat.open_chat(tmp_path / "nowhere")
 
 
 def test_every_public_name_is_there_and_typed() -> None:

@@ -45,10 +45,12 @@ def open_chat(
 
     What is None is as `config` has it; a Config() holds the defaults, and no file is read unless
     `csm_chat.load_config` was asked to. Turns are heard while they are made if `play`, and saved
-    under `takes`; without a sound device there is one warning in the log. `sampler` and
-    `logits_processors` are those of `Generator`. `notify` gets a line for each thing worth knowing.
-    Raises ModelError, UsageError.
+    under `takes` with a watermark; where there is no sound device, or no watermark, there is one
+    warning in the log. `sampler` and `logits_processors` are those of `Generator`. `notify` gets a
+    line for each thing worth knowing. Raises ModelError, UsageError, ConfigError.
     """
+    if references is not None and not Path(references).expanduser().is_dir():
+        raise UsageError(f"{references}: is not a folder; give the one that holds the voice clips")
     config = config or Config()
     config = replace(
         config,
@@ -206,7 +208,12 @@ def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
     library = parts.open_library(config, session.backend.codec, notify)
     session.voices = library.load()
     rtf = parts.warm_up(session, notify)
-    takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session))
+    watermark = parts.open_watermark(config, notify)
+    if watermark is None and config.watermark.method != OFF:
+        log.warning(
+            "takes are saved without a watermark: %s cannot be had", config.watermark.method
+        )
+    takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
     player = open_player(config.audio)
     return Loaded(
         session,
