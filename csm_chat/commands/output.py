@@ -6,6 +6,7 @@ Knows no model and no command.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
@@ -45,15 +46,16 @@ class Recording:
     What was cut short keeps its name free: `a.cut.wav`.
     """
 
-    def __init__(self, path: Path, *, force: bool, marking: Marking | None = None) -> None:
+    def __init__(
+        self, path: Path, *, force: bool, begin_marking: Callable[[], Marking | None] = lambda: None
+    ) -> None:
         """`force` replaces what has that name, once all was said. Raises UsageError, TakeError."""
         check_target(path, force)
         self._path = path
         self._force = force
-        self._marking = marking
+        _check_writable(path)
+        self._marking = begin_marking()
         self._wav = WavSink(path) if path.suffix.lower() == ".wav" else None
-        if self._wav is None:
-            _check_writable(path)
         self._pcm: list[Pcm] = []  # all of it, unless there is a file that grows
         self._n_samples = 0
 
@@ -119,13 +121,17 @@ class Pipe:
 
 
 def open_output(
-    target: str, encoding: Encoding | None, *, force: bool, marking: Marking | None = None
+    target: str,
+    encoding: Encoding | None,
+    *,
+    force: bool,
+    begin_marking: Callable[[], Marking | None] = lambda: None,
 ) -> Output:
-    """`-` is standard output. Raises UsageError, TakeError."""
+    """`-` is standard output, which is not marked. Raises UsageError, TakeError."""
     if target != "-":
         if encoding:
             raise UsageError(f"{target}: bare samples go to standard output only: -o -")
-        return Recording(Path(target), force=force, marking=marking)
+        return Recording(Path(target), force=force, begin_marking=begin_marking)
     if sys.stdout.isatty():
         raise UsageError("-o - writes sound to standard output, which is a terminal: pipe it on")
     return Pipe(sys.stdout.buffer, encoding or "wav")

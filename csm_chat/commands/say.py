@@ -18,7 +18,7 @@ from csm_chat.errors import CsmChatError, EntryError, UsageError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
-    from csm_chat.commands.output import Output
+    from csm_chat.commands.output import Marking, Output
     from csm_chat.config import Config
     from csm_chat.repl.grammar import Entry
 
@@ -81,7 +81,7 @@ def run(args: Namespace, config: Config) -> int:
     clips = context.read_clips(args, config.speaker, partial(speaker_number, names=names))
     with ExitStack() as stack:
         player = stack.enter_context(_player(args, config, console))
-        output = stack.enter_context(_Finishing(_output(args), console))
+        output = stack.enter_context(_Finishing(_output(args, config, console), console))
         speech = Speech(config, player, output.target, names)
         speech.load(clips, console)
         whole = speech.say(script.entries(), console, script.expected_s)
@@ -117,12 +117,19 @@ def _plays(args: Namespace) -> bool:
     return bool(args.play or not (args.output or args.encoding))
 
 
-def _output(args: Namespace) -> Output | None:
+def _output(args: Namespace, config: Config, console: Console) -> Output | None:
+    from csm_chat.commands import parts
     from csm_chat.commands.output import open_output
+
+    def begin_marking() -> Marking | None:
+        watermark = parts.open_watermark(config, console.note)
+        return watermark.stream() if watermark else None
 
     if not (args.output or args.encoding):
         return None
-    return open_output(args.output or STDIN, args.encoding, force=args.force)
+    return open_output(
+        args.output or STDIN, args.encoding, force=args.force, begin_marking=begin_marking
+    )
 
 
 def _player(args: Namespace, config: Config, console: Console) -> Player:

@@ -1,0 +1,331 @@
+"""`csm-chat say` as a process and in parts: what comes out where, and what it answers to misuse."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from ctypes.util import find_library
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from csm_chat.commands.arrival import Arriving, chunks
+from csm_chat.commands.output import Pipe, Recording
+from csm_chat.commands.speaking import for_shell
+from csm_chat.errors import EntryError, TakeError, UsageError
+from tests.checkpoints import make_checkpoint
+from tests.in_process import Ran, Run, runner
+from tests.program import COMMAND, PATIENCE_S, captured, environment, piped
+from tests.whisper_checkpoint import make_whisper
+
+needs_alsa = pytest.mark.skipif(
+    sys.platform != "linux" or find_library("portaudio") is None,
+    reason="needs ALSA and PortAudio",
+)
+HALF = np.full(1920, 0.5, np.float32)
+NAMES = {0: "Ana", 1: "Ben"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Path) -> Path:
+    """A working folder whose config.yaml names the model."""
+    config = f"model: {checkpoint}\ndevice: cpu\ndtype: float32\nsampling: {{seed: 7}}\n"
+    (tmp_path / "config.yaml").write_text(config + "watermark: {method: off}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Iterator[Run]:
+    with runner(folder, monkeypatch, capfdbinary) as run:
+        yield run
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"config.yaml"}
+
+
+# where it goes
+
+
+def test_a_scene_is_saved_and_its_path_is_all_of_stdout(run: Run, folder: Path) -> None:
+    ran = run("say", "-o", "a.flac", "--stats", "Hi there!||Oh,", "hello.")
+    assert (ran.code, ran.out) == (0, b"a.flac\n"), ran.err
+    pcm, rate = soundfile.read(folder / "a.flac")
+    assert rate == 24_000 and len(pcm) % 1920 == 0 and np.abs(pcm).max() > 0.01
+    assert "speaker 1  Oh, hello." in ran.err
+    for figure in ("first chunk", "chunk times", "RTF", "peak memory"):
+        assert f"\n{figure} " in ran.err
+    assert names(folder) == {"a.flac"}
+
+
+def test_a_pipe_gets_the_same_samples_as_a_file(run: Run, folder: Path) -> None:
+    assert run("say", "--quiet", "-o", "a.wav", "Hi.") == Ran(0, b"a.wav\n", "")
+    stream = run("say", "--quiet", "-o", "-", "Hi.")
+    bare = run("say", "--quiet", "--raw", "Hi.")
+    assert (stream.code, stream.err, bare.code) == (0, "", 0)
+    whole = (folder / "a.wav").read_bytes()
+    assert stream.out[44:] == bare.out == whole[44:]
+    assert stream.out[4:8] == stream.out[40:44] == b"\xff\xff\xff\xff"
+
+
+@needs_alsa
+def test_without_a_file_it_is_heard(folder: Path) -> None:
+    flags = ("--set", "audio.start=render")
+    ran = piped("", "say", *flags, "Hi there!", folder=folder, sound="alsa-file.conf")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "" and "nothing is saved" in ran.stderr
+    assert np.abs(captured(folder)).max() > 300
+    assert names(folder) == {"captured.wav"}
+
+
+def test_what_a_program_writes_is_said_while_it_is_written(folder: Path) -> None:
+    env = environment()
+    command = [*COMMAND, "say", "-", "--raw", "--quiet"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(b"The first sentence is long enough. The sec")
+        process.stdin.flush()
+        first = process.stdout.read(3840)  # it comes while the rest has not been written
+        process.stdin.write(b"ond one is, too.")
+        process.stdin.close()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert len(first) == 3840 and len(rest) % 3840 == 0 and rest
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # whisper's own word list
+def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
+    run: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sample = Path(__file__).parents[1] / "references" / "reference.wav"
+    (folder / "clip.wav").write_bytes(sample.read_bytes())
+    whisper = make_whisper(tmp_path_factory.mktemp("whisper") / "whisper.pt")
+    flags = ["--set", f"whisper.model={whisper}", "--quiet", "-o"]
+    for out, context in {
+        "plain.wav": [],
+        "given.wav": ["-ia", str(sample), "-it", "This is a sample.", "-is", "0"],
+        "heard.wav": ["--context-audio", "clip.wav", "--context-speaker", "0"],
+    }.items():
+        ran = run("say", *flags, out, *context, "Hi there.")
+        assert ran.code == 0, ran.err
+    said = {(folder / f"{out}.wav").read_bytes() for out in ("plain", "given", "heard")}
+    assert len(said) == 3
+
+
+def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
+    lines = b"0 speaks.\n\n||\n\nHi there, all of you!||Hello."
+    ran = run("say", "-o", "a.ogg", "--speaker", "4", stdin=lines)
+    assert ran.code == 1 and ran.err.count("not said") == 1
+    for line in ("4  0 speaks.", "4  Hi there, all of you!", "5  Hello."):
+        assert f"speaker {line}" in ran.err
+    assert names(folder) == {"a.ogg"}
+
+
+# misuse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([""], 2, "nothing to say"),
+        (["||"], 2, "nothing to say in this line"),
+        (["-o", "a.wav", "-"], 2, "standard input is empty"),
+        (["-", "Hi."], 2, "stands alone"),
+        (["-o", "a.xyz", "Hi."], 2, ".wav, .flac, .mp3, .ogg"),
+        (["-o", "old.wav", "Hi."], 2, "--force"),
+        (["-o", "folder.wav", "Hi."], 2, "is a folder"),
+        (["-o", "missing/a.wav", "Hi."], 2, "no folder missing"),
+        (["-o", "/dev/null", "Hi."], 2, "the ending says the format"),
+        (["--raw", "-o", "a.wav", "Hi."], 2, "-o -"),
+        (["-o", "a.wav", "-s", "nobody", "Hi."], 2, "--speaker"),
+        (["-o", "a.wav", "-s", "1000", "Hi."], 2, "0 - 999"),
+        (["-o", "a.wav", "-l", "1", "Hi."], 2, "--max-audio-length"),
+        (["-o", "a.wav", "--temp", "hot", "Hi."], 2, "sampling.temperature"),
+        (["-o", "a.wav", "-kt", "0", "Hi."], 2, "--min-tokens-to-keep"),
+        (["-o", "a.wav", "-ia", "none.wav", "Hi."], 4, "none.wav: cannot be opened"),
+        (["-o", "a.wav", "-ia", "x.wav", "-it", "a", "-it", "b", "Hi."], 2, "2 times"),
+        (["-o", "a.wav", "-m", "/nowhere", "Hi."], 3, "/nowhere"),
+        (["-o", "a.wav", "--wrong", "Hi."], 2, "--wrong"),
+        (["--audio", "off", "Hi."], 4, "-o FILE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_misuse_is_told_in_a_line_and_leaves_nothing(
+    run: Run, folder: Path, arguments: list[str], code: int, said: str
+) -> None:
+    (folder / "old.wav").write_bytes(b"old")
+    (folder / "folder.wav").mkdir()
+    ran = run("say", *arguments)
+    assert (ran.code, ran.out) == (code, b""), ran.err
+    last = ran.err.splitlines()[-1]
+    assert said in last and last.startswith("csm-chat")
+    assert names(folder) == {"old.wav", "folder.wav"}
+    assert (folder / "old.wav").read_bytes() == b"old"
+
+
+def test_without_a_device_and_without_a_file_it_says_so(folder: Path) -> None:
+    ran = piped("", "say", "Hi.", folder=folder, sound="alsa-null.conf")
+    assert ran.returncode == 4
+    assert "-o FILE" in ran.stderr and len(ran.stderr.splitlines()) == 1
+
+
+def test_a_broken_pipe_ends_it_quietly(folder: Path) -> None:
+    line = (
+        f"{' '.join(COMMAND)} say --quiet -o - 'A line of a few words.' | head -c 5000 >/dev/null"
+    )
+    ran = subprocess.run(
+        ["bash", "-c", f"{line}; echo ${{PIPESTATUS[0]}}"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("1\n", "")
+
+
+def test_ctrl_c_keeps_what_was_said(tmp_path: Path) -> None:
+    endless = make_checkpoint(tmp_path / "endless", eos_every=None)
+    long = "A line that is long enough to be spoken for quite a while, and then some. " * 9
+    flags = ["-m", str(endless), "--set", "watermark.method=off", "-o", "a.wav"]
+    command = [*COMMAND, "say", *flags, long]
+    part = tmp_path / "a.wav.part"
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (part.exists() and part.stat().st_size > 8000):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, err
+    assert "a.cut.wav" in err.decode() and "Traceback" not in err.decode()
+    pcm, _ = soundfile.read(tmp_path / "a.cut.wav")
+    assert len(pcm) >= 1920
+    assert names(tmp_path) == {"a.cut.wav", "endless"}
+
+
+# files
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "ogg"])
+def test_a_recording_is_whole_or_cut_and_overwrites_only_when_forced(
+    tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    for force, cut in ((False, False), (True, False), (True, True)):
+        recording = Recording(path, force=force)
+        recording.write(HALF * (0.5 if force else 1))
+        recording.finish(cut)
+    assert names(tmp_path) == {path.name, f"a.cut.{ending}"}
+    assert np.abs(soundfile.read(path)[0]).mean() < 0.4
+    with pytest.raises(UsageError, match="--force"):
+        Recording(path, force=False)
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    for ending in ("wav", "flac"):
+        path = tmp_path / f"a.{ending}"
+        recording = Recording(path, force=False)
+        recording.write(HALF)
+        path.write_bytes(b"somebody's")
+        assert recording.finish(cut=False) == tmp_path / f"a-2.{ending}"
+        assert path.read_bytes() == b"somebody's"
+
+
+def test_nothing_said_leaves_no_file(tmp_path: Path) -> None:
+    for ending in ("wav", "mp3"):
+        assert Recording(tmp_path / f"a.{ending}", force=False).finish(cut=True) is None
+    assert names(tmp_path) == set()
+
+
+def test_what_marks_the_sound_marks_all_of_it(tmp_path: Path) -> None:
+    class Late:
+        """Gives out what it was given a call before, turned round."""
+
+        held = np.zeros(0, np.float32)
+
+        def write(self, pcm: np.ndarray) -> np.ndarray:
+            given, self.held = self.held, -pcm
+            return given
+
+        def end(self) -> np.ndarray:
+            return self.held
+
+    for ending in ("wav", "flac"):
+        recording = Recording(tmp_path / f"a.{ending}", force=False, begin_marking=Late)
+        for _ in range(3):
+            recording.write(HALF)
+        recording.finish(cut=False)
+        pcm, _ = soundfile.read(tmp_path / f"a.{ending}")
+        assert len(pcm) == 3 * 1920 and pcm.max() < -0.4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_a_pipe_is_told() -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(TakeError, match="standard output: cannot be written"),
+    ):
+        Pipe(full, "wav").write(HALF)
+
+
+# text that arrives
+
+
+def arrived(*texts: str, names: dict[int, str] = NAMES) -> list[tuple[int, str]]:
+    refused: list[EntryError] = []
+    arriving = Arriving(5, names, "strict", refused.append)
+    entries = [entry for text in texts for entry in arriving.feed(text)]
+    entries += arriving.close()
+    said = [(u.speaker, u.text) for entry in entries for u in entry.utterances]
+    return said + [(-1, str(error)) for error in refused]
+
+
+SCRIPT = (
+    "Once upon a time there was a prompt.\nAna: Hello to everybody here. Nice to see you all.\n"
+    "Ben: Hi there, nice to meet you!\n\nAnd so it was.||It really was.\n"
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_who_says_what_does_not_depend_on_where_chunks_end(size: int) -> None:
+    cut = [SCRIPT[i : i + size] for i in range(0, len(SCRIPT), size)]
+    spoken: dict[int, str] = {}
+    for speaker, text in arrived(*cut):
+        spoken[speaker] = f"{spoken.get(speaker, '')} {text}".strip()
+    assert spoken == {
+        5: "Once upon a time there was a prompt. And so it was.",
+        0: "Hello to everybody here. Nice to see you all.",
+        1: "Hi there, nice to meet you!",
+        6: "It really was.",
+    }
+
+
+def test_a_piece_without_a_reading_costs_only_itself() -> None:
+    said = arrived("|| ||\n\nThis one is fine, and long enough.\n\nThis one is, too, I think.")
+    assert [speaker for speaker, _ in said] == [5, 5, -1]
+
+
+def test_bytes_that_are_no_text_and_any_newline_are_read() -> None:
+    stream = io.BufferedReader(io.BytesIO(b"\xef\xbb\xbfone\r\ntw\xffo\rthree"))
+    assert "".join(chunks(stream)) == "one\ntw\ufffdo\nthree"
+
+
+def test_notes_name_flags_where_the_prompt_has_commands() -> None:
+    gap = "1 gap, 0.4 s of waiting (model is late; $SET audio.start smooth$ to wait first)"
+    assert for_shell(gap).endswith("(model is late; --set audio.start=smooth to wait first)")
+    lost = 'audio device "x" does not answer; going on without sound, $AUDIO$ connects again'
+    assert for_shell(lost) == 'audio device "x" does not answer; going on without sound'
+    assert "$" not in for_shell(
+        "stopped: too long. It is not part of the dialogue; $RETRY$ says it again"
+    )
