@@ -22,7 +22,7 @@ from typing import Generic, Literal, TypeVar
 from csm_chat.errors import CsmChatError
 from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
 from csm_chat.training.sentences import Split, sentences
-from csm_chat.training.spoken import spoken_words
+from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ SPEEDS_WPM = (140, 190)
 class Clip:
     """Something said."""
 
-    text: str  # as a user types it; `spoken_words(text)` is what is heard
+    text: str  # as a user types it; `heard_words(text)` is what is heard
     voice: str  # equal for equal settings of the synthesiser
     pcm: Pcm
 
@@ -84,7 +84,7 @@ def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
 
 
 def _said(text: str, voice: SyntheticVoice) -> Clip:
-    return Clip(text, voice.name, speak(spoken_words(text), voice))
+    return Clip(text, voice.name, speak(heard_words(text), voice))
 
 
 def _voice(rng: Random, split: Split) -> SyntheticVoice:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from csm_chat.backends.mimi_files import mimi_config
 from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.errors import UsageError
+from csm_chat.speech.reading import ReadingTokenizer, as_read
 from csm_chat.speech.text import load_tokenizer
 from csm_chat.training import corpus
 from csm_chat.training.corpus import Line
@@ -151,7 +152,7 @@ def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
     prepared = plan.out / PREPARED
     sizes = settle(prepared, recipe, codec)
     device = torch.device(plan.device)
-    tokenizer = load_tokenizer(prepared)
+    tokenizer = _tokenizer(prepared)
     held_out = {
         "": _held_out("valid", tokenizer, sizes.codebooks),
         "voices_": _held_out("voices", tokenizer, sizes.codebooks),
@@ -209,6 +210,11 @@ def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
         return (prepared / CODEC_FILE).read_bytes() == (Path(folder) / CODEC_FILE).read_bytes()
 
 
+def _tokenizer(prepared: Path) -> Tokenizer:
+    """Of texts read as a session reads them."""
+    return ReadingTokenizer(load_tokenizer(prepared), as_read)
+
+
 def _held_out(split: Split, tokenizer: Tokenizer, codebooks: int) -> list[Draft]:
     conversations = islice(corpus.conversations(_VALID_SEED, split), _VALID_CONVERSATIONS)
     return [*drafts(conversations, tokenizer, codebooks, BatchSettings())]
@@ -245,7 +251,7 @@ class _Share:
     def _drafts(
         self, lines: Iterable[Conversation], batch: BatchSettings, seed: int
     ) -> Iterator[Draft]:
-        return drafts(lines, load_tokenizer(self.prepared), self.codebooks, batch, seed=seed)
+        return drafts(lines, _tokenizer(self.prepared), self.codebooks, batch, seed=seed)
 
 
 def _single_lines(seed: int) -> Iterator[Conversation]:

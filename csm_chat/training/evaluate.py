@@ -35,7 +35,7 @@ from csm_chat.training.measures import (
     voice_embedding,
 )
 from csm_chat.training.recogniser import Recogniser
-from csm_chat.training.spoken import spoken_words
+from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Backend, Codec, Pcm, Segment, Turn, Utterance, Voice
 
 SEED = 20_000  # of all that is drawn here
@@ -102,7 +102,7 @@ def draw_script(n_lines: int, drawn: Iterator[Clip], others: Iterable[Clip]) -> 
 
 def error_rate(hear: Callable[[Pcm], str], said: Iterable[tuple[str, Pcm]]) -> float:
     """Character errors in per cent of all characters said."""
-    counts = [character_errors(normalise(spoken_words(text)), hear(pcm)) for text, pcm in said]
+    counts = [character_errors(normalise(heard_words(text)), hear(pcm)) for text, pcm in said]
     return 100 * sum(errors for errors, _ in counts) / max(1, sum(length for _, length in counts))
 
 

@@ -37,7 +37,7 @@ from csm_chat.training.recogniser_net import (
     levelled,
     spelled,
 )
-from csm_chat.training.spoken import spoken_words
+from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 MARGIN_S = 0.2  # of silence around a clip
@@ -109,7 +109,7 @@ class Batch:
 
 def classes(text: str) -> list[int]:
     """The classes of a text as it is read out."""
-    return [LETTERS.index(letter) + 1 for letter in normalise(spoken_words(text))]
+    return [LETTERS.index(letter) + 1 for letter in normalise(heard_words(text))]
 
 
 def collate(chosen: Sequence[Clip], random: np.random.Generator) -> Batch:
@@ -211,7 +211,7 @@ class Training:
         assert isinstance(model, Network)
         recogniser = Recogniser(model, self._device)
         counts = [
-            character_errors(normalise(spoken_words(clip.text)), recogniser.hear(clip.pcm))
+            character_errors(normalise(heard_words(clip.text)), recogniser.hear(clip.pcm))
             for clip in self._held_out
         ]
         errors, length = (sum(column) for column in zip(*counts, strict=True))

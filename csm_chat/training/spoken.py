@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from csm_chat.speech.reading import as_read
+
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
          "eighteen", "nineteen")  # fmt: skip
@@ -133,3 +135,8 @@ def spoken_words(text: str) -> str:
     for pattern, read in PATTERNS:
         text = pattern.sub(read, text)
     return ABBREVIATED.sub(lambda match: ABBREVIATIONS[match[0]], text)
+
+
+def heard_words(text: str) -> str:
+    """What is heard of a line: its words, read as a session has its model read them."""
+    return spoken_words(as_read(text))
