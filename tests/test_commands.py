@@ -51,6 +51,8 @@ def speak(session, text):
         ("$REPLAY 3$", "REPLAY", "3"),
         ("$REPLAY$", "REPLAY", ""),
         ("$AUDIO$", "AUDIO", ""),
+        ("$SAY it costs $5, or so", "SAY", "it costs $5, or so"),
+        ("$SAY it costs 5$$", "SAY", "it costs 5$"),
         ("$AUDIO  USB $", "AUDIO", "USB"),
     ],
 )

@@ -259,6 +259,11 @@ BRACKETS = [
     ("He (the cat) left.", "He, the cat, left."),
     ("He left (yesterday).", "He left, yesterday."),
     ("(Why?) Go.", "Why? Go."),
+    (
+        "He (at 5 p.m.) left (with tools etc.) for me",
+        "He, at five PM, left, with tools et cetera, for me",
+    ),
+    ("(Yes.) No.", "Yes. No."),
     ("[laughs] Hi", "laughs, Hi"),
     ("one, (two), three", "one, two, three"),
     ("a {b} c", "a, b, c"),

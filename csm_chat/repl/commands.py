@@ -50,6 +50,7 @@ class Command:
     run: Run  # now or queued; its text is shown at once
     complete: Complete = _nothing
     accepts: str = ""  # what the argument has to match
+    takes_text: bool = False  # of any length: the closing mark may be left out
 
     @property
     def usage(self) -> str:
@@ -67,7 +68,7 @@ def match(line: str) -> tuple[Command, str] | None:
     argument = (shape[2] or "").strip()
     command = BY_NAME.get(shape[1].upper())
     closed = bool(shape[3])
-    if not closed and (command is None or len(argument.split()) > BARE_WORDS):
+    if not closed and (command is None or _is_sentence(command, argument)):
         return None
     if command is None:
         raise _unknown(line, shape[1])
@@ -77,6 +78,10 @@ def match(line: str) -> tuple[Command, str] | None:
             line.index("$") + 1 + len(shape[1]),
         )
     return command, argument
+
+
+def _is_sentence(command: Command, argument: str) -> bool:
+    return not command.takes_text and len(argument.split()) > BARE_WORDS
 
 
 def help_text() -> str:
@@ -173,6 +178,7 @@ COMMANDS = (
         "show what the model would read of it; nothing is spoken",
         do.show_reading,
         accepts=r"(?s:.*\S.*)",
+        takes_text=True,
     ),
     Command("RELOAD", "", "look at the references folder again", do.reload),
     Command(

@@ -99,6 +99,7 @@ _FACES = re.compile(
 )
 _PLURAL = re.compile(r"(?<=\w)\((e?s)\)")
 _OPENS = re.compile(r"[ \n]?[(\[{][ \n]?")
+_GOES_ON = re.compile(" ?[a-z]")
 _CLOSES = re.compile(r"[ \n]?[)\]}]")
 
 
@@ -130,6 +131,8 @@ def _opened(match: re.Match[str]) -> str:
 
 
 def _closed(match: re.Match[str]) -> str:
+    if before(match) == "." and _GOES_ON.match(match.string, match.end()):
+        return ", "  # the point was that of "etc.", "p.m."
     return " " if before(match) in ".!?,;:" or after(match) in ".!?,;:" else ", "
 
 

@@ -121,7 +121,7 @@ ABBREVIATIONS = (
     rule(rf"(?<![\w.])({_either(_BEFORE_NUMBER)})\.\s?(?=#?[0-9])",
          lambda m: f"{_from(_BEFORE_NUMBER)(m)} ", re.IGNORECASE),
     rule(rf"\b((?:[A-Z]\w+|[0-9]+(?:st|nd|rd|th)) )(St|Dr)"
-         rf"(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.)|\b)(?!\s+(?!{_OPENER}){_CAPITAL})(?=[\s.,;:!?\"']|$)",
+         rf"(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.)|\b)(?!\.?\s+(?!{_OPENER}){_CAPITAL})(?=[\s.,;:!?\"']|$)",
          lambda m: m[1] + _STREETS[m[2].lower()]),
     rule(rf"(?<![\w.'])((?i:{_either(_TITLES)}))\.\s?(?={_CAPITAL})",
          lambda m: f"{_TITLES[m[1].lower()]} " if m[1][0].isupper() else m[0]),
@@ -132,7 +132,7 @@ ABBREVIATIONS = (
     rule(rf"(?<![\w.'])({_either(_ANYWHERE)}){_POINT}", _from(_ANYWHERE), re.IGNORECASE),
     rule(rf"(?<![\w/.'-])(?<![0-9],)({_either(_WITHOUT_POINT)})(?![\w'-]|[/.,:]\w)",
          _from(_WITHOUT_POINT), re.IGNORECASE),
-    rule(r"\b((?:[A-Z]\.){2,})s\b", lambda m: f"{m[1].replace('.', '')}s"),
+    rule(r"\b((?:[A-Z]\.){2,6})s\b", lambda m: f"{m[1].replace('.', '')}s"),
     # U.S. is said as US is; single letters before a name are left alone
     rule(rf"(?<![\w.])((?:[A-Z]\.)+[A-Z])(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.))",
          lambda m: m[1].replace(".", "")),
