@@ -43,7 +43,8 @@ ONLY_IN = {
     "soxr": ("audio/*.py", "speech/transcribe.py", "training/*.py"),
     "tokenizers": ("speech/text.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
-    "torch": ("api/*.py", "audio/watermark_perth.py", "backends/torch_*.py", "training/*.py"),
+    "torch": ("api/*.py", "audio/watermark_*.py", "backends/torch_*.py", "training/*.py"),
+    "tqdm": ("commands/progress.py",),
     "whisper": ("speech/transcribe.py",),
     "yaml": ("config.py",),
 }
@@ -54,6 +55,8 @@ LOADS_NONE_OF = {
     "csm_chat.api.chat": FRAMEWORKS,
     "csm_chat.api.generator": FRAMEWORKS,
     "csm_chat.cli": FRAMEWORKS | {"numpy", "prompt_toolkit", "yaml"},
+    "csm_chat.commands.say": FRAMEWORKS | {"numpy", "prompt_toolkit", "tqdm", "yaml"},
+    "csm_chat.commands.doctor": FRAMEWORKS | {"numpy", "prompt_toolkit", "tqdm", "yaml"},
     "csm_chat.repl.app": FRAMEWORKS,
 }
 

@@ -172,8 +172,10 @@ class Speech:
             bar.update(0, "the voices")
             library = parts.open_library(self._config, codec, notify)
             session.voices = library.load() + voices(clips, codec, transcribe, self._names)
-            bar.update(0, "warming up")
-            rtf = parts.warm_up(session, console.note) if self._audible else None
+            rtf = None
+            if self._audible:  # only then it matters when to begin
+                bar.update(0, "warming up")
+                rtf = parts.warm_up(session, console.note)
         self._loaded = Loaded(session, library, self._outputs, self._player, self._prebuffer, rtf)
         self.figures.loaded = time.perf_counter()
 
