@@ -1,18 +1,39 @@
-"""Products of a few rows with a matrix, in the order that reads the matrix once. Knows no model."""
+"""Products of a few rows with a matrix, at the pace of the memory. Knows no model.
+
+What the BLAS of PyTorch for x86 (MKL 2024.2) wants: measured on Zen 4 with matrices larger than
+the caches. Elsewhere the order matters less.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
 
-# Up to here the BLAS of PyTorch for x86 (MKL 2024.2) reads a matrix larger than its caches at the
-# memory's pace where the matrix comes first, at a third of it where the rows do.
+# Up to here the matrix comes first: 20 GB/s against 3 for two rows.
 _FEW = 4
+# Columns that stand together: rows of 1024 and more floats begin at addresses that share the same
+# few places in a cache, 5 GB/s.
+_COLUMNS = 512
 
 
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """rows (n, in) by weight (out, in): (n, out), contiguous."""
-    if len(rows) > _FEW:
-        return F.linear(rows, weight, bias)
-    y = (weight @ rows.T).T
-    return (y if bias is None else y + bias).contiguous()
+class Matrix:
+    """A weight (out, in), to multiply rows with."""
+
+    def __init__(self, weight: Tensor) -> None:
+        out, width = weight.shape
+        n = width // _COLUMNS if width % _COLUMNS == 0 else 1
+        self._blocks = list(weight.reshape(out, n, -1).transpose(0, 1).contiguous())
+
+    def __call__(self, rows: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Rows (n, in) times the weight, and the bias: (n, out), contiguous."""
+        first, *others = zip(self._blocks, rows.chunk(len(self._blocks), 1), strict=True)
+        if len(rows) > _FEW:
+            y = F.linear(first[1], first[0], bias)
+            for block, columns in others:
+                y.addmm_(columns, block.T)
+            return y
+        y = first[0] @ first[1].T
+        for block, columns in others:
+            y.addmm_(block, columns.T)
+        columns_first: Tensor = y.T if bias is None else y.T + bias
+        return columns_first.contiguous()

@@ -14,14 +14,15 @@ from moshi.modules.seanet import SEANetResnetBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from csm_chat.backends.torch_products import product
+from csm_chat.backends.torch_products import Matrix
 
 # what each layer keeps of a stream: the rows its next call needs
 Past: TypeAlias = dict[object, Tensor]
 Layer: TypeAlias = Callable[[Tensor, Past], Tensor]
 
-# rows up to which copying their windows beats a product for each tap
+# for more rows, of fewer channels, a product for each tap beats copying all windows
 _FEW_WINDOWS = 256
+_NARROW = 256
 
 
 class Taps:
@@ -34,7 +35,9 @@ class Taps:
         self._out, self._n_taps, self._in = weight.shape
         self._dilation = dilation
         self._n_kept = (self._n_taps - 1) * dilation
-        self._weight = weight.reshape(self._out, -1).contiguous()
+        self._matrix = Matrix(weight.reshape(self._out, -1))
+        narrow = self._n_taps > 1 and 1 < self._in <= _NARROW
+        self._by_tap = list(weight.permute(1, 2, 0).contiguous()) if narrow else []
         self._bias = bias
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
@@ -54,12 +57,11 @@ class Taps:
         n = len(rows) - self._n_kept
         if self._n_kept:
             past[self] = rows[n:].clone()
-        if self._n_taps == 1 or self._in == 1 or n <= _FEW_WINDOWS:
-            return product(self._windows(rows, n), self._weight, self._bias)
-        taps = torch.split(self._weight.T, self._in)
-        y = torch.addmm(self._bias, rows[:n], taps[0])
-        for i, tap in enumerate(taps[1:], 1):
-            y.addmm_(rows[i * self._dilation :][:n], tap)
+        if n <= _FEW_WINDOWS or not self._by_tap:
+            return self._matrix(self._windows(rows, n), self._bias)
+        y = torch.addmm(self._bias, rows[:n], self._by_tap[0])
+        for i, weight in enumerate(self._by_tap[1:], 1):
+            y.addmm_(rows[i * self._dilation :][:n], weight)
         return y
 
     def _windows(self, rows: Tensor, n: int) -> Tensor:

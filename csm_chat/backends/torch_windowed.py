@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from csm_chat.backends.torch_products import product
+from csm_chat.backends.torch_products import Matrix
 
 _MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide
 
@@ -96,13 +96,15 @@ class _Layer:
     def __init__(self, layer: Any) -> None:
         attention = layer.self_attn
         self._norms = [(norm.weight, norm.bias, norm.eps) for norm in (layer.norm1, layer.norm2)]
-        self._in, self._out = attention.in_projs[0].weight, attention.out_projs[0].weight
-        self._wide, self._narrow = layer.linear1.weight, layer.linear2.weight
+        self._in = Matrix(attention.in_projs[0].weight)
+        self._out = Matrix(attention.out_projs[0].weight)
+        self._wide, self._narrow = Matrix(layer.linear1.weight), Matrix(layer.linear2.weight)
         self._scales = [scale.scale for scale in (layer.layer_scale_1, layer.layer_scale_2)]
 
     def new_cache(self, heads: int, capacity: int) -> Tensor:
         """Room for keys and values: (2, heads, capacity, head width)."""
-        room: Tensor = self._out.new_empty(2, heads, capacity, self._out.shape[0] // heads)
+        width = self._scales[0].shape[0] // heads
+        room: Tensor = self._scales[0].new_empty(2, heads, capacity, width)
         return room
 
     def __call__(
@@ -110,8 +112,8 @@ class _Layer:
     ) -> None:
         """Change x, (n, width), in place. `cache` ends in the n places for its keys and values."""
         x.addcmul_(self._scales[0], self._attention(self._norm(0, x), rotations, seen, cache))
-        hidden = F.gelu(product(self._norm(1, x), self._wide))
-        x.addcmul_(self._scales[1], product(hidden, self._narrow))
+        hidden = F.gelu(self._wide(self._norm(1, x)))
+        x.addcmul_(self._scales[1], self._narrow(hidden))
 
     def _norm(self, i: int, x: Tensor) -> Tensor:
         weight, bias, eps = self._norms[i]
@@ -122,13 +124,13 @@ class _Layer:
     ) -> Tensor:
         _, heads, _, width = cache.shape
         n = len(x)
-        qkv = product(x, self._in).view(n, 3 * heads, width)
+        qkv = self._in(x).view(n, 3 * heads, width)
         qk = _rotated(qkv[:, : 2 * heads], rotations)
         cache[0, :, -n:] = qk[:, heads:].transpose(0, 1)
         cache[1, :, -n:] = qkv[:, 2 * heads :].transpose(0, 1)
         query = qk[:, :heads].transpose(0, 1)
         y = F.scaled_dot_product_attention(query[None], cache[:1], cache[1:], attn_mask=seen)
-        return product(y[0].transpose(0, 1).reshape(n, -1), self._out)
+        return self._out(y[0].transpose(0, 1).reshape(n, -1))
 
 
 def _rotated(x: Tensor, rotations: tuple[Tensor, Tensor]) -> Tensor:
