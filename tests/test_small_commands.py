@@ -285,6 +285,12 @@ def test_a_bar_shows_how_far_it_is_and_leaves_nothing_behind() -> None:
     assert any("half" in text and "5 of 10 s" in text for text in shown)
     assert any("20 of 20 s" in text for text in shown)
     assert shown[-1] == "" and not shown[-2].strip()
+    early = Terminal()
+    console = Console(early)
+    with console.bar(10, "s") as bar:
+        console.note("a note draws the bar before its time")
+        bar.update(1)
+    assert not early.getvalue().rpartition("\n")[2].split("\r")[-2].strip()
     line = Terminal()
     with Bar(None, err=line) as bar:
         bar.update(0, "the codec")

@@ -49,6 +49,7 @@ class Bar:
     def close(self) -> None:
         """Wipe it off. Twice is fine."""
         if self._bar is not None:
+            self._bar.delay = 0  # else one that a note has drawn before its time would stay
             self._bar.close()
 
     def __enter__(self) -> Bar:
