@@ -285,6 +285,7 @@ class Worker:
             session.reseed(new.sampling.seed)
         session.sampling, session.context = new.sampling, new.context
         session.normalize = new.normalize
+        session.chunk_frames = new.audio.chunk_frames
         self.config = new
         self._answer(f"{key} = {value}")
 
