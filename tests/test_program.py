@@ -22,6 +22,7 @@ needs_alsa = pytest.mark.skipif(
     reason="needs ALSA and PortAudio",
 )
 on_file = "alsa-file.conf"
+AS_HEARD = ["--set", "watermark.method=off"]  # what is played is not marked
 SCENE = "Hi there!||Oh, hello.||How are you?0"
 
 
@@ -59,7 +60,7 @@ def test_a_piped_scene_is_heard_and_saved_sample_for_sample(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     # rendered first, so that a busy machine leaves no gaps in what is heard
-    flags = ["--model", str(checkpoint), "--seed", "7", "--set", "audio.start=render"]
+    flags = ["--model", str(checkpoint), "--seed", "7", "--set", "audio.start=render", *AS_HEARD]
     ran = piped(f"{SCENE}\nAnd you?\n", *flags, folder=tmp_path, sound=on_file)
     assert ran.returncode == 0, ran.stderr
     paths = [Path(line).name for line in ran.stdout.splitlines()]
@@ -160,7 +161,7 @@ def _sidecar(folder: Path) -> list[str]:
 def test_a_scene_typed_at_a_terminal_is_shown_heard_and_saved(
     typist: Start, checkpoint: Path, tmp_path: Path
 ) -> None:
-    flags = ["--model", str(checkpoint), "--set", "audio.start=render"]
+    flags = ["--model", str(checkpoint), "--set", "audio.start=render", *AS_HEARD]
     t = typist(*flags, "--set", "voices.0=Ana", "--set", "voices.1=Ben", sound=on_file)
     t.sees("Ana>")
     t.send(SCENE)

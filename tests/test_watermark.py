@@ -15,12 +15,15 @@ import pytest
 import soundfile
 
 from csm_chat.audio.files import read_clip, resample, write_clip
+from csm_chat.audio.takes import Takes
 from csm_chat.audio.watermark import Watermark, detectors, open_watermark
 from csm_chat.audio.watermark_silentcipher import CSM_KEY, KEY_VARIABLE
 from csm_chat.cli import main
+from csm_chat.commands import parts
+from csm_chat.config import Config, WatermarkConfig
 from csm_chat.errors import ConfigError, WatermarkError
 from csm_chat.training.espeak import HELD_OUT_VOICES, speak
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm, Segment, Timings, Turn
 from tests.program import piped, takes
 
 LINES = ("The weather will be fine tomorrow, they say.", "Oh, hello.")
@@ -130,35 +133,65 @@ def test_marked_seconds_of_a_mixed_file_are_counted() -> None:
 
 
 def test_a_missing_package_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "perth", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for method in ("perth", "silentcipher"):
         with pytest.raises(WatermarkError, match=f"{method} is not installed: pip install"):
             open_watermark(method, None, {})
 
 
+def test_without_the_package_files_are_saved_unmarked_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said: list[str] = []
+    assert parts.open_watermark(Config(), said.append) is None
+    (words,) = said
+    assert "resemble-perth is not installed" in words
+    assert words.endswith("Files are saved without a watermark")
+
+
 # takes and the commands
 
 
-def test_files_of_a_session_are_marked_and_verify_says_so(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_of_a_session_are_marked(checkpoint: Path, tmp_path: Path) -> None:
     flags = ["--model", str(checkpoint), "--seed", "7", "--audio", "off"]
     ran = piped("Hi there, you two!||Oh, hello.\n", *flags, folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "watermark: perth, on saved files" in ran.stderr
     lines = next(tmp_path.glob("takes/*/takes.jsonl")).read_text().splitlines()
     assert [json.loads(line)["watermark"] for line in lines] == ["perth"] * 2
-    one, two = (read_clip(path).pcm for path in takes(tmp_path))
+    said = [read_clip(path).pcm for path in takes(tmp_path)]
     (scene,) = tmp_path.glob("takes/*/*scene.wav")
-    assert np.array_equal(read_clip(scene).pcm, np.concatenate([one, two]))
-    (tmp_path / "off").mkdir()
-    off = [*flags, "--set", "watermark.method=off"]
-    ran = piped("Hi there, you two!\n", *off, folder=tmp_path / "off")
-    assert "watermark: off (watermark.method)" in ran.stderr
-    (plain,) = (read_clip(path).pcm for path in takes(tmp_path / "off"))
-    assert len(plain) == len(one)
-    assert np.abs(perth().mark(plain) - one).max() < 2**-14
+    assert np.array_equal(read_clip(scene).pcm, np.concatenate(said))
+    assert None not in [perth().detect(pcm) for pcm in said]
+
+
+def test_off_is_said_and_nothing_is_marked() -> None:
+    said: list[str] = []
+    off = Config(watermark=WatermarkConfig(method="off"))
+    assert parts.open_watermark(off, said.append) is None
+    assert said == ["watermark: off (watermark.method)"]
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_take_holds_what_was_said_marked_or_as_it_is(tmp_path: Path, is_marked: bool) -> None:
+    complaints: list[str] = []
+    pcm = np.concatenate(speech())
+    folder = Takes(tmp_path, complaints.append, watermark=perth() if is_marked else None)
+    take = folder.open("ana")
+    for frame in np.split(pcm, range(FRAME_SAMPLES, len(pcm), FRAME_SAMPLES)):
+        take.write(frame)
+    (growing,) = tmp_path.rglob("*.part")
+    assert is_marked == (perth().detect(read_clip(growing).pcm) is not None)
+    segment = Segment(0, "Hi.", np.zeros((0, 32), np.int32))
+    path = take.finish(Turn(segment, 7, "cut", Timings(0.1, 1.0, len(pcm) / SAMPLE_RATE)), "ana")
+    assert path is not None
+    assert path.name == "001-ana.cut.wav"
+    expected = perth().mark(pcm) if is_marked else pcm
+    assert np.abs(read_clip(path).pcm - np.clip(expected, -1, 1)).max() < 2**-14
+    line = json.loads((path.parent / "takes.jsonl").read_text())
+    assert line["watermark"] == ("perth" if is_marked else None)
+    assert complaints == []
 
 
 def test_verify_prints_a_line_a_file_and_tells_by_its_exit_code(
@@ -223,7 +256,8 @@ def silentcipher(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     package = ModuleType("silentcipher")
 
     def get_model(model_type: str, device: str) -> Encoder44k:
-        assert (model_type, device) == ("44.1k", "cpu")
+        assert model_type == "44.1k"
+        assert device in ("cpu", "cuda")
         sys.stdout.write("Downloading")
         return Encoder44k()
 

@@ -32,7 +32,7 @@ INSTALL = "pip install 'csm_chat[watermark]' && pip install --no-deps silentciph
 
 
 class SilentCipher:
-    """Marks with one key and finds marks of that key; slower by far than perth."""
+    """Marks with one key and finds marks of that key. Its networks are slow without a GPU."""
 
     name = "silentcipher"
     threshold = 0.5  # the five numbers have to be right, too: the library asks for no more
@@ -54,13 +54,16 @@ class SilentCipher:
 
     def mark(self, pcm: Pcm) -> Pcm:
         """Only the mark is resampled; silence stays as it is."""
+        import torch
+
         there = resample(pcm, SAMPLE_RATE, RATE_HZ)
         if float(np.mean(np.square(there))) < SILENT_POWER:
             return pcm
         encoded, _ = self._model.encode_wav(
             there, RATE_HZ, self._key, message_sdr=MESSAGE_SDR_DB, calc_sdr=False
         )
-        marked = np.asarray(encoded, np.float32)[: len(there)]
+        # numpy's from the package, from Sesame's branch a tensor on the model's device
+        marked = torch.as_tensor(encoded).float().cpu().numpy()[: len(there)]
         change = resample(marked - there[: len(marked)], RATE_HZ, SAMPLE_RATE)[: len(pcm)]
         return pcm + np.pad(change, (0, len(pcm) - len(change)))
 
@@ -104,11 +107,14 @@ def load() -> Any:
     """
     if importlib.util.find_spec("silentcipher") is None:
         raise WatermarkError(f"watermark: silentcipher is not installed: {INSTALL}")
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         # it says on stdout that it downloads, and stdout is data
         with contextlib.redirect_stdout(sys.stderr):
             silentcipher: Any = importlib.import_module("silentcipher")
-            return silentcipher.get_model(model_type="44.1k", device="cpu")
+            return silentcipher.get_model(model_type="44.1k", device=device)
     except ImportError as error:
         raise WatermarkError(f"watermark: silentcipher needs more ({error}): {INSTALL}") from error
     except (OSError, ValueError, RuntimeError) as error:
