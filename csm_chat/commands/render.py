@@ -58,22 +58,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     given = (flags.MODEL, flags.DEVICE, flags.DTYPE, flags.SPEAKER, flags.REFERENCES)
-    flags.add_settings(parser, *given, *flags.SAMPLING, flags.WHISPER)
+    flags.add_settings(parser, *given, *flags.SAMPLING, flags.NO_NORMALIZE, flags.WHISPER)
 
 
 def run(args: Namespace, config: Config) -> int:
     from csm_chat.commands.rendering import Rendering
     from csm_chat.scene.export import Options
-    from csm_chat.scene.folder import SceneFolder
+    from csm_chat.scene.folder import SceneFolder, unmarked
 
     console = Console(quiet=args.quiet)
     scripts = _scripts(args.scripts, config)
     targets = _targets(args.output, args.scripts)
-    folders = [SceneFolder(target) for target in targets]
+    watermark = parts.open_watermark(config, console.note)
+    mark = watermark.mark if watermark else unmarked
+    folders = [SceneFolder(target, mark) for target in targets]
     for note in [note for script in scripts for note in script.notes]:
         console.note(note)
     options = Options(gap_s=args.gap, match=not args.no_match, format=args.format)
-    rendering = Rendering(config, options, console)
+    rendering = Rendering(config, options, console, watermark.name if watermark else None)
     n_bad = 0
     for script, folder in zip(scripts, folders, strict=True):
         n_bad += rendering.script(script, folder)

@@ -31,10 +31,14 @@ SHOWN_CHARS = 40  # of a turn, in messages
 class Rendering:
     """Renders scripts; loads model and voices for the first. One thread."""
 
-    def __init__(self, config: Config, options: Options, console: Console) -> None:
+    def __init__(
+        self, config: Config, options: Options, console: Console, watermark: str | None
+    ) -> None:
+        """`watermark` is what the folders mark with, for the summary."""
         self._config = config
         self._options = options
         self._console = console
+        self._watermark = watermark
         self._session: Session | None = None
         self._is_loading = True
 
@@ -61,7 +65,7 @@ class Rendering:
                 f"{name}: {max(len(spoken), n_known)} of {len(planned)} turns done; "
                 "run it again to go on"
             ) from error
-        told = [_scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
+        told = [scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
         self._write(told, script, folder, session, seed)
         return self._tell_failures(planned, spoken, script)
 
@@ -120,6 +124,7 @@ class Rendering:
         about["sampling"] = asdict(replace(session.sampling, seed=seed))
         about["context"] = asdict(session.context)
         about["script"] = script.path.name
+        about["watermark"] = self._watermark
         options = replace(self._options, tail_s=script.tail_s)
         with self._console.bar(None) as bar:
             scene, path = write_scene(
@@ -136,8 +141,8 @@ class Rendering:
         self, planned: Sequence[PlannedTurn], spoken: Sequence[SavedTurn], script: Script
     ) -> int:
         bad = [each for each in zip(planned, spoken, strict=True) if each[1].ended != "eos"]
-        for each, saved in bad:
-            text = saved.text
+        for each, _ in bad:
+            text = each.asked.utterance.text
             quoted = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS].rstrip()}..."
             self._console.warn(
                 f'{script.path}:{each.asked.line}  "{quoted}" did not end by itself in '
@@ -168,8 +173,9 @@ class _Progress:
         self._bar.update(done_s, f"{self._name} {min(self._n_done + 1, n_turns)}/{n_turns}")
 
 
-def _scene_turn(planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str]) -> SceneTurn:
-    asked = planned.asked
-    name = label(saved.speaker, names)
-    piece = Piece(saved.speaker, name, saved.text, saved.n_samples, saved.pcm, asked.pause_s)
-    return SceneTurn(piece, saved.seed, saved.ended, asked.line)
+def scene_turn(planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str]) -> SceneTurn:
+    said = planned.asked.utterance
+    name = label(said.speaker, names)
+    pause_s = planned.asked.pause_s
+    piece = Piece(said.speaker, name, said.text, saved.n_samples, saved.pcm, pause_s)
+    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line)

@@ -39,16 +39,17 @@ class Cast:
         problems: dict[int, str] = {}
         brought: dict[str, str] = {}  # by folded name, as first written
         named = dict(names)
-        for line, text in parts:
-            label = _label(text)
-            if label is None or folded(label) in by_name(named):
+        labels = [(line, label) for line, text in parts if (label := _label(text))]
+        # one with a capital anywhere introduces the name for all lines
+        for line, label in sorted(labels, key=lambda found: found[1][0].islower()):
+            if folded(label) in by_name(named) or folded(label) in brought:
                 continue
             if numbered := _NUMBERED.fullmatch(folded(label)):
                 named.setdefault(int(numbered[1]), label)
-            elif problem := _problem(label, text, names):
+            elif problem := _problem(label, names):
                 problems.setdefault(line, problem)
             else:
-                brought.setdefault(folded(label), label)
+                brought[folded(label)] = label
         taken = numbers(named | dict(enumerate(brought.values(), UNNUMBERED)))
         free = (number for number in count() if number not in named and number not in taken)
         return cls(named | dict(zip(free, brought.values(), strict=False)), problems)
@@ -68,7 +69,7 @@ def _label(text: str) -> str | None:
     return label if is_name else None
 
 
-def _problem(label: str, text: str, names: Mapping[int, str]) -> str | None:
+def _problem(label: str, names: Mapping[int, str]) -> str | None:
     """Why a name without a voice is refused."""
     near = get_close_matches(folded(label), by_name(names), n=1, cutoff=LIKENESS)
     if near:

@@ -24,7 +24,7 @@ from csm_chat.types import Codes, Ended, Pcm, Turn
 MAX_SEED = 2**32 - 1
 FULL_SCALE = 32767  # of 16 bits, as soundfile scales
 TURNS, STATE = "turns", "render.json"
-_TOLD = ("text", "speaker", "seed", "ended", "n_samples")  # of a SavedTurn, as JSON
+_TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
 
 Mark = Callable[[Pcm], Pcm]  # put into whatever is saved to be listened to: a watermark
 
@@ -38,8 +38,6 @@ class SavedTurn:
     """A finished turn on disk, as the model made it."""
 
     path: Path
-    text: str
-    speaker: int
     seed: int
     ended: Ended
     codes: Codes
@@ -66,7 +64,8 @@ class SceneFolder:
         try:
             if path.exists() and not path.is_dir():
                 raise UsageError(f"{path}: is not a folder; choose another with -o")
-            if path.exists() and any(path.iterdir()) and not self._state.exists():
+            holds_files = any(each.is_file() for each in path.rglob("*"))
+            if holds_files and not self._state.exists():
                 raise UsageError(
                     f"{path}: holds files that no render made; choose another folder with -o"
                 )
@@ -75,6 +74,8 @@ class SceneFolder:
             raise TakeError(
                 f"{path}: cannot be made ({error.strerror}); choose another folder with -o"
             ) from error
+        if not self._state.exists():
+            save(self._state, json.dumps({"seed": None}).encode())
 
     def seed(self, asked: int | None) -> int:
         """The first turn's seed: `asked`, else that of the run before, else one drawn now."""
@@ -88,7 +89,8 @@ class SceneFolder:
         """The finished turn, None if there is none that was made from just this."""
         path = self._turn(number)
         try:
-            with np.load(path) as saved:
+            # opened here, because numpy leaves a damaged file open
+            with path.open("rb") as file, np.load(file) as saved:
                 about = json.loads(str(saved["about"]))
                 if about.pop("key") != key:
                     return None
@@ -100,9 +102,7 @@ class SceneFolder:
         """Save a finished turn at once. Raises TakeError."""
         samples = np.rint(np.clip(pcm, -1, 1) * FULL_SCALE).astype(np.int16)
         path, segment = self._turn(number), turn.segment
-        saved = SavedTurn(
-            path, segment.text, segment.speaker, turn.seed, turn.ended, segment.codes, len(samples)
-        )
+        saved = SavedTurn(path, turn.seed, turn.ended, segment.codes, len(samples))
         about = {name: getattr(saved, name) for name in _TOLD}
         buffer = io.BytesIO()
         text = np.array(json.dumps(about | {"key": key}))

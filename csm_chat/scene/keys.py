@@ -25,16 +25,19 @@ def first_key(session: Session) -> str:
     del settings["seed"]
     model = [backend.name, backend.device, backend.dtype, backend.codec.identity]
     about = [FORMAT, *model, _weights(backend.path), settings, asdict(session.context)]
-    return _digest([*about, [_voice(voice) for voice in session.voices]])
+    return _digest([*about, [_voice(voice, session) for voice in session.voices]])
 
 
-def next_key(before: str, utterance: Utterance, seed: int) -> str:
+def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
     """That of a turn, given the key of the one before: it was heard as context."""
-    return _digest([before, utterance.text, utterance.speaker, seed])
+    return _digest([before, session.read(utterance.text), utterance.speaker, seed])
 
 
-def _voice(voice: Voice) -> list[object]:
-    said = [[s.text, hashlib.sha256(s.codes.tobytes()).hexdigest()] for s in voice.segments]
+def _voice(voice: Voice, session: Session) -> list[object]:
+    said = [
+        [session.read(segment.text), hashlib.sha256(segment.codes.tobytes()).hexdigest()]
+        for segment in voice.segments
+    ]
     return [voice.speaker, said]
 
 

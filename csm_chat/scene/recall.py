@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
 from csm_chat.speech.session import Session
-from csm_chat.types import Codec, Codes, Engine, Frame, Pcm, Prompt, Sampling, Utterance
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    Codec,
+    Codes,
+    Engine,
+    Frame,
+    Pcm,
+    Prompt,
+    Sampling,
+    Utterance,
+)
 
 
 def recall(session: Session, utterance: Utterance, codes: Codes) -> None:
@@ -19,14 +30,14 @@ def recall(session: Session, utterance: Utterance, codes: Codes) -> None:
     the context for it is just what was dropped then.
     """
     backend = session.backend
-    session.backend = replace(
-        backend, engine=_Recorded.of(backend.engine, codes), codec=_Mute(backend.codec)
-    )
+    engine = cast(Engine, _Recorded(backend.engine, codes))
+    session.backend = replace(backend, engine=engine, codec=_Flat(backend.codec))
     try:
         for _ in session.take(utterance):
             pass
     finally:
         session.backend = backend
+    assert session.turns and session.turns[-1].segment.text == utterance.text, utterance
 
 
 def forget_rows(engine: Engine) -> None:
@@ -43,29 +54,22 @@ def forget_rows(engine: Engine) -> None:
         pass
 
 
-@dataclass(slots=True)
 class _Recorded:
-    """An engine that plays one take."""
+    """An engine that plays one take; for the rest it is the one it stands in for."""
 
-    context_rows: int
-    codebooks: int
-    n_codes: int
-    prefilled_rows: int
-    codes: Codes
+    def __init__(self, engine: Engine, codes: Codes) -> None:
+        self._engine = engine
+        self._codes = codes
 
-    @classmethod
-    def of(cls, engine: Engine, codes: Codes) -> _Recorded:
-        return cls(engine.context_rows, engine.codebooks, engine.n_codes, 0, codes)
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
-        yield from self.codes
-
-    def interrupt(self) -> None:
-        """It never takes long."""
+        yield from self._codes
 
 
-class _Mute:
-    """A codec that decodes to nothing: the sound is on disk."""
+class _Flat:
+    """A codec that decodes to nothing in particular, and never to silence."""
 
     def __init__(self, codec: Codec) -> None:
         self.codebooks = codec.codebooks
@@ -74,4 +78,4 @@ class _Mute:
 
     @contextmanager
     def decoding(self) -> Iterator[Callable[[Codes], Pcm]]:
-        yield lambda codes: np.zeros(0, np.float32)
+        yield lambda codes: np.ones(len(codes) * FRAME_SAMPLES, np.float32)

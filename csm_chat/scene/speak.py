@@ -55,7 +55,7 @@ def plan(
     is_known = True
     for number, asked in enumerate(turns, 1):
         own_seed = (seed + number - 1) % (MAX_SEED + 1)
-        key = next_key(key, asked.utterance, own_seed)
+        key = next_key(key, session, asked.utterance, own_seed)
         saved = folder.find(number, key) if is_known else None
         is_known = saved is not None
         planned.append(PlannedTurn(asked, number, own_seed, key, saved))

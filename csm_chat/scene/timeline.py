@@ -5,6 +5,7 @@ Knows no file.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -17,28 +18,32 @@ MAX_WIDTH_PX = 16_000.0
 MIN_WIDTH_PX = 480.0
 LABEL_PX, MARGIN_PX = 120.0, 16.0
 TITLE_PX, AXIS_PX = 34.0, 30.0
-LANE_PX, WAVE_PX = 84.0, 48.0
+LANE_PX, WAVE_PX, LINE_PX = 98.0, 48.0, 15.0
+CHAR_PX, MAX_LINES = 6.4, 2  # of the words below a block; a character's width is about that
 PEAK_PX = 2.0  # a peak of the waveform for so many
 MIN_TEXT_PX = 24.0  # a block narrower than that has no room for words
 TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 MIN_TICK_PX = 70.0
 # told apart by the colour-blind, too, and readable on white as on black (after Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a0d8", "#8a6fc7", "#7a7a7a")
+# plain colours first: not every program that shows SVG knows media queries or variables
 STYLE = """
-svg { --paper: #ffffff; --ink: #1f2328; --dim: #656d76; --line: #d0d7de; --lane: #f6f8fa }
-@media (prefers-color-scheme: dark) {
-  svg { --paper: #0d1117; --ink: #e6edf3; --dim: #8d96a0; --line: #30363d; --lane: #161b22 }
-}
-.paper { fill: #ffffff; fill: var(--paper) }
-.lane { fill: #f6f8fa; fill: var(--lane) }
-.grid { stroke: #d0d7de; stroke: var(--line); stroke-width: 1 }
-text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2328;
-  fill: var(--ink) }
+.paper { fill: #ffffff }
+.lane { fill: #f3f5f8 }
+.grid { stroke: #d0d7de; stroke-width: 1 }
+text { font-family: system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }
 .name { font-size: 13px; font-weight: 600 }
 .said { font-size: 12px }
-.time { font-size: 11px; fill: #656d76; fill: var(--dim); font-variant-numeric: tabular-nums }
+.time { font-size: 11px; fill: #656d76 }
 .block { fill-opacity: 0.14; stroke-opacity: 0.45; stroke-width: 1 }
+@media (prefers-color-scheme: dark) {
+  .paper { fill: #0d1117 }
+  .lane { fill: #161b22 }
+  .grid { stroke: #30363d }
+  text { fill: #e6edf3 }
+  .time { fill: #8d96a0 }
+}
 """
 
 
@@ -141,7 +146,14 @@ def _block(
         SubElement(group, "path", {"d": _wave(x, width, top + WAVE_PX / 2, peaks), "fill": colour})
     if width >= MIN_TEXT_PX:
         words = SubElement(group, "svg", _view(x, top + WAVE_PX, width, LANE_PX - WAVE_PX - 8))
-        _text(words, 2, 16, "said", each.piece.text)
+        for line, said in enumerate(_lines(each.piece.text, width), 1):
+            _text(words, 2, 1 + line * LINE_PX, "said", said)
+
+
+def _lines(text: str, width: float) -> list[str]:
+    """As much of the text as has room below a block of that width."""
+    n_chars = max(1, int(width / CHAR_PX))
+    return textwrap.wrap(text, n_chars, max_lines=MAX_LINES, placeholder="\u2026")
 
 
 def _wave(x: float, width: float, middle: float, peaks: list[float]) -> str:

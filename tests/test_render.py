@@ -1,0 +1,295 @@
+"""`csm-chat render`: a script said turn by turn, stopped, taken up again, said anew."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import csm_chat
+from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.errors import UsageError
+from csm_chat.scene.export import Options, write_scene
+from csm_chat.scene.folder import SceneFolder
+from csm_chat.scene.script import parse_script
+from csm_chat.scene.speak import plan, speak, split_turns
+from csm_chat.speech.session import Session
+from csm_chat.types import Backend, Segment, Voice
+from tests.checkpoints import make_checkpoint
+from tests.fakes import fake_backend
+from tests.in_process import Run, runner
+from tests.program import COMMAND, environment
+
+SCRIPT = """\
+# at the market
+Hi there!||Oh, hello.||How are you?0
+(pause 0.5)
+Cleo: Fine.||Good.
+Shall we go?||Where to?
+Home. (pause 1) Now.
+"""
+N_TURNS = 9
+
+
+def voice(speaker: int, backend: Backend, n_frames: int = 20) -> Voice:
+    codes = np.random.default_rng(speaker).integers(1, 30, (n_frames, backend.engine.codebooks))
+    return Voice(speaker, "ana", (Segment(speaker, "As it was.", codes.astype(np.int32)),))
+
+
+class Stage:
+    """What a run of the program has: a model of its own and a folder that stays."""
+
+    def __init__(self, backend: Backend, folder: Path, **settings: object) -> None:
+        self.session = Session(
+            backend,
+            (voice(0, backend),),
+            # few turns, so that some are dropped from the context on the way
+            context=ContextConfig(max_turns=3),
+            sampling=replace(SamplingConfig(), **settings),
+        )
+        self.folder = SceneFolder(folder)
+
+    def render(self, text: str, seed: int = 7, stop_after: int | None = None) -> list[bool]:
+        """Whether each turn was said now; `stop_after` so many, as Ctrl-C does."""
+        script = parse_script(text, Path("market.txt"), 0, {0: "ana"})
+        turns = split_turns(script, self.session, 0.35)
+        planned = plan(turns, self.session, self.folder, seed)
+        spoken = []
+        for saved in speak(planned, self.session, self.folder, script.names):
+            spoken.append(saved)
+            if len(spoken) == stop_after:
+                break
+        else:
+            from csm_chat.commands.rendering import scene_turn
+
+            told = [scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
+            write_scene(self.folder.path, told, Options(tail_s=script.tail_s), {"seed": seed})
+        return [each.saved is None for each in planned]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def load(checkpoint: Path) -> Iterator[object]:
+    """A model as a new run of the program has it; bfloat16, where every rounding shows."""
+    return lambda: csm_chat.load(checkpoint, device="cpu", dtype="bfloat16")
+
+
+def test_a_render_taken_up_again_is_the_same_to_the_byte(load, tmp_path: Path) -> None:
+    backend = load()
+    Stage(backend, tmp_path / "a" / "market").render(SCRIPT)
+    for stop_after in (1, 5, 8):
+        Stage(backend, tmp_path / "b" / "market").render(SCRIPT, stop_after=stop_after)
+    said_now = Stage(load(), tmp_path / "b" / "market").render(SCRIPT)
+    assert said_now == [False] * 8 + [True]
+    assert files(tmp_path / "a" / "market") == files(tmp_path / "b" / "market")
+
+
+def test_from_the_first_turn_that_changed_on_all_are_said_anew(load, tmp_path: Path) -> None:
+    backend = load()
+    Stage(backend, tmp_path / "market").render(SCRIPT)
+    before = files(tmp_path / "market")
+    assert Stage(backend, tmp_path / "market").render(SCRIPT) == [False] * N_TURNS
+    assert files(tmp_path / "market") == before
+    changed = SCRIPT.replace("Good.", "Very good.")
+    said_now = Stage(backend, tmp_path / "market").render(changed)
+    assert said_now == [False] * 4 + [True] * 5
+    Stage(backend, tmp_path / "afresh" / "market").render(changed)
+    assert files(tmp_path / "market") == files(tmp_path / "afresh" / "market")
+
+
+def test_pauses_and_names_change_no_turn(tmp_path: Path) -> None:
+    Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
+    changed = SCRIPT.replace("0.5", "2").replace("Cleo", "Dora")
+    assert not any(Stage(fake_backend(), tmp_path / "market").render(changed))
+    assert "turns/004-dora.wav" in files(tmp_path / "market")
+    assert "turns/004-cleo.wav" not in files(tmp_path / "market")
+
+
+@pytest.mark.parametrize(
+    "change", ["seed", "sampling", "voice", "model", "context"], ids=lambda name: name
+)
+def test_whatever_decides_a_take_makes_it_be_said_anew(change: str, tmp_path: Path) -> None:
+    Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
+    backend = fake_backend()
+    if change == "model":
+        backend = replace(backend, name="another")
+    stage = Stage(backend, tmp_path / "market", **({"top_k": 3} if change == "sampling" else {}))
+    if change == "voice":
+        stage.session.voices = (voice(0, backend, n_frames=21),)
+    if change == "context":
+        stage.session.context = ContextConfig(max_turns=4)
+    assert all(stage.render(SCRIPT, seed=8 if change == "seed" else 7))
+
+
+def test_other_weights_of_the_same_size_are_another_model(tmp_path: Path) -> None:
+    weights = tmp_path / "voice"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"a" * 1000)
+    backend = replace(fake_backend(), path=weights)
+    Stage(backend, tmp_path / "market").render(SCRIPT)
+    assert not any(Stage(backend, tmp_path / "market").render(SCRIPT))
+    (weights / "model.safetensors").write_bytes(b"a" * 999 + b"b")
+    assert all(Stage(backend, tmp_path / "market").render(SCRIPT))
+
+
+def test_a_damaged_turn_is_said_again_and_those_after_it(tmp_path: Path) -> None:
+    Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
+    before = files(tmp_path / "market")
+    for damaged in (b"", b"PK\x03\x04 no more", before["turns/006.npz"][:-30]):
+        (tmp_path / "market" / "turns" / "006.npz").write_bytes(damaged)
+        said_now = Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
+        assert said_now == [False] * 5 + [True] * 4
+        assert files(tmp_path / "market") == before
+
+
+def test_a_take_that_runs_away_is_tried_again_with_the_next_seeds(tmp_path: Path) -> None:
+    # forgetting the cache asks the engine, too
+    script = [0, None, 0, None, 0, 5, 0, None, 0, None, 0, None]
+    stage = Stage(fake_backend(script), tmp_path / "market")
+    stage.render("Hi.\nYes.\n")
+    turns = json.loads((tmp_path / "market" / "scene.json").read_text())["turns"]
+    assert [(turn["seed"], turn["ended"]) for turn in turns] == [(9, "eos"), (10, "guard")]
+    assert [turn.segment.text for turn in stage.session.turns] == ["Hi."]
+    assert turns[1]["end"] > turns[1]["start"]
+
+
+def test_the_seed_is_drawn_once_and_stays_with_the_folder(tmp_path: Path) -> None:
+    drawn = SceneFolder(tmp_path / "market").seed(None)
+    assert SceneFolder(tmp_path / "market").seed(None) == drawn
+    assert SceneFolder(tmp_path / "market").seed(3) == 3
+    assert SceneFolder(tmp_path / "market").seed(None) == 3
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mix.wav").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="no render made"):
+        SceneFolder(tmp_path)
+    with pytest.raises(UsageError, match="not a folder"):
+        SceneFolder(tmp_path / "mix.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["mix.wav"]
+
+
+# as it is run
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Iterator[Run]:
+    with runner(tmp_path, monkeypatch, capfdbinary) as started:
+        yield started
+
+
+def test_scripts_become_folders_and_paths_of_mixes(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "market.txt").write_text(SCRIPT)
+    (tmp_path / "home.txt").write_text("Hi.\n")
+    flags = ["render", "market.txt", "home.txt", "-m", str(checkpoint), "--seed", "3"]
+    ran = run(*flags, "--format", "flac")
+    assert ran.code == 0, ran.err
+    assert ran.text == "renders/market/mix.flac\nrenders/home/mix.flac\n"
+    assert "speaker 0, speaker 1, Cleo" in ran.err
+    market = tmp_path / "renders" / "market"
+    before = (market / "turns" / "003.npz").stat().st_mtime_ns
+    ran = run(*flags, "--gap", "1", "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+    assert (market / "turns" / "003.npz").stat().st_mtime_ns == before
+    told = json.loads((market / "scene.json").read_text())
+    assert told["gap_s"] == 1 and told["watermark"] == "perth"
+    assert [path.name for path in market.glob("mix.*")] == ["mix.wav"]
+
+
+def test_turns_that_never_end_are_told_by_their_line(run: Run, tmp_path: Path) -> None:
+    endless = make_checkpoint(tmp_path / "endless", eos_every=None)
+    (tmp_path / "market.txt").write_text("# first\nHi.\n")
+    ran = run("render", "market.txt", "-m", str(endless), "-q", "--set", "temperature=0")
+    assert ran.code == 1
+    assert (
+        ran.err.startswith('market.txt:2  "Hi." did not end by itself') and ran.err.count("\n") == 1
+    )
+    assert ran.text == "renders/market/mix.wav\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that breaks")
+def test_ctrl_c_keeps_finished_turns_and_a_second_run_goes_on(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "market.txt").write_text("One more line.\n" * 40)
+    command = [*COMMAND, "render", "market.txt", "-m", str(checkpoint)]
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=pipe, stdout=pipe)
+    turns = tmp_path / "renders" / "market" / "turns"
+    deadline = time.monotonic() + 120
+    while not (turns / "002.npz").exists():
+        assert child.poll() is None and time.monotonic() < deadline, child.communicate()
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and out == b"" and b"Traceback" not in err, err
+    told = re.search(rb"market: ([0-9]+) of 40 turns done; run it again to go on\n$", err)
+    assert told, err
+    kept = {path.name: path.stat().st_mtime_ns for path in turns.iterdir() if path.suffix == ".npz"}
+    assert len(kept) == int(told[1]) < 40
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("mix.*"))
+
+    # again, with nobody to read the path: it ends quietly, and the scene is complete
+    line = f'{" ".join(command)} --quiet | true; echo "${{PIPESTATUS[0]}}"'
+    ran = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert (ran.stdout, ran.stderr) == ("1\n", "")
+    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in turns.iterdir()}.items()
+    assert len(json.loads((turns.parent / "scene.json").read_text())["turns"]) == 40
+
+
+WRONG = {
+    "missing": (["none.txt"], 2, "none.txt: cannot be read"),
+    "folder": (["folder"], 2, "is a folder"),
+    "empty": (["empty.txt"], 1, "has no line to say"),
+    "unreadable": (["bad.txt", "empty.txt"], 1, "bad.txt:2  no voice is called"),
+    "same name": (["good.txt", "folder/good.txt"], 2, "would both be rendered"),
+    "gap": (["good.txt", "--gap", "-1"], 2, "seconds (0 - 60)"),
+    "format": (["good.txt", "--format", "aiff"], 2, "aiff"),
+    "seed": (["good.txt", "--seed", "x"], 2, "--seed"),
+    "flag": (["good.txt", "--jobs", "2"], 2, "--jobs"),
+    "setting": (["good.txt", "--set", "speeker=1"], 2, "speaker"),
+    "model": (["good.txt", "--model", "nowhere/at/all"], 3, "nowhere"),
+    "output": (["good.txt", "-o", "good.txt"], 1, "cannot be made"),
+    "not ours": (["good.txt", "-o", "."], 2, "no render made"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_goes_wrong_is_said_before_anything_is_made(
+    wrong: str, run: Run, tmp_path: Path
+) -> None:
+    flags, code, words = WRONG[wrong]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "mine").write_text("mine")
+    for name in ("good.txt", "folder/good.txt"):
+        (tmp_path / name).write_text("Hi.\n")
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    (tmp_path / "bad.txt").write_text("Hi.\ncleo: Hi.\n")
+    ran = run("render", *flags)
+    assert ran.code == code, ran.err
+    assert words in ran.err and "Traceback" not in ran.err
+    assert ran.text == ""
+    assert not list(tmp_path.rglob("*.wav")) and not list(tmp_path.rglob("*.part"))
