@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AT_START = ("model", "device", "dtype", "references", "takes", "history", "voices", "whisper")
+AT_START = (
+    *("model", "device", "dtype", "references", "takes", "history", "voices", "watermark"),
+    "whisper",
+)
 LOADING_S = 1.0  # how long leaving waits for a step of loading
 POLL_S = 1.0  # how often an idle worker looks at the references folder
 
