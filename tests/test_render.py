@@ -23,7 +23,7 @@ from csm_chat.scene.folder import SceneFolder
 from csm_chat.scene.script import parse_script
 from csm_chat.scene.speak import plan, speak, split_turns
 from csm_chat.speech.session import Session
-from csm_chat.types import Backend, Segment, Voice
+from csm_chat.types import Backend, Engine, Frame, Prompt, Sampling, Segment, Voice
 from tests.checkpoints import make_checkpoint
 from tests.fakes import fake_backend
 from tests.in_process import Run, runner
@@ -98,6 +98,29 @@ def test_a_render_taken_up_again_is_the_same_to_the_byte(load, tmp_path: Path) -
     said_now = Stage(load(), tmp_path / "b" / "market").render(SCRIPT)
     assert said_now == [False] * 8 + [True]
     assert files(tmp_path / "a" / "market") == files(tmp_path / "b" / "market")
+
+
+class Watched:
+    """An engine whose calls are counted: rows of the prompt, and of those the ones computed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.rows: list[tuple[int, int]] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:
+        yield from self._engine.frames(prompt, sampling)
+        self.rows.append((len(prompt.tokens), self._engine.prefilled_rows))
+
+
+def test_no_turn_is_computed_on_rows_that_another_run_would_not_have(load, tmp_path: Path) -> None:
+    backend = load()
+    watched = Watched(backend.engine)
+    Stage(replace(backend, engine=watched), tmp_path / "market").render("Hi.\nYes.\nNo.\n")
+    takes = [(n_rows, n_computed) for n_rows, n_computed in watched.rows if n_rows > 1]
+    assert len(takes) == 3 and all(n_rows == n_computed for n_rows, n_computed in takes)
 
 
 def test_from_the_first_turn_that_changed_on_all_are_said_anew(load, tmp_path: Path) -> None:
