@@ -16,7 +16,7 @@ from moshi.models import loaders
 from safetensors.torch import load_file, save_file
 
 from csm_chat.backends.mimi_files import moshi_config
-from csm_chat.backends.torch_mimi import load_codec
+from csm_chat.backends.torch_mimi import MimiCodec, load_codec
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES
 from tests.checkpoints import BINS, KYUTAI_FILE, Layout, make_checkpoint
@@ -93,6 +93,28 @@ def test_codes_are_moshis(folders, codec):
     with torch.no_grad():
         theirs = moshis(folders["sesame"]).encode(torch.from_numpy(clip)[None, None])[0].T
     np.testing.assert_array_equal(codec.encode(clip), theirs)
+
+
+def test_nets_of_any_size_are_moshis(folders):
+    config = json.loads((folders["sesame"] / "mimi_config.json").read_text())
+    config["seanet"] |= {"n_residual_layers": 2, "dilation_base": 3, "compress": 1}
+    config["seanet"] |= {"kernel_size": 5, "residual_kernel_size": 4, "last_kernel_size": 2}
+    config["seanet"] |= {"ratios": [5, 4, 6, 8], "true_skip": False}
+    # a row of which is longer than the blocks that a wide matrix is kept in
+    config["transformer"] |= {"num_layers": 2, "dim_feedforward": 1024}
+    torch.manual_seed(0)
+    moshis, kept = (loaders.get_mimi(None, config, num_codebooks=CODEBOOKS) for _ in range(2))
+    for name, buffer in moshis.named_buffers():
+        if name.endswith("embedding_sum"):
+            buffer.normal_()
+    kept.load_state_dict(moshis.state_dict())
+    ours = MimiCodec(kept.requires_grad_(False))
+    with torch.no_grad():
+        pcm = moshis.decode(torch.from_numpy(CODES.T[None]).long())[0, 0]
+        codes = moshis.encode(torch.from_numpy(CLIP)[None, None])[0].T
+    assert pcm.abs().max() > 0.01
+    np.testing.assert_allclose(decoded(ours, CODES, [1, 4, 30, 2, 38]), pcm, atol=1e-5)
+    np.testing.assert_array_equal(ours.encode(CLIP), codes)
 
 
 def standalone(folder, target):
@@ -279,6 +301,14 @@ def test_codec_with_too_few_codebooks_is_refused(folders):
         ("transformer", "num_heads", 3),
         ("transformer", "d_model", -32),
         ("quantizer", "bin", 9),
+        ("seanet", "activation", "ReLU"),
+        ("seanet", "activation_params", {"alpha": 0.5}),
+        ("seanet", "pad_mode", "replicate"),
+        ("seanet", "final_activation", "Tanh"),
+        ("transformer", "positional_embedding", "sin"),
+        ("transformer", "kv_repeat", 2),
+        ("transformer", "layer_scale", None),
+        ("transformer", "input_dimension", 16),
     ],
 )
 def test_sizes_that_make_no_mimi_are_refused(folders, tmp_path, part, key, value):
@@ -312,7 +342,7 @@ def test_unreadable_file_is_named(tmp_path):
 def test_loading_draws_no_weights_and_compiles_nothing(folders):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "from csm_chat.backends.torch_mimi import load_codec\n"
+        "from csm_chat.backends.torch_mimi import MimiCodec, load_codec\n"
         f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
         "    decode(np.ones((2, 8), np.int32))\n"
         "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()\n"

@@ -47,6 +47,19 @@ _KYUTAI_NAMES: _Names = (
 _TRANSFORMERS_MARK = "encoder.layers.0.conv.weight"
 _FUSED = ".in_projs.0."  # query, key and value in one matrix; transformers keeps three
 
+# of moshi's configuration: what may differ from the real Mimi
+_SIZES = {
+    "seanet": {
+        *("compress", "dilation_base", "dimension", "kernel_size", "last_kernel_size"),
+        *("n_filters", "n_residual_layers", "ratios", "residual_kernel_size", "true_skip"),
+    },
+    "quantizer": {"bins", "dimension", "input_dimension", "n_q", "output_dimension"},
+    "transformer": {
+        *("context", "d_model", "dim_feedforward", "input_dimension", "layer_scale", "max_period"),
+        *("num_heads", "num_layers", "output_dimensions"),
+    },
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -107,12 +120,29 @@ def _shards(index: Path, prefix: str) -> list[Path]:
 
 
 def mimi_config(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """moshi's configuration: mimi_config.json, else transformers' fields, else the real one."""
+    """moshi's configuration: mimi_config.json, else transformers' fields, else the real one.
+
+    Raises CheckpointError when it is not the real one in other sizes.
+    """
     path = folder / "mimi_config.json"
-    if path.is_file():
-        return read_json(path)
     codec = fields if fields.get("model_type") == "mimi" else fields.get("codec_config")
-    return moshi_config(codec or {})
+    config = read_json(path) if path.is_file() else moshi_config(codec or {})
+    real = moshi_config({})
+    for part, sizes in _SIZES.items():
+        for key in sorted((config[part].keys() | real[part].keys()) - sizes):
+            if (found := config[part].get(key)) != (expected := real[part].get(key)):
+                raise CheckpointError(
+                    f"{folder}: the codec's {part} has {key} {found!r}, Mimi has {expected!r}; "
+                    "take another codec"
+                )
+    transformer = config["transformer"]
+    widths = {transformer["d_model"], transformer["input_dimension"]}
+    if widths != {*transformer["output_dimensions"]} or transformer["layer_scale"] is None:
+        raise CheckpointError(
+            f"{folder}: the codec's transformer has to be as wide as its input and output, "
+            "and to scale its layers; take another codec"
+        )
+    return config
 
 
 def moshi_config(fields: Mapping[str, Any]) -> dict[str, Any]:

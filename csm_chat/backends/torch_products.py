@@ -6,6 +6,7 @@ the caches. Elsewhere the order matters less.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,18 +23,25 @@ class Matrix:
     def __init__(self, weight: Tensor) -> None:
         out, width = weight.shape
         n = width // _COLUMNS if width % _COLUMNS == 0 else 1
-        self._blocks = list(weight.reshape(out, n, -1).transpose(0, 1).contiguous())
+        # (n, out, in / n)
+        self._blocks = weight.reshape(out, n, -1).transpose(0, 1).contiguous()
 
     def __call__(self, rows: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Rows (n, in) times the weight, and the bias: (n, out), contiguous."""
-        first, *others = zip(self._blocks, rows.chunk(len(self._blocks), 1), strict=True)
+        """Rows (n, in) times the weight, and the bias: (n, out), in whichever order of strides."""
         if len(rows) > _FEW:
-            y = F.linear(first[1], first[0], bias)
-            for block, columns in others:
-                y.addmm_(columns, block.T)
-            return y
-        y = first[0] @ first[1].T
+            return self._of_many(rows, bias)
+        y = self._of_few(rows).T
+        return y if bias is None else y + bias
+
+    def _of_few(self, rows: Tensor) -> Tensor:
+        n = len(self._blocks)
+        if n == 1:
+            return self._blocks[0] @ rows.T
+        return torch.bmm(self._blocks, rows.view(len(rows), n, -1).permute(1, 2, 0)).sum(0)
+
+    def _of_many(self, rows: Tensor, bias: Tensor | None) -> Tensor:
+        first, *others = zip(self._blocks, rows.chunk(len(self._blocks), 1), strict=True)
+        y = F.linear(first[1], first[0], bias)
         for block, columns in others:
-            y.addmm_(block, columns.T)
-        columns_first: Tensor = y.T if bias is None else y.T + bias
-        return columns_first.contiguous()
+            y.addmm_(columns, block.T)
+        return y

@@ -56,9 +56,10 @@ class Taps:
         """What `rows` gives; their end is kept for the next call."""
         n = len(rows) - self._n_kept
         if self._n_kept:
+            # not a view, which would keep all rows
             past[self] = rows[n:].clone()
         if n <= _FEW_WINDOWS or not self._by_tap:
-            return self._matrix(self._windows(rows, n), self._bias)
+            return self._matrix(self._windows(rows, n), self._bias).contiguous()
         y = torch.addmm(self._bias, rows[:n], self._by_tap[0])
         for i, weight in enumerate(self._by_tap[1:], 1):
             y.addmm_(rows[i * self._dilation :][:n], weight)
@@ -72,7 +73,7 @@ class Taps:
 
 def _conv(streaming: StreamingConv1d) -> Taps:
     conv: Any = streaming.conv.conv
-    assert (conv.stride, conv.groups) == ((1,), 1), conv
+    assert (conv.stride, conv.groups, streaming.pad_mode) == ((1,), 1, "constant"), streaming
     return Taps(conv.weight.transpose(1, 2), conv.bias, conv.dilation[0])
 
 
@@ -119,10 +120,11 @@ class TransposedConv:
 
 
 class Residual:
-    """x + conv(elu(conv(elu(x)))); changes x in place."""
+    """x, or what its shortcut makes of it, + conv(elu(conv(elu(x)))); may change x."""
 
     def __init__(self, block: SEANetResnetBlock) -> None:
-        assert isinstance(block.shortcut, nn.Identity), block
+        shortcut: Any = block.shortcut
+        self._shortcut = None if isinstance(shortcut, nn.Identity) else _conv(shortcut)
         convs = [_conv(part) for part in block.block if isinstance(part, StreamingConv1d)]
         self._wide, self._last = convs
 
@@ -130,6 +132,8 @@ class Residual:
         rows = self._wide.rows(x, past)
         F.elu_(rows[len(rows) - len(x) :])
         y = F.elu_(self._wide.product(rows, past))
+        if self._shortcut:
+            x = self._shortcut(x, past)
         return x.add_(self._last(y, past))
 
 
@@ -150,7 +154,7 @@ def _layer(module: nn.Module) -> Layer:
             return TransposedConv(module)
         case SEANetResnetBlock():
             return Residual(module)
-        case nn.ELU():
+        case nn.ELU(alpha=1.0):
             return _elu
     raise ValueError(f"no layer of Mimi's: {module}")
 
