@@ -160,12 +160,14 @@ def test_every_saved_sound_is_marked_once(tmp_path: Path) -> None:
         marked.append(len(pcm))
         return np.full_like(pcm, 0.25)
 
-    heard, _ = write_scene(tmp_path, turns(dialogue()), Options(), {}, mark)
+    heard, mix = write_scene(tmp_path, turns(dialogue()), Options(), {}, mark)
     assert sorted(marked) == sorted(
-        [heard.n_samples] * 4 + [each.end - each.start for each in heard.placed]
+        [heard.n_samples, *(each.end - each.start for each in heard.placed)]
     )
-    for path in tmp_path.rglob("*.wav"):
+    for path in (tmp_path / "turns").iterdir():
         assert set(samples(path)) == {8192}
+    stems = [samples(path) for path in (tmp_path / "stems").iterdir()]
+    assert np.array_equal(sum(stems), samples(mix)) and set(samples(mix)) == {0, 8192}
 
 
 def test_the_summary_tells_each_turn_to_the_sample(tmp_path: Path) -> None:

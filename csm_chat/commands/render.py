@@ -75,7 +75,7 @@ def run(args: Namespace, config: Config) -> int:
     for note in [note for script in scripts for note in script.notes]:
         console.note(note)
     options = Options(gap_s=args.gap, match=not args.no_match, format=args.format)
-    rendering = Rendering(config, options, console, watermark.name if watermark else None)
+    rendering = Rendering(config, options, console, watermark)
     n_bad = 0
     for script, folder in zip(scripts, folders, strict=True):
         n_bad += rendering.script(script, folder)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from csm_chat.commands import parts
 from csm_chat.errors import Interrupted
 from csm_chat.repl.grammar import label
@@ -17,14 +19,17 @@ from csm_chat.speech.text import estimate_s
 from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from csm_chat.audio.watermark import Watermark
     from csm_chat.commands.progress import Bar, Console
     from csm_chat.config import Config
     from csm_chat.scene.folder import SavedTurn, SceneFolder
     from csm_chat.scene.script import Script
     from csm_chat.speech.session import Session
+    from csm_chat.types import Pcm
 
 log = logging.getLogger(__name__)
 
+BLOCK_SAMPLES = 10 * SAMPLE_RATE  # marked at a time
 SHOWN_CHARS = 40  # of a turn, in messages
 
 
@@ -32,9 +37,8 @@ class Rendering:
     """Renders scripts; loads model and voices for the first. One thread."""
 
     def __init__(
-        self, config: Config, options: Options, console: Console, watermark: str | None
+        self, config: Config, options: Options, console: Console, watermark: Watermark | None
     ) -> None:
-        """`watermark` is what the folders mark with, for the summary."""
         self._config = config
         self._options = options
         self._console = console
@@ -124,11 +128,11 @@ class Rendering:
         about["sampling"] = asdict(replace(session.sampling, seed=seed))
         about["context"] = asdict(session.context)
         about["script"] = script.path.name
-        about["watermark"] = self._watermark
+        about["watermark"] = self._watermark.name if self._watermark else None
         options = replace(self._options, tail_s=script.tail_s)
-        with self._console.bar(None) as bar:
+        with self._console.bar(sum(t.piece.n_samples for t in turns) / SAMPLE_RATE, "s") as bar:
             scene, path = write_scene(
-                folder.path, turns, options, about, folder.mark, lambda file: bar.update(0, file)
+                folder.path, turns, options, about, lambda pcm: self._marked(pcm, bar)
             )
         minutes, seconds = divmod(round(scene.n_samples / SAMPLE_RATE), 60)
         self._console.note(
@@ -136,6 +140,18 @@ class Rendering:
             f"{minutes}:{seconds:02d}, {options.gap_s:g} s between turns"
         )
         print(path, flush=True)
+
+    def _marked(self, pcm: Pcm, bar: Bar) -> Pcm:
+        """With the watermark: half an hour of it takes minutes."""
+        if self._watermark is None:
+            return pcm
+        bar.grow(len(pcm) / SAMPLE_RATE)
+        marking = self._watermark.stream()
+        blocks = []
+        for start in range(0, len(pcm), BLOCK_SAMPLES):
+            blocks.append(marking.write(pcm[start : start + BLOCK_SAMPLES]))
+            bar.update(start / SAMPLE_RATE, "watermark")
+        return np.concatenate([*blocks, marking.end()])
 
     def _tell_failures(
         self, planned: Sequence[PlannedTurn], spoken: Sequence[SavedTurn], script: Script

@@ -6,14 +6,14 @@ Knows how they are called, and not where turns come from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from csm_chat.errors import TakeError
 from csm_chat.scene import subtitles, timeline
 from csm_chat.scene.folder import Mark, save, save_audio, slug, turn_file, unmarked
-from csm_chat.scene.mix import Piece, Placed, Scene, lay_out, mixed
+from csm_chat.scene.mix import Piece, Placed, Scene, lay_out, mixed, share
 from csm_chat.types import SAMPLE_RATE
 
 SUMMARY = "scene.json"
@@ -46,25 +46,23 @@ def write_scene(
     options: Options,
     about: Mapping[str, object],
     mark: Mark = unmarked,
-    step: Callable[[str], None] = lambda file: None,
 ) -> tuple[Scene, Path]:
     """Write all files of a scene; returns the mix's path, too.
 
     Each is whole or not there at all, and replaces its like; what an earlier scene of this folder
-    had beyond them goes. `step` gets the name of each file of sound before it is written. Raises
-    TakeError.
+    had beyond them goes. The mix is marked once, and stems are cut from what came of it: they
+    still add up to it. Raises TakeError.
     """
     scene = lay_out([t.piece for t in turns], options.gap_s, options.tail_s, options.match)
     before = _files_of(folder / SUMMARY)
     names = [turn_file(number, turn.piece.name) for number, turn in enumerate(turns, 1)]
     for turn, name in zip(turns, names, strict=True):
         if not (folder / name).exists():
-            step(name)
             save_audio(folder / name, turn.piece.pcm(), mark)
     sound = {f"mix.{options.format}": scene.speakers} | _stems(scene, options.format)
+    marked = mark(mixed(scene))
     for name, speakers in sound.items():
-        step(name)
-        save_audio(folder / name, mixed(scene, speakers), mark)
+        save_audio(folder / name, share(scene, marked, speakers), unmarked)
     words = {
         "scene.srt": subtitles.srt(scene).encode(),
         "scene.vtt": subtitles.vtt(scene).encode(),

@@ -22,7 +22,7 @@ from csm_chat.errors import TakeError, UsageError
 from csm_chat.types import Codes, Ended, Pcm, Turn
 
 MAX_SEED = 2**32 - 1
-FULL_SCALE = 32767  # of 16 bits, as soundfile scales
+FULL_SCALE = 32767  # of 16 bits
 TURNS, STATE = "turns", "render.json"
 _TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
 

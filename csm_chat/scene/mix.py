@@ -74,17 +74,25 @@ def lay_out(pieces: Sequence[Piece], gap_s: float, tail_s: float, match: bool) -
     return Scene(tuple(placed), n_samples, gains)
 
 
-def mixed(scene: Scene, speakers: Collection[int] | None = None) -> Pcm:
-    """All that is heard, or what `speakers` say, silence around it; (n_samples,).
-
-    No piece lies over another, so the stems of all speakers add up to the mix exactly.
-    """
+def mixed(scene: Scene) -> Pcm:
+    """All that is heard, silence in between; (n_samples,)."""
     pcm = np.zeros(scene.n_samples, np.float32)
     for each in scene.placed:
-        speaker = each.piece.speaker
-        if speakers is None or speaker in speakers:
-            pcm[each.start : each.end] = each.piece.pcm() * np.float32(scene.gains[speaker])
+        gain = np.float32(scene.gains[each.piece.speaker])
+        pcm[each.start : each.end] = each.piece.pcm() * gain
     return pcm
+
+
+def share(scene: Scene, pcm: Pcm, speakers: Collection[int]) -> Pcm:
+    """What of a mix's samples is said by `speakers`, silence for the rest.
+
+    No piece lies over another, so the shares of all speakers add up exactly.
+    """
+    own = np.zeros_like(pcm)
+    for each in scene.placed:
+        if each.piece.speaker in speakers:
+            own[each.start : each.end] = pcm[each.start : each.end]
+    return own
 
 
 def matching_gains(pieces: Iterable[Piece]) -> dict[int, float]:
