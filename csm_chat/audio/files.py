@@ -192,8 +192,14 @@ def _encoded(pcm: Pcm, format_name: str) -> bytes:
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, subtype, format=format_name) as out:
         # in blocks: libsndfile's Vorbis encoder overflows the stack when handed minutes at once
         for start in range(0, len(pcm), BLOCK_FRAMES):
-            out.write(np.clip(pcm[start : start + BLOCK_FRAMES], -1, 1))
+            block = pcm[start : start + BLOCK_FRAMES]
+            out.write(to_16_bit(block) if subtype == "PCM_16" else np.clip(block, -1, 1))
     return buffer.getvalue()
+
+
+def to_16_bit(pcm: Pcm) -> npt.NDArray[np.int16]:
+    """Samples as files of 16 bits hold them: clipped to [-1, 1], rounded to the nearest step."""
+    return np.rint(np.clip(pcm, -1, 1) * 32767).astype("<i2")
 
 
 def free_names(path: Path) -> Iterator[Path]:

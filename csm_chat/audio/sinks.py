@@ -6,9 +6,13 @@ import struct
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from csm_chat.audio.files import create_free, free_names, move_exclusive, write_all
+from csm_chat.audio.files import (
+    create_free,
+    free_names,
+    move_exclusive,
+    to_16_bit,
+    write_all,
+)
 from csm_chat.errors import TakeError
 from csm_chat.types import SAMPLE_RATE, Pcm
 
@@ -63,7 +67,7 @@ class WavSink:
         """Append, clipped to [-1, 1]. Raises TakeError once, and takes no more after it."""
         if self.failure:
             return
-        samples = np.rint(np.clip(pcm, -1, 1) * 32767).astype("<i2")
+        samples = to_16_bit(pcm)
         try:
             write_all(self._file, samples.tobytes())
             self.n_samples += len(samples)

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from csm_chat.audio.files import SUBTYPES, create_free, free_names, write_clip
+from csm_chat.audio.files import SUBTYPES, create_free, free_names, to_16_bit, write_clip
 from csm_chat.audio.sinks import WavSink, wav_header
 from csm_chat.errors import TakeError, UsageError
 
@@ -103,7 +103,7 @@ class Pipe:
         if self._encoding == "f32":
             data = pcm.astype("<f4").tobytes()
         else:
-            data = np.rint(np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes()
+            data = to_16_bit(pcm).tobytes()
         if not self._begun and self._encoding == "wav":
             header = wav_header(0)
             data = header[:4] + UNKNOWN_LENGTH + header[8:40] + UNKNOWN_LENGTH + data

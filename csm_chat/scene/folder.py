@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.audio.files import create_free, write_all, write_clip
+from csm_chat.audio.files import create_free, to_16_bit, write_all, write_clip
 from csm_chat.errors import TakeError, UsageError
 from csm_chat.types import Codes, Ended, Pcm, Turn
 
@@ -100,7 +100,7 @@ class SceneFolder:
 
     def keep(self, number: int, key: str, turn: Turn, pcm: Pcm, name: str) -> SavedTurn:
         """Save a finished turn at once. Raises TakeError."""
-        samples = np.rint(np.clip(pcm, -1, 1) * FULL_SCALE).astype(np.int16)
+        samples = to_16_bit(pcm)
         path, segment = self._turn(number), turn.segment
         saved = SavedTurn(path, turn.seed, turn.ended, segment.codes, len(samples))
         about = {name: getattr(saved, name) for name in _TOLD}
