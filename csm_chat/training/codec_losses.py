@@ -15,17 +15,17 @@ from csm_chat.types import SAMPLE_RATE
 # Long windows see the harmonics, which mel bands alone do not: without the linear terms pitch
 # was not followed
 SCALES = ((2048, 80), (1024, 80), (512, 40), (256, 20))
-_FLOOR = 1e-2  # magnitudes below are silence: some 50 dB under speech
+_FLOOR = 1e-3  # magnitudes below are silence; ten times as much hid soft consonants
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Of the parts in the sum."""
 
-    mel: float = 1.0
+    mel: float = 2.0
     log_magnitude: float = 1.0
-    convergence: float = 1.0
-    waveform: float = 0.1
+    convergence: float = 0.5
+    waveform: float = 0.05
 
 
 class SpectralLoss(nn.Module):
