@@ -100,10 +100,8 @@ class Pipe:
 
     def write(self, pcm: Pcm) -> None:
         """Raises BrokenPipeError when nobody reads any more, TakeError for the rest."""
-        if self._encoding == "f32":
-            data = pcm.astype("<f4").tobytes()
-        else:
-            data = to_16_bit(pcm).tobytes()
+        samples = pcm.astype("<f4") if self._encoding == "f32" else to_16_bit(pcm)
+        data = samples.tobytes()
         if not self._begun and self._encoding == "wav":
             header = wav_header(0)
             data = header[:4] + UNKNOWN_LENGTH + header[8:40] + UNKNOWN_LENGTH + data
