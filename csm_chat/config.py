@@ -106,6 +106,11 @@ class Config:
     dtype: str = option(
         "auto", "the model's numbers", choices=("auto", "float32", "bfloat16", "float16")
     )
+    quantize: str = option(
+        "auto",
+        "bits of the weights on a cpu; auto measures, and leaves small models and GPUs as they are",
+        choices=("auto", "none", "int8", "int4"),
+    )
     preset: str = option(
         "balanced",
         "what to favour; sets " + ", ".join(PRESETS["balanced"]) + " where they are not set",

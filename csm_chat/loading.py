@@ -20,6 +20,7 @@ def load(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantize: str = "auto",
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
     cancelled: Callable[[], bool] = lambda: False,
@@ -27,11 +28,19 @@ def load(
     """Load a model to speak with, downloading it if it is named and not here.
 
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
-    cache. `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `notify`
-    gets whole lines, `progress` a few words on the step under way. A download stops when
-    `cancelled` says so. Raises ModelError.
+    cache. `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16;
+    `quantize` auto, none, int8 or int4, these on a cpu. `notify` gets whole lines, `progress` a few
+    words on the step under way. A download stops when `cancelled` says so. Raises ModelError.
     """
-    from csm_chat.backends import choose_device, choose_dtype, load_codec, load_engine
+    from platformdirs import user_cache_path
+
+    from csm_chat.backends import (
+        choose_device,
+        choose_dtype,
+        choose_quantize,
+        load_codec,
+        load_engine,
+    )
     from csm_chat.backends.hub import find_checkpoint
     from csm_chat.speech.text import load_tokenizer
 
@@ -41,10 +50,15 @@ def load(
     checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
     progress("torch")
     device = choose_device(device)
-    dtype = choose_dtype(dtype, device)
-    progress(f"{checkpoint.name} on {device}, {dtype}")
-    engine = load_engine(checkpoint.weights, device, dtype)
+    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify)
+    # beside packed weights everything is float32: that is what their kernels take
+    dtype = choose_dtype(dtype, device) if quantize == "none" else "float32"
+    words = dtype if quantize == "none" else quantize
+    progress(f"{checkpoint.name} on {device}, {words}")
+    cache = user_cache_path("csm_chat") / "quantised"
+    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify)
     progress("the codec")
     codec = load_codec(checkpoint.codec, engine.codebooks, device)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
-    return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, checkpoint.weights)
+    folder = checkpoint.weights
+    return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)

@@ -205,3 +205,4 @@ class Backend:
     device: str  # "cpu", "cuda", "mps"
     dtype: str  # "float32", "bfloat16", "float16"
     path: Path  # the checkpoint folder
+    quantize: str = "none"  # "none", "int8", "int4": what the matrices are packed in

@@ -34,6 +34,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "huggingface_hub": ("backends/hub*.py",),
     "mlx": ("backends/mlx_*.py",),
+    "onnx": ("backends/torch_quantised*.py",),
+    "onnxruntime": ("backends/torch_quantised*.py",),
     "moshi": ("backends/torch_mimi*.py", "backends/torch_seanet.py", "training/*.py"),
     "prompt_toolkit": ("repl/*.py",),
     "pyloudnorm": ("scene/mix.py",),
@@ -49,7 +51,17 @@ ONLY_IN = {
     "yaml": ("config.py",),
 }
 
-FRAMEWORKS = {"huggingface_hub", "mlx", "moshi", "sounddevice", "torch", "transformers", "whisper"}
+FRAMEWORKS = {
+    "huggingface_hub",
+    "mlx",
+    "moshi",
+    "onnx",
+    "onnxruntime",
+    "sounddevice",
+    "torch",
+    "transformers",
+    "whisper",
+}
 LOADS_NONE_OF = {
     "csm_chat": FRAMEWORKS | {"numpy", "prompt_toolkit", "yaml"},
     "csm_chat.api.chat": FRAMEWORKS,

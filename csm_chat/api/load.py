@@ -20,18 +20,27 @@ def load_csm_1b(
     *,
     model: str | Path = "auto",
     dtype: str = "auto",
+    quantize: str = "auto",
     normalize: bool = True,
 ) -> Generator:
     """Load CSM-1B to speak with.
 
-    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16. `model` is auto
-    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
-    downloaded once, or a checkpoint folder. With `normalize` the model reads numbers, dates and
-    symbols as words. Raises ModelError, which says how to get the model, and UsageError.
+    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16; `quantize` auto,
+    none, int8 or int4: how a cpu keeps the weights. `model` is auto (CSM-1B if it is in the Hugging
+    Face cache; nothing is downloaded), a repository, which is downloaded once, or a checkpoint
+    folder. With `normalize` the model reads numbers, dates and symbols as words. Raises ModelError,
+    which says how to get the model, and UsageError.
     """
     from csm_chat.loading import load
 
-    backend = load(model, device=str(device), dtype=dtype, notify=log.info, progress=log.debug)
+    backend = load(
+        model,
+        device=str(device),
+        dtype=dtype,
+        quantize=quantize,
+        notify=log.info,
+        progress=log.debug,
+    )
     return Generator(backend, normalize=normalize)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 from csm_chat.types import Codec, Engine
 
+log = logging.getLogger(__name__)
+
 _MODULES = {
     "torch": {
         "choose_device": "csm_chat.backends.torch_device",
         "choose_dtype": "csm_chat.backends.torch_device",
+        "choose_quantize": "csm_chat.backends.torch_quantised_choice",
         "load_engine": "csm_chat.backends.torch_load",
         "load_codec": "csm_chat.backends.torch_mimi",
     },
@@ -34,9 +38,32 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu") -> str:
     return dtype
 
 
-def load_engine(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Engine:
-    """The transformers of a folder: config.json and weights. Raises CheckpointError, UsageError."""
-    engine: Engine = _function("load_engine")(Path(folder), device, dtype)
+def choose_quantize(
+    wanted: str, folder: str | Path, device: str, dtype: str, notify: Callable[[str], None]
+) -> str:
+    """The bits of the weights: none, int8 or int4, these on a cpu. "auto" may measure, for 0.5 s.
+
+    `dtype` is what was asked for, auto included. Raises UsageError, CheckpointError.
+    """
+    arguments = (wanted, Path(folder), device, dtype, notify)
+    quantize: str = _function("choose_quantize")(*arguments)
+    return quantize
+
+
+def load_engine(
+    folder: str | Path,
+    device: str = "cpu",
+    dtype: str = "float32",
+    quantize: str = "none",
+    cache: Path | None = None,
+    notify: Callable[[str], None] = log.debug,
+) -> Engine:
+    """The transformers of a folder: config.json and weights. Raises CheckpointError, UsageError.
+
+    Weights packed as `quantize` says are kept below `cache`, and `notify` is told of it.
+    """
+    load = _function("load_engine")
+    engine: Engine = load(Path(folder), device, dtype, quantize, cache, notify)
     return engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,69 @@ log = logging.getLogger(__name__)
 _MAPPED_BYTES = 32 << 20
 
 
-def load_engine(folder: Path, device: str, dtype: str) -> TorchEngine:
-    """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError."""
+def load_engine(
+    folder: Path,
+    device: str,
+    dtype: str,
+    quantize: str = "none",
+    cache: Path | None = None,
+    notify: Callable[[str], None] = log.debug,
+) -> TorchEngine:
+    """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.
+
+    `quantize` is none, int8 or int4, these on a cpu and in float32 only. Packed weights are kept
+    below `cache`, nowhere if that is None; `notify` gets a line when one is made.
+    """
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
     sizes = read_sizes(folder)
+    sources, homes = _sources(folder, sizes)
+    if quantize != "none":
+        assert (device, dtype) == ("cpu", "float32"), (device, dtype)
+        return TorchEngine(
+            _quantised(folder, sizes, sources, homes, quantize, cache, notify), sizes
+        )
+    model = _empty_model(sizes, torch.device(device), getattr(torch, dtype))
+    with torch.no_grad():
+        _fill(slots(model), sources, homes)
+    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, dtype)
+    return TorchEngine(model, sizes)
+
+
+def _sources(folder: Path, sizes: CsmSizes) -> tuple[tuple[Source, ...], dict[str, Path]]:
+    """What the folder's tensors are, and the file that each is in."""
     homes: dict[str, Path] = {}
     found: dict[str, Shape] = {}
     for path in weights.find_weights(folder):
         shapes = _shapes(path)
         homes |= dict.fromkeys(shapes, path)
         found |= shapes
-    sources = weights.plan(sizes, found, folder)
-    model = _empty_model(sizes, torch.device(device), getattr(torch, dtype))
+    return weights.plan(sizes, found, folder), homes
+
+
+def _quantised(
+    folder: Path,
+    sizes: CsmSizes,
+    sources: Sequence[Source],
+    homes: Mapping[str, Path],
+    mode: str,
+    cache: Path | None,
+    notify: Callable[[str], None],
+) -> Csm:
+    from csm_chat.backends.torch_quantised_files import folder_for, open_folder
+    from csm_chat.backends.torch_quantised_load import packer, parts_of, quantised_model
+
+    def read(source: Source, start: int, end: int) -> Tensor:
+        # opened anew: a mapped page that was read counts as memory in use until its file is closed
+        rows = _open(homes[source.name])(source.name)[start:end]
+        return _halves_first(rows, source.interleaved_heads)
+
+    part = packer(sources, read, mode)
+    if cache is not None:
+        files = (folder / "config.json", *sorted(set(homes.values())))
+        part = open_folder(folder_for(cache, files, mode), parts_of(sources), part, mode, notify)
     with torch.no_grad():
-        _fill(slots(model), sources, homes)
-    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, dtype)
-    return TorchEngine(model, sizes)
+        return quantised_model(sizes, part, mode)
 
 
 def _empty_model(sizes: CsmSizes, device: torch.device, dtype: torch.dtype) -> Csm:
@@ -72,16 +118,17 @@ def _fill(
 
 
 def _copy(tensor: Tensor, slot: Tensor, interleaved_heads: int) -> int:
-    """Copy into the slot; returns the bytes read.
+    """Copy into the slot; returns the bytes read."""
+    slot.copy_(_halves_first(tensor, interleaved_heads))
+    return tensor.nbytes
 
-    Where RoPE pairs neighbours, each head's rows are put in the order 0, 2, 4 ... 1, 3, 5 ...
-    """
-    n_bytes = tensor.nbytes
-    if interleaved_heads:
-        pairs = tensor.view(interleaved_heads, -1, 2, tensor.shape[-1])
-        tensor = pairs.transpose(1, 2).flatten(0, 2)
-    slot.copy_(tensor)
-    return n_bytes
+
+def _halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
+    """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ..."""
+    if not interleaved_heads:
+        return tensor
+    pairs = tensor.view(interleaved_heads, -1, 2, tensor.shape[-1])
+    return pairs.transpose(1, 2).flatten(0, 2)
 
 
 def _shapes(path: Path) -> dict[str, Shape]:

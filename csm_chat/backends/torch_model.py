@@ -43,6 +43,11 @@ class Cache:
         cos, sin = _rope_tables(sizes.rope, sizes.head_width, rows)
         self._cos, self._sin = cos.to(device), sin.to(device)
 
+    def half_tables(self) -> tuple[Tensor, Tensor]:
+        """cos and sin of all rows, (rows, head_width / 2): what one half of a head is turned by."""
+        half = self._cos.shape[-1] // 2
+        return self._cos[:, 0, :half].contiguous(), self._sin[:, 0, half:].contiguous()
+
     def span(self, start: int, n: int) -> Span:
         """Rows `start` to `start + n`, each looking at itself and at all before it.
 

@@ -36,6 +36,7 @@ MODEL = Flag(
 )
 DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
 DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
+QUANTIZE = Flag(("--quantize",), "quantize", "weights on a cpu: auto, none, int8 or int4")
 SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
 PRESET = Flag(("--preset",), "preset", "what to favour: speed, balanced or quality")
 SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")
@@ -75,7 +76,19 @@ MIN_TOKENS = Flag(
 WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
 
 # the prompt's own
-FLAGS = (MODEL, DEVICE, DTYPE, PRESET, SPEAKER, SEED, REFERENCES, TAKES, AUDIO, NO_NORMALIZE)
+FLAGS = (
+    MODEL,
+    DEVICE,
+    DTYPE,
+    QUANTIZE,
+    PRESET,
+    SPEAKER,
+    SEED,
+    REFERENCES,
+    TAKES,
+    AUDIO,
+    NO_NORMALIZE,
+)
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
 KNOWN = tuple(dict.fromkeys((*FLAGS, *SAMPLING, WHISPER)))
 

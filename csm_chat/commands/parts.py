@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from csm_chat.config import Config
     from csm_chat.speech.session import Session
     from csm_chat.speech.voices import VoiceLibrary
-    from csm_chat.types import Codec
+    from csm_chat.types import Backend, Codec
 
 Notify = Callable[[str], None]  # gets whole lines
 
@@ -38,6 +38,7 @@ def open_session(
         config.model,
         device=config.device,
         dtype=config.dtype,
+        quantize=config.quantize,
         notify=notify,
         progress=progress,
         cancelled=cancelled,
@@ -110,8 +111,15 @@ def warm_up(session: Session, notify: Notify) -> float | None:
     except ContextError as error:
         notify(str(error))
     speed = f": {pace(rtf)}" if rtf else ""
-    notify(f"model: {backend.name} on {backend.device}, {backend.dtype}{speed}")
+    notify(f"model: {backend.name} on {backend.device}, {numbers(backend)}{speed}")
     return rtf
+
+
+def numbers(backend: Backend) -> str:
+    """What the model computes with, in words."""
+    if backend.quantize == "none":
+        return backend.dtype
+    return f"{backend.quantize} weights"
 
 
 def about(session: Session) -> Mapping[str, object]:
@@ -121,6 +129,7 @@ def about(session: Session) -> Mapping[str, object]:
         "model": backend.name,
         "device": backend.device,
         "dtype": backend.dtype,
+        "quantize": backend.quantize,
         "version": version("csm_chat"),
         "sampling": asdict(session.sampling),
     }

@@ -1,0 +1,150 @@
+"""From the sources of a checkpoint to a model on packed weights. Knows which part gets which bits.
+
+No full-precision copy of the model is ever held: parts are read, packed and put away one by one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from csm_chat.backends.sizes import CsmSizes, StackSizes
+from csm_chat.backends.torch_model import Csm
+from csm_chat.backends.torch_quantised import Heads, Product, QuantisedStack, Table
+from csm_chat.backends.torch_quantised_codes import Packed, pack, pack_table
+from csm_chat.backends.torch_quantised_files import Part, Tensors
+from csm_chat.backends.torch_quantised_graph import PackedLayer
+from csm_chat.backends.weights import Source
+
+BITS = {"int8": 8, "int4": 4}
+_TABLES = ("text_embeddings", "audio_embeddings")
+# In 8 bits in every mode: see benchmarks/README.md
+_PRECISE = ("codebook0_head", "depth_heads", "projection")
+_TABLE_ROWS = 16_384  # read at a time
+
+Read = Callable[[Source, int, int], Tensor]  # rows of a source from, to; in the model's order
+
+
+def parts_of(sources: Sequence[Source]) -> dict[str, frozenset[str]]:
+    """The parts that are packed, read and put in place one at a time, and their tensors' names."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        names[_part(source.part)] |= _names(source)
+    return {part: frozenset(of_part) for part, of_part in names.items()}
+
+
+def _part(name: str) -> str:
+    """`backbone.layers.3` for `backbone.layers.3.q`; what is no layer is a part of its own."""
+    return ".".join(name.split(".")[:3])
+
+
+def _names(source: Source) -> set[str]:
+    if len(source.shape) == 1:
+        return {source.part}
+    heads = [f"{source.part}.{i}" for i in range(source.shape[0])]
+    names = heads if len(source.shape) == 3 else [source.part]
+    return {f"{name}.{what}" for name in names for what in ("codes", "scales")}
+
+
+def packer(sources: Sequence[Source], read: Read, mode: str) -> Part:
+    """What packs a part of a checkpoint."""
+    by_part: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        by_part[_part(source.part)].append(source)
+
+    def make(part: str) -> Tensors:
+        return dict(each for source in by_part[part] for each in _packed(source, read, mode))
+
+    return make
+
+
+def _packed(source: Source, read: Read, mode: str) -> Iterator[tuple[str, Tensor]]:
+    n, *rest = source.shape
+    if not rest:
+        yield source.part, read(source, 0, n).float()
+    elif source.part in _TABLES:
+        starts = range(0, n, _TABLE_ROWS)
+        pieces = [pack_table(read(source, start, start + _TABLE_ROWS)) for start in starts]
+        codes, scales = (torch.cat(tensors) for tensors in zip(*pieces, strict=True))
+        yield from _named(source.part, codes, scales)
+    elif len(rest) == 2:
+        for i in range(n):
+            head = pack(read(source, i, i + 1)[0].T, _bits(source.part, mode))
+            yield from _named(f"{source.part}.{i}", head.codes, head.scales)
+    else:
+        matrix = pack(read(source, 0, n), _bits(source.part, mode))
+        yield from _named(source.part, matrix.codes, matrix.scales)
+
+
+def _named(name: str, codes: Tensor, scales: Tensor) -> Iterator[tuple[str, Tensor]]:
+    yield f"{name}.codes", codes
+    yield f"{name}.scales", scales
+
+
+def _bits(part: str, mode: str) -> int:
+    return 8 if part in _PRECISE else BITS[mode]
+
+
+def quantised_model(sizes: CsmSizes, part: Part, mode: str) -> Csm:
+    """A model whose matrices are packed. Each part is read once, and let go before the next."""
+    with torch.device("meta"):
+        model = Csm(sizes)
+    replaced: dict[str, torch.nn.Module] = {}
+    for name in _TABLES:
+        replaced[name] = Table(*_pair(part(name), name))
+    for name in ("codebook0_head", "projection"):
+        width = sizes.backbone.width
+        replaced[name] = Product(_matrix(part(name), name, width, _bits(name, mode)))
+    replaced["depth_heads"] = _heads(sizes, part, mode)
+    # layer by layer a stop request gets through a prompt; a depth step is short
+    replaced["backbone"] = _stack("backbone", sizes.backbone, sizes.context_rows, part, mode, 1)
+    n_depth = sizes.depth.layers
+    replaced["depth"] = _stack("depth", sizes.depth, sizes.codebooks, part, mode, n_depth)
+    for name, module in replaced.items():
+        model.register_module(name, module)
+    return model.requires_grad_(False).eval()
+
+
+def _heads(sizes: CsmSizes, part: Part, mode: str) -> Heads:
+    tensors, name, bits = part("depth_heads"), "depth_heads", _bits("depth_heads", mode)
+    names = [f"{name}.{i}" for i in range(sizes.codebooks - 1)]
+    return Heads([Product(_matrix(tensors, each, sizes.depth.width, bits)) for each in names])
+
+
+def _stack(
+    name: str, sizes: StackSizes, rows: int, part: Part, mode: str, layers_a_session: int
+) -> QuantisedStack:
+    norm = part(f"{name}.norm")[f"{name}.norm"]
+    layers = (_layer(part, f"{name}.layers.{i}", sizes, mode) for i in range(sizes.layers))
+    return QuantisedStack(sizes, rows, layers, norm, layers_a_session)
+
+
+def _layer(part: Part, name: str, sizes: StackSizes, mode: str) -> PackedLayer:
+    tensors, bits = part(name), BITS[mode]
+
+    def matrix(which: str, n_in: int) -> Packed:
+        return _matrix(tensors, f"{name}.{which}", n_in, bits)
+
+    q, k, v = (matrix(which, sizes.width) for which in "qkv")
+    codes = torch.cat((q.codes, k.codes, v.codes))
+    scales = torch.cat((q.scales, k.scales, v.scales))
+    return PackedLayer(
+        attn_norm=tensors[f"{name}.attn_norm"],
+        qkv=Packed(bits, sizes.width, codes, scales),
+        out=matrix("out", sizes.heads * sizes.head_width),
+        mlp_norm=tensors[f"{name}.mlp_norm"],
+        gate=matrix("gate", sizes.width),
+        up=matrix("up", sizes.width),
+        down=matrix("down", sizes.mlp_width),
+    )
+
+
+def _matrix(tensors: Tensors, name: str, n_in: int, bits: int) -> Packed:
+    return Packed(bits, n_in, *_pair(tensors, name))
+
+
+def _pair(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    return tensors[f"{name}.codes"], tensors[f"{name}.scales"]
