@@ -51,7 +51,10 @@ def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
 
 
 class MimiCodec:
-    """Mimi, streamed frame by frame. One thread."""
+    """Mimi, streamed frame by frame, with the weights of moshi's, which it takes over.
+
+    One thread. Streams do not touch each other, nor does encoding touch them.
+    """
 
     def __init__(self, mimi: MimiModel) -> None:
         self.codebooks: int = mimi.num_codebooks
@@ -61,7 +64,7 @@ class MimiCodec:
         with torch.inference_mode():
             self._quantizer = Quantizer(mimi.quantizer)
             self._decoder = MimiDecoder(mimi, self._quantizer)
-        del mimi.decoder  # its weights are held in another order now
+        del mimi.decoder, mimi.quantizer  # their weights are held in another order now
         self._mimi = mimi
 
     @cached_property

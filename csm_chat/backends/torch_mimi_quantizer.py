@@ -15,7 +15,7 @@ class Quantizer:
 
     def __init__(self, quantizer: Any) -> None:
         """`quantizer` is moshi's SplitResidualVectorQuantizer; takes the codebooks in use."""
-        self._parts = parts = (quantizer.rvq_first, quantizer.rvq_rest)
+        parts = (quantizer.rvq_first, quantizer.rvq_rest)
         books = [layer._codebook for part in parts for layer in part.vq.layers[: part.n_q]]
         self._n_first: int = parts[0].n_q
         self._tables = torch.stack(

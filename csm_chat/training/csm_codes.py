@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ class FrozenCodec:
             ) from error
         self._mimi.requires_grad_(False).eval()
         self._device = device
-        with torch.no_grad():
-            self._encoder = MimiEncoder(self._mimi, Quantizer(self._mimi.quantizer))
+
+    @cached_property
+    def _encoder(self) -> MimiEncoder:
+        return MimiEncoder(self._mimi, Quantizer(self._mimi.quantizer))
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
