@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csm_chat import commands
 from csm_chat.repl.commands import help_markdown
 from csm_chat.repl.grammar import parse
 from tests.program import environment
@@ -28,8 +29,11 @@ CODES = {
     "uv run csm-chat --model sesame/csm-1b": 3,
     "uv run csm-chat --model unsloth/csm-1b": 3,
     "uv run csm-chat --model path/to/folder": 0,
-    r"printf 'Hi there!||Oh, hello.\nHow are you?\n' | uv run csm-chat --model path/to/folder": 0,
+    'uv run csm-chat say -o hello.mp3 "Hi there!||Oh, hello."': 0,
+    "echo 'Hello. How are you?' | uv run csm-chat say -o - - > hello.wav": 0,
+    "uv run csm-chat render night-market.txt": 0,
     "uv run python -m tests.checkpoints path/to/another": 0,
+    "uv run python -m tests.picture picture.svg --model path/to/folder": 0,
     # this very run
     "pip install uv && uv run pytest": None,
 }
@@ -40,6 +44,7 @@ def folder(tmp_path: Path, checkpoint: Path) -> Path:
     """A working folder with a model where the README has one."""
     (tmp_path / "path" / "to").mkdir(parents=True)
     (tmp_path / "path" / "to" / "folder").symlink_to(checkpoint)
+    (tmp_path / "night-market.txt").write_text("Hi there!||Oh, hello.\n", encoding="utf-8")
     return tmp_path
 
 
@@ -49,13 +54,16 @@ def test_each_command_is_known_here() -> None:
 
 @pytest.mark.parametrize("command", [line for line, code in CODES.items() if code is not None])
 def test_commands_do_what_they_say(command: str, folder: Path) -> None:
-    python = f"{sys.executable} -m csm_chat --audio off"
+    python = f"{sys.executable} -m csm_chat"
+    settings = {"CSM_CHAT_AUDIO_DEVICE": "off"}
+    if "say" in command or "render" in command:
+        settings["CSM_CHAT_MODEL"] = "path/to/folder"
     line = command.removeprefix("pip install uv && ")
     line = line.replace("uv run csm-chat", python).replace("uv run python", sys.executable)
     ran = subprocess.run(
         ["bash", "-c", line],
         cwd=folder,
-        env=environment(),
+        env=environment() | settings,
         input="Hi.\n",
         capture_output=True,
         text=True,
@@ -92,6 +100,11 @@ def test_lines_keys_and_commands_are_the_programs_own() -> None:
     assert section.strip() == help_markdown()
 
 
+def test_commands_of_the_shell_are_the_programs_own() -> None:
+    section = README.partition("<!-- commands -->")[2].partition("<!-- /commands -->")[0]
+    assert section.strip() == commands.markdown()
+
+
 def test_links_lead_to_files() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\((?!https://)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

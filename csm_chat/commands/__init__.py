@@ -38,3 +38,9 @@ class Command(Protocol):
 
 def find(name: str) -> Command:
     return cast(Command, import_module(f"csm_chat.commands.{_MODULES.get(name, name)}"))
+
+
+def markdown() -> str:
+    """The commands as the README shows them."""
+    rows = [f"| `csm-chat {name}` | {what} |" for name, what in COMMANDS.items()]
+    return "\n".join(["| Command | It does |", "|---|---|", *rows])
