@@ -25,9 +25,9 @@ SECRETS = ("CSM_CHAT_WATERMARK_KEY",)
 # What each preset sets; a key set beside the preset, or over it, keeps its own value. "balanced"
 # holds the defaults. Two frames a chunk cost no waiting: with less, asap does not begin to play.
 PRESETS: dict[str, dict[str, Value]] = {
-    "speed": {"audio.start": "asap", "audio.chunk_frames": 2},
-    "balanced": {"audio.start": "auto", "audio.chunk_frames": 1},
-    "quality": {"audio.start": "smooth", "audio.chunk_frames": 1},
+    "speed": {"quantize": "int4", "audio.start": "asap", "audio.chunk_frames": 2},
+    "balanced": {"quantize": "auto", "audio.start": "auto", "audio.chunk_frames": 1},
+    "quality": {"quantize": "none", "audio.start": "smooth", "audio.chunk_frames": 1},
 }
 
 
@@ -102,6 +102,7 @@ class WatermarkConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     model: str = option("auto", "auto, a Hugging Face repository, or a folder")
+    backend: str = option("auto", "what the model is computed with", choices=("auto", "torch"))
     device: str = option("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
     dtype: str = option(
         "auto", "the model's numbers", choices=("auto", "float32", "bfloat16", "float16")

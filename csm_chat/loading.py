@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 def load(
     model: str | Path = "auto",
     *,
+    backend: str = "auto",
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "auto",
@@ -28,13 +29,15 @@ def load(
     """Load a model to speak with, downloading it if it is named and not here.
 
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
-    cache. `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16;
-    `quantize` auto, none, int8 or int4, these on a cpu. `notify` gets whole lines, `progress` a few
-    words on the step under way. A download stops when `cancelled` says so. Raises ModelError.
+    cache. `backend` is auto or torch; `device` auto, cpu, cuda or mps; `dtype` auto, float32,
+    bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu. `notify` gets whole
+    lines, `progress` a few words on the step under way. A download stops when `cancelled` says so.
+    Raises ModelError, UsageError.
     """
     from platformdirs import user_cache_path
 
     from csm_chat.backends import (
+        choose_backend,
         choose_device,
         choose_dtype,
         choose_quantize,
@@ -48,17 +51,18 @@ def load(
         progress(f"downloading {state.bar} {state}")
 
     checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
-    progress("torch")
-    device = choose_device(device)
-    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify)
+    backend = choose_backend(backend)
+    progress(backend)
+    device = choose_device(device, backend)
+    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify, backend)
     # beside packed weights everything is float32: that is what their kernels take
-    dtype = choose_dtype(dtype, device) if quantize == "none" else "float32"
+    dtype = choose_dtype(dtype, device, backend) if quantize == "none" else "float32"
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = user_cache_path("csm_chat") / "quantised"
-    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify)
+    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify, backend)
     progress("the codec")
-    codec = load_codec(checkpoint.codec, engine.codebooks, device)
+    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     folder = checkpoint.weights
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)

@@ -27,7 +27,7 @@ from csm_chat.errors import ConfigError
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
 # what a preset sets is commented out: a key set in the file is set over the preset
 SHIPPED_TEXT = re.sub(
-    r"^  # (?=[a-z_]+: )", "  ", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE
+    r"^( *)# (?=[a-z_]+: )", r"\1", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE
 )
 # the same examples each run, however busy the machine
 STEADY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -244,7 +244,7 @@ class Generator:
             sampling = replace(sampling, seed=random_seed())
 
     def _end_take(self) -> None:
-        """The codec decodes one stream at a time, and encodes between streams."""
+        """The one before is over, wherever it was: its engine goes to the next one."""
         if self._take:
             self._take.close()
         self._take = None

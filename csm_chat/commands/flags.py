@@ -34,6 +34,7 @@ MODEL = Flag(
     "auto, a Hugging Face repository or a folder",
     also=("-w", "--weight", "--model-path"),
 )
+BACKEND = Flag(("--backend",), "backend", "what to compute with: auto or torch")
 DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
 DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
 QUANTIZE = Flag(("--quantize",), "quantize", "weights on a cpu: auto, none, int8 or int4")
@@ -75,12 +76,11 @@ MIN_TOKENS = Flag(
 )
 WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
 
+# what speaks, and on what
+COMPUTE = (MODEL, BACKEND, DEVICE, DTYPE, QUANTIZE)
 # the prompt's own
 FLAGS = (
-    MODEL,
-    DEVICE,
-    DTYPE,
-    QUANTIZE,
+    *COMPUTE,
     PRESET,
     SPEAKER,
     SEED,

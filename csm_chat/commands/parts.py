@@ -36,6 +36,7 @@ def open_session(
 
     backend = load(
         config.model,
+        backend=config.backend,
         device=config.device,
         dtype=config.dtype,
         quantize=config.quantize,

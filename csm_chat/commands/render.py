@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--no-match", action="store_true", help="leave each speaker as loud as the model made it"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
-    given = (flags.MODEL, flags.DEVICE, flags.DTYPE, flags.SPEAKER, flags.REFERENCES)
+    given = (*flags.COMPUTE, flags.SPEAKER, flags.REFERENCES)
     flags.add_settings(parser, *given, *flags.SAMPLING, flags.NO_NORMALIZE, flags.WHISPER)
 
 

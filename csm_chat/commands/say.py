@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_outputs(parser)
     parser.add_argument("-s", "--speaker", dest="who", metavar="WHO", help="number or name")
     context.add_arguments(parser)
-    settings = (flags.MODEL, flags.DEVICE, flags.DTYPE, *flags.SAMPLING, flags.PRESET)
+    settings = (*flags.COMPUTE, *flags.SAMPLING, flags.PRESET)
     flags.add_settings(parser, *settings, flags.NO_NORMALIZE, flags.REFERENCES, flags.AUDIO)
     parser.add_argument("--stats", action="store_true", help="how fast it went, as a table")
     parser.add_argument("--quiet", action="store_true", help="errors only")
