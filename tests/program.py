@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pexpect
 import pyte
 
+from csm_chat.audio.files import to_16_bit
+
 TESTS = Path(__file__).parent
 COMMAND = [sys.executable, "-W", "error::RuntimeWarning", "-m", "csm_chat"]
 PATIENCE_S = 60.0
@@ -50,7 +52,7 @@ def captured(folder: Path) -> npt.NDArray[np.int16]:
     """What the ALSA file device was given, rounded as a 16-bit file rounds it."""
     # ALSA's header calls the samples integers; they are the floats it was given
     heard = np.fromfile(folder / "captured.wav", np.float32, offset=44)
-    return np.rint(np.clip(heard, -1, 1) * 32767).astype(np.int16)
+    return to_16_bit(heard)
 
 
 @dataclass

@@ -29,6 +29,7 @@ from csm_chat import (
 )
 from csm_chat.api.chat import Chat
 from csm_chat.api.segment import samples
+from csm_chat.audio.files import to_16_bit
 from csm_chat.audio.takes import Takes
 from csm_chat.repl.contracts import Loaded
 from csm_chat.types import FRAME_SAMPLES, Backend, Codec, Codes, Pcm, Turn
@@ -205,7 +206,7 @@ def test_what_is_played_is_what_is_returned_and_a_program_ends_when_it_was_heard
         timeout=120,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    audio = np.rint(np.clip(np.load(tmp_path / "a.npy"), -1, 1) * 32767).astype(np.int16)
+    audio = to_16_bit(np.load(tmp_path / "a.npy"))
     heard = captured(tmp_path)
     np.testing.assert_array_equal(heard[: len(audio)], audio)
     assert not heard[len(audio) :].any()

@@ -266,3 +266,13 @@ def test_silence_alone_comes_back_empty(pcm: npt.NDArray[np.float32]) -> None:
     trimmed, removed_s = trim_silence(pcm)
     assert len(trimmed) == 0
     assert removed_s == len(pcm) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_a_file_of_16_bits_stays_as_it_is_when_it_is_written_again(tmp_path, ending):
+    pcm = np.linspace(-1.1, 1.1, 70_000, dtype=np.float32)
+    write_clip(tmp_path / f"once.{ending}", pcm)
+    once = read_clip(tmp_path / f"once.{ending}").pcm
+    write_clip(tmp_path / f"twice.{ending}", once)
+    assert np.array_equal(read_clip(tmp_path / f"twice.{ending}").pcm, once)
+    assert np.abs(once - np.clip(pcm, -1, 1)).max() <= 2**-15

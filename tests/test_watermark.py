@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from csm_chat.audio.files import read_clip, resample, write_clip
+from csm_chat.audio.files import from_16_bit, read_clip, resample, to_16_bit, write_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.audio.watermark import Watermark, detectors, open_watermark
 from csm_chat.audio.watermark_silentcipher import CSM_KEY, KEY_VARIABLE
@@ -62,7 +62,7 @@ def at_16_khz(pcm: Pcm) -> Pcm:
 
 
 def as_16_bit(pcm: Pcm) -> Pcm:
-    return np.rint(pcm * 32767).astype(np.int16).astype(np.float32) / 32768
+    return from_16_bit(to_16_bit(pcm))
 
 
 CHANGES = {"as it is": lambda pcm: pcm, "quiet": lambda pcm: pcm * 0.03, "16 bit": as_16_bit}

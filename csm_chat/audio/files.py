@@ -198,8 +198,15 @@ def _encoded(pcm: Pcm, format_name: str) -> bytes:
 
 
 def to_16_bit(pcm: Pcm) -> npt.NDArray[np.int16]:
-    """Samples as files of 16 bits hold them: clipped to [-1, 1], rounded to the nearest step."""
-    return np.rint(np.clip(pcm, -1, 1) * 32767).astype("<i2")
+    """Samples as files of 16 bits hold them: rounded to the nearest step, what is louder cut off.
+
+    Read and written again they stay as they are.
+    """
+    return np.rint(np.clip(pcm, -1, FULL_SCALE) * 32768).astype("<i2")
+
+
+def from_16_bit(samples: npt.NDArray[np.int16]) -> Pcm:
+    return samples.astype(np.float32) / np.float32(32768)
 
 
 def free_names(path: Path) -> Iterator[Path]:

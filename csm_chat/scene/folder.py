@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.audio.files import create_free, to_16_bit, write_all, write_clip
+from csm_chat.audio.files import create_free, from_16_bit, to_16_bit, write_all, write_clip
 from csm_chat.errors import TakeError, UsageError
 from csm_chat.types import Codes, Ended, Pcm, Turn
 
 MAX_SEED = 2**32 - 1
-FULL_SCALE = 32767  # of 16 bits
 TURNS, STATE = "turns", "render.json"
 _TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
 
@@ -47,7 +46,7 @@ class SavedTurn:
         """Read anew each time: half an hour of it is not held in memory."""
         with np.load(self.path) as saved:
             samples: npt.NDArray[np.int16] = saved["pcm"]
-        return samples.astype(np.float32) / np.float32(FULL_SCALE)
+        return from_16_bit(samples)
 
 
 class SceneFolder:
