@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import time
@@ -60,6 +61,24 @@ def test_each_command_has_a_help_and_refuses_what_it_does_not_know(run: Run) -> 
         assert run(name, "--no-such-flag").code == 2
     wrong = run("sya", "Hi.")
     assert wrong.code == 2 and "Did you mean say?" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("voices", 0),
+        ("config", 0),
+        ("info --json --audio off", 1),  # no model
+        ("transcribe nowhere.wav", 4),
+        ("verify nowhere.wav", 4),
+        ("download ana/no-such-model", 3),
+    ],
+)
+def test_each_command_runs_as_a_process(command: str, code: int, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "references", tmp_path / "references")
+    ran = piped("", *command.split(), folder=tmp_path)
+    assert ran.returncode == code, ran.stderr
+    assert bool(ran.stdout) == (code < 3) and "Traceback" not in ran.stderr
 
 
 def test_a_reader_that_goes_away_ends_any_command_quietly(tmp_path: Path) -> None:
