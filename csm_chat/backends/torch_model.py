@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from csm_chat.backends.sizes import CsmSizes, Rope, StackSizes
 
 _MANY_ROWS = 4
+_EMBEDDED_ROWS = 32  # of a prompt at a time: 256 take 200 MB of float32 before they are summed
 _BLOCK_ROWS = 256  # rows of a matrix that stay in the cache between their cast and their use
 
 
@@ -36,8 +38,7 @@ class Cache:
 
     def __init__(self, sizes: StackSizes, rows: int, device: torch.device, dtype: torch.dtype):
         shape = (sizes.layers, sizes.kv_heads, rows, sizes.head_width)
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.keys, self.values = (_zeros(shape, device, dtype) for _ in range(2))
         self._group = sizes.heads // sizes.kv_heads
         self._positions = torch.arange(rows, device=device)
         cos, sin = _rope_tables(sizes.rope, sizes.head_width, rows)
@@ -60,6 +61,14 @@ class Cache:
             mask = positions[:, None] >= self._positions[:end]  # (S, visible)
             mask = mask.repeat(self._group, 1)
         return Span(positions, self._cos[start:end], self._sin[start:end], end, mask)
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """On a cpu in memory that is taken only as it is written to, which torch's zeros is not."""
+    if device.type != "cpu" or 0 in shape:
+        return torch.zeros(shape, device=device, dtype=dtype)
+    untouched = np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(untouched).view(dtype).view(shape)
 
 
 def _rope_tables(rope: Rope, head_width: int, rows: int) -> tuple[Tensor, Tensor]:
@@ -215,6 +224,12 @@ class Csm(nn.Module):
 
     def embed_rows(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Prompt rows, (S, codebooks + 1), to (S, width): sums of what the mask lets through."""
+        pieces = zip(
+            torch.split(tokens, _EMBEDDED_ROWS), torch.split(mask, _EMBEDDED_ROWS), strict=True
+        )
+        return torch.cat([self._embed(*piece) for piece in pieces])
+
+    def _embed(self, tokens: Tensor, mask: Tensor) -> Tensor:
         audio = self.embed_codes(tokens[:, :-1])
         text = self.text_embeddings(tokens[:, -1:])
         return (torch.cat((audio, text), dim=1) * mask[..., None]).sum(dim=1)

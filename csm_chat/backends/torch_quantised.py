@@ -5,7 +5,7 @@ Knows no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from csm_chat.backends.sizes import StackSizes
-from csm_chat.backends.torch_model import Cache, Span
+from csm_chat.backends.torch_model import Cache, Csm, Span
 from csm_chat.backends.torch_quantised_codes import Packed
 from csm_chat.backends.torch_quantised_graph import Graph, PackedLayer, count_info, tensor_info
 
@@ -65,8 +65,22 @@ class Table(nn.Module):
         return self._codes[ids].float() * self.weight[ids]
 
 
+class QuantisedCsm(Csm):
+    """A CSM of the modules below, by the names of those they stand for."""
+
+    def __init__(self, audio_vocab: int, modules: Mapping[str, nn.Module]) -> None:
+        # not Csm's own: it would make the matrices that this has in other form
+        nn.Module.__init__(self)
+        self.audio_vocab = audio_vocab
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+
 class QuantisedStack(nn.Module):
-    """As `Stack`, in sessions of consecutive layers. The last one ends with the norm."""
+    """As `Stack`, in sessions of consecutive layers. The last one ends with the norm.
+
+    The first begins with the projection, if there is one.
+    """
 
     def __init__(
         self,
@@ -75,6 +89,7 @@ class QuantisedStack(nn.Module):
         layers: Iterator[PackedLayer],
         norm: Tensor,
         layers_a_session: int,
+        projection: Packed | None = None,
     ) -> None:
         super().__init__()
         self._parts: list[_Layers] = []
@@ -82,11 +97,18 @@ class QuantisedStack(nn.Module):
             end = min(start + layers_a_session, sizes.layers)
             taken = [next(layers) for _ in range(start, end)]
             self._parts.append(
-                _Layers(sizes, rows, taken, start, norm if end == sizes.layers else None)
+                _Layers(
+                    sizes,
+                    rows,
+                    taken,
+                    start,
+                    projection if start == 0 else None,
+                    norm if end == sizes.layers else None,
+                )
             )
 
     def forward(self, x: Tensor, cache: Cache, span: Span, between: Callable[[], None]) -> Tensor:
-        """(S, width) to (S, width). `between` is called before each session's piece."""
+        """(S, width in) to (S, width). `between` is called before each session's piece."""
         start = span.visible - len(x)
         for part in self._parts:
             pieces, end = [], start
@@ -107,9 +129,13 @@ class _Layers:
         rows: int,
         layers: Sequence[PackedLayer],
         first: int,
+        projection: Packed | None,
         norm: Tensor | None,
     ) -> None:
         graph, x = Graph(), "x"
+        self._width, width_in = sizes.width, sizes.width
+        if projection is not None:
+            x, width_in = graph.product(x, "projected", projection), projection.n_in
         self._caches: list[tuple[str, int]] = []
         for i, layer in enumerate(layers, first):
             x = graph.layer(x, f"layer{i}", layer, sizes)
@@ -122,7 +148,7 @@ class _Layers:
         tables = [tensor_info(name, rows, sizes.head_width // 2) for name in ("cos", "sin")]
         self._session = graph.session(
             [
-                tensor_info("x", 1, "n", sizes.width),
+                tensor_info("x", 1, "n", width_in),
                 *(count_info("last"), count_info("total"), *tables),
                 *(tensor_info(name, *shape) for name in names),
             ],
@@ -138,7 +164,10 @@ class _Layers:
         n = len(x)
         binding = self._kept.get(n)
         if binding is None or binding.cache is not cache:
-            binding = _Binding(self._session, self._caches, self._y, x.shape, cache)
+            outputs = {self._y: torch.empty(1, n, self._width)}
+            binding = _Binding(
+                self._session, self._caches, torch.empty(1, *x.shape), outputs, cache
+            )
             if n <= _KEPT_ROWS:
                 self._kept[n] = binding
         return binding.run(x, end)
@@ -151,13 +180,14 @@ class _Binding:
         self,
         session: InferenceSession,
         caches: Sequence[tuple[str, int]],
-        y: str,
-        shape: torch.Size,
+        x: Tensor,
+        outputs: Mapping[str, Tensor],
         cache: Cache,
     ) -> None:
         self.cache = cache
         self._session, self._io = session, session.io_binding()
-        self._x, self._out = torch.empty(1, *shape), torch.empty(1, *shape)
+        self._x = x
+        ((y, self._out),) = outputs.items()
         self._last, self._total = (torch.empty(1, dtype=torch.int32) for _ in range(2))
         self._cos, self._sin = cache.half_tables()
         tensors = {"x": self._x, "last": self._last, "total": self._total}

@@ -20,7 +20,7 @@ Part: TypeAlias = Callable[[str], Tensors]  # the tensors of a part, by its name
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # of what is in the files: raise it when the packing changes
+_FORMAT = 2  # of what is in the files: raise it when the packing changes
 
 
 def folder_for(root: Path, files: tuple[Path, ...], mode: str) -> Path:
