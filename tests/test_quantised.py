@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,12 @@ def test_packed_weights_are_kept_and_answer_the_same(tmp_path: Path) -> None:
     quantised("tiny-a", "int8", tmp_path, lines)
     assert len(lines) == 2, "another mode has a folder of its own"
     assert len(list(tmp_path.iterdir())) == 2, "nothing unfinished stays"
+
+
+def test_the_kernels_library_says_nothing_about_the_user() -> None:
+    answer(quantised("tiny-a", "int8"))
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    assert not (Path(os.environ["XDG_CACHE_HOME"]) / "Microsoft").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing"])

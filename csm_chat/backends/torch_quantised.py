@@ -6,16 +6,19 @@ Knows no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from csm_chat.backends.sizes import StackSizes
 from csm_chat.backends.torch_model import Cache, Csm, Span
 from csm_chat.backends.torch_quantised_codes import Packed
 from csm_chat.backends.torch_quantised_graph import Graph, PackedLayer, count_info, tensor_info
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _PIECE_ROWS = 128  # of a prompt, between two looks at whether to go on
 _KEPT_ROWS = 2  # steps of up to so many rows keep their bindings: those of every frame

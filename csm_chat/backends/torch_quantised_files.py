@@ -48,7 +48,7 @@ def open_folder(
         notify(f"{folder} is damaged: the weights are packed anew")
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.is_dir():
-        notify(f"packing the weights in {mode}, once; it takes a minute")
+        notify(f"packing the weights in {mode}, once; a large model takes a minute")
         try:
             _write(folder, parts, make)
         except OSError as error:

@@ -6,19 +6,22 @@ are rounded to 8 bits block by block; everything else is float32.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
 from csm_chat.backends.sizes import StackSizes
 from csm_chat.backends.torch_quantised_codes import Packed
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 _OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid(_MICROSOFT, 1)]
@@ -103,16 +106,18 @@ class Graph:
 
     def session(
         self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
-    ) -> onnxruntime.InferenceSession:
+    ) -> InferenceSession:
         """What runs the graph. It packs the matrices anew, in the order that its kernels want."""
         graph = helper.make_graph(self._nodes, "graph", inputs, outputs, self._tensors)
         model = helper.make_model(graph, opset_imports=_OPSETS, ir_version=_IR_VERSION)
-        options = session_options()
-        options.add_external_initializers(
-            list(self._matrices),
-            [onnxruntime.OrtValue.ortvalue_from_numpy(t.numpy()) for t in self._matrices.values()],
-        )
-        return onnxruntime.InferenceSession(model.SerializeToString(), options)
+        runtime = _runtime()
+        options = runtime.SessionOptions()
+        options.use_per_session_threads = False
+        options.enable_cpu_mem_arena = False  # what a long prompt takes goes back after it
+        options.log_severity_level = _WARNING
+        values = [runtime.OrtValue.ortvalue_from_numpy(t.numpy()) for t in self._matrices.values()]
+        options.add_external_initializers(list(self._matrices), values)
+        return runtime.InferenceSession(model.SerializeToString(), options)
 
     def _matrix(self, name: str, tensor: Tensor, kind: int) -> str:
         self._matrices[name] = tensor
@@ -127,21 +132,21 @@ class Graph:
         return output
 
 
-def session_options() -> onnxruntime.SessionOptions:
-    """All sessions share as many threads as torch has; memory goes back after each run."""
-    _share_threads()
-    options = onnxruntime.SessionOptions()
-    options.use_per_session_threads = False
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = _WARNING
-    return options
-
-
 @cache
-def _share_threads() -> None:
-    """Once a process: threads of one session that still spin would slow the next session's."""
-    onnxruntime.disable_telemetry_events()
+def _runtime() -> Any:
+    """ONNX Runtime, silent, with one set of threads for all sessions: as many as torch has.
+
+    Threads of one session that still spin would slow the next session's.
+    """
+    # Read while it is imported: its packages for Linux and macOS else write an identifier of the
+    # machine to the user's cache folder and send events.
+    for name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):  # the second: before 1.31
+        os.environ[name] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # what its package for Windows goes by
     onnxruntime.set_global_thread_pool_sizes(torch.get_num_threads(), 1)
+    return onnxruntime
 
 
 def tensor_info(name: str, *shape: int | str) -> onnx.ValueInfoProto:
