@@ -145,13 +145,15 @@ def test_pauses_and_names_change_no_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["seed", "sampling", "voice", "model", "context"], ids=lambda name: name
+    "change", ["seed", "sampling", "voice", "model", "quantize", "context"], ids=lambda name: name
 )
 def test_whatever_decides_a_take_makes_it_be_said_anew(change: str, tmp_path: Path) -> None:
     Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
     backend = fake_backend()
     if change == "model":
         backend = replace(backend, name="another")
+    if change == "quantize":
+        backend = replace(backend, quantize="int4")
     stage = Stage(backend, tmp_path / "market", **({"top_k": 3} if change == "sampling" else {}))
     if change == "voice":
         stage.session.voices = (voice(0, backend, n_frames=21),)

@@ -88,7 +88,7 @@ class Rendering:
             session.voices = parts.open_library(self._config, session.backend.codec, notify).load()
         self._is_loading = False
         backend = session.backend
-        self._console.note(f"model: {backend.name} on {backend.device}, {backend.dtype}")
+        self._console.note(f"model: {backend.name} on {backend.device}, {parts.numbers(backend)}")
         return session
 
     def _tell_cast(self, script: Script, session: Session, name: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from csm_chat.speech.session import Session
 from csm_chat.types import Utterance, Voice
 
-FORMAT = 1  # raised when what a key covers changes
+FORMAT = 2  # raised when what a key covers changes
 _SAMPLED_BYTES = 1 << 16  # of the head, the middle and the end of a file of weights
 
 
@@ -23,7 +23,7 @@ def first_key(session: Session) -> str:
     backend = session.backend
     settings = asdict(session.sampling)
     del settings["seed"]
-    model = [backend.name, backend.device, backend.dtype, backend.codec.identity]
+    model = [backend.name, backend.device, backend.dtype, backend.quantize, backend.codec.identity]
     about = [FORMAT, *model, _weights(backend.path), settings, asdict(session.context)]
     return _digest([*about, [_voice(voice, session) for voice in session.voices]])
 
