@@ -12,6 +12,7 @@ CsmChatError                 1  something failed
 ├── EntryError                  a typed line has no reading; it stays in the buffer
 ├── ContextError                the prompt does not fit the model
 ├── TranscriptError             a clip has no transcript and none can be made
+│   └── NoWordsError            nothing is said in it
 ├── TakeError                   a take cannot be saved
 ├── WatermarkError              what marks files is not installed or does not load
 └── Interrupted                 a take was stopped on request
@@ -72,6 +73,10 @@ class ContextError(CsmChatError):
 
 class TranscriptError(CsmChatError):
     """A clip has no transcript beside it and none can be made."""
+
+
+class NoWordsError(TranscriptError):
+    """Nothing is said in a clip; other failures to transcribe one are those of every clip."""
 
 
 class TakeError(CsmChatError):

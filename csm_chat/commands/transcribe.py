@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.commands import flags
 from csm_chat.commands.progress import Console
-from csm_chat.errors import AudioError, TakeError, TranscriptError
+from csm_chat.errors import AudioError, NoWordsError, TakeError
 
 if TYPE_CHECKING:
     from csm_chat.commands.progress import Bar
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 PIECE_S = 28.0  # Whisper hears 30 s at a time, and a word on the seam is lost
 SEARCHED_S = 10.0  # the end of a piece, where it is cut at the quietest spot
 QUIET_S = 0.2
-
-
-class NoWords(TranscriptError):
-    """A clip without speech; other failures of Whisper are those of every clip."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,7 +39,11 @@ def run(args: Namespace, config: Config) -> int:
         for path in args.files:
             try:
                 _transcribe(path, transcribe, args, console)
-            except (AudioError, TakeError, NoWords) as error:  # the others are still to be done
+            except (
+                AudioError,
+                TakeError,
+                NoWordsError,
+            ) as error:  # the others are still to be done
                 console.warn(f"csm-chat: {error}")
                 code = code or error.exit_code
     return code
@@ -70,21 +70,18 @@ def _transcribe(
 
 
 def _heard(path: Path, pcm: Pcm, transcribe: Callable[[Pcm], str], bar: Bar) -> str:
-    """All of it, piece by piece. Raises NoWords, TranscriptError."""
+    """All of it, piece by piece. Raises TranscriptError."""
     from csm_chat.types import SAMPLE_RATE
 
     heard: list[str] = []
     n_done = 0
     for piece in pieces(pcm):
         bar.update(n_done / SAMPLE_RATE, path.name)
-        try:
+        with suppress(NoWordsError):
             heard.append(transcribe(piece))
-        except TranscriptError as error:
-            if "no words" not in str(error):
-                raise
         n_done += len(piece)
     if not heard:
-        raise NoWords(f"{path}: Whisper heard no words in it")
+        raise NoWordsError(f"{path}: Whisper heard no words in it")
     return " ".join(heard)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csm_chat.audio.files import resample
-from csm_chat.errors import TranscriptError
+from csm_chat.errors import NoWordsError, TranscriptError
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Transcriber:
             )
         text = " ".join(str(heard["text"]).split())
         if not text:
-            raise TranscriptError("Whisper heard no words in it")
+            raise NoWordsError("Whisper heard no words in it")
         return text
 
     def close(self) -> None:
