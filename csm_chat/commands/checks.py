@@ -172,17 +172,16 @@ def _silent_places() -> Iterator[Check]:
 
 def references(config: Config, config_file: Path | None) -> Iterator[Check]:
     from csm_chat.commands.parts import folder
-    from csm_chat.speech.references import SpeakerIds, list_sources
+    from csm_chat.speech.references import claimed
 
     path = folder(config.references)
     try:
-        sources, refused = list_sources(path)
+        claims, refused = claimed(path)
     except OSError as error:
         fix = "make it and put clips there, or name another by --references"
         yield Check("voices", "warn", f"{path}: cannot be listed ({error.strerror})", fix)
         return
-    claims, taken = SpeakerIds().assign(sources)
-    unusable = [line.lstrip("! ") for line in (*refused, *taken)]
+    unusable = [line.lstrip("! ") for line in refused]
     silent: list[str] = []
     for source in claims.values():
         try:
@@ -190,7 +189,7 @@ def references(config: Config, config_file: Path | None) -> Iterator[Check]:
                 silent.append(source.path.name)
         except (AudioError, TranscriptError) as error:
             unusable.append(str(error).removeprefix(f"{source.path.parent}/"))
-    n_usable = len(claims) - (len(unusable) - len(refused) - len(taken))
+    n_usable = len(claims) - (len(unusable) - len(refused))
     if n_usable:
         yield Check("voices", "ok", f"{n_usable} in {path}")
     else:

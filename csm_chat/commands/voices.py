@@ -87,21 +87,20 @@ def run(args: Namespace, config: Config) -> int:
 def _sources(config: Config, console: Console) -> Mapping[int, Source]:
     """Clips by speaker. Raises CsmChatError for a folder that cannot be listed."""
     from csm_chat.commands.parts import folder
-    from csm_chat.speech.references import SpeakerIds, list_sources
+    from csm_chat.speech.references import claimed
 
     path = folder(config.references)
     try:
-        sources, refused = list_sources(path)
+        claims, refused = claimed(path)
     except OSError as error:
         raise CsmChatError(
             f"{path}: cannot be listed ({error.strerror}); make it, or name another by --references"
         ) from error
-    claims, taken = SpeakerIds().assign(sources)
-    for line in (*refused, *taken):
+    for line in refused:
         console.warn(line)
     if not claims:
         console.note(f"{path}/ holds no reference*.wav, .flac, .mp3 or .ogg yet")
-    return dict(sorted(claims.items()))
+    return claims
 
 
 def _listed(speaker: int, source: Source, config: Config) -> Listed:

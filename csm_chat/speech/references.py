@@ -119,13 +119,22 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
     return sources, refused
 
 
+def claimed(folder: Path) -> tuple[dict[int, Source], list[str]]:
+    """Who would speak by which clip, by speaker, and one line for each clip that nobody gets.
+
+    Raises OSError when the folder cannot be listed.
+    """
+    sources, refused = list_sources(folder)
+    claims, taken = SpeakerIds().assign(sources)
+    return dict(sorted(claims.items())), [*refused, *taken]
+
+
 def expected_names(folder: Path, names: Mapping[int, str]) -> dict[int, str]:
     """Who will be whom, by file names alone; `names` win. For what is typed before voices load."""
     try:
-        sources, _ = list_sources(folder)
+        claims, _ = claimed(folder)
     except OSError:  # the voices say so when they are read
         return dict(names)
-    claims, _ = SpeakerIds().assign(sources)
     return {speaker: source.title for speaker, source in claims.items()} | dict(names)
 
 
