@@ -160,6 +160,14 @@ class Engine(Protocol):
         """
         ...
 
+    def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
+        """Compute a prompt's rows ahead of the `frames` call that will begin with them.
+
+        `is_wanted` is asked within each model step; once it says no, what is done stays and False
+        is returned. Raises ContextError when the prompt leaves no room for a frame.
+        """
+        ...
+
     def interrupt(self) -> None:
         """Any thread: the `frames` call that is running raises Interrupted within a model step."""
         ...

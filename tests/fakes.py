@@ -73,6 +73,7 @@ class ScriptedEngine:
     codebooks: int = CODEBOOKS
     prefilled_rows: int = 0
     calls: list[tuple[Prompt, Sampling]] = field(default_factory=list)
+    prefills: list[Prompt] = field(default_factory=list)
     first_s: float = 0.0  # a pause before the first frame
     frame_s: float = 0.0  # and before each frame
     n_running: int = 0
@@ -103,6 +104,10 @@ class ScriptedEngine:
                 yield frame
         finally:
             self.n_running -= 1
+
+    def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
+        self.prefills.append(prompt)
+        return is_wanted()
 
     def interrupt(self) -> None:
         self._interrupted.set()

@@ -269,6 +269,30 @@ def test_an_interrupted_take_raises_and_leaves_a_cache_that_is_true() -> None:
     np.testing.assert_array_equal(codes(engine, prompt, GREEDY), codes(tiny(), prompt, GREEDY))
 
 
+def test_rows_computed_ahead_are_not_computed_again_and_change_no_code() -> None:
+    said = long_prompt()
+    asked = parity.joined(said, TEXT)
+    engine = tiny()
+    assert engine.prefill(said, lambda: True)
+    np.testing.assert_array_equal(codes(engine, asked, SEEDED), codes(tiny(), asked, SEEDED))
+    assert engine.prefilled_rows == len(TEXT.tokens)
+
+
+def test_rows_no_longer_wanted_are_left_at_once_and_those_done_stay() -> None:
+    said, n_asked = long_prompt(), 0
+
+    def is_wanted() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked < 6  # two layers: in the third chunk
+
+    engine = tiny()
+    assert not engine.prefill(said, is_wanted)
+    assert n_asked == 6
+    np.testing.assert_array_equal(codes(engine, said, GREEDY), codes(tiny(), said, GREEDY))
+    assert engine.prefilled_rows == len(said.tokens) - 2 * 64
+
+
 def test_an_interrupt_between_takes_touches_neither() -> None:
     engine = tiny()
     engine.interrupt()

@@ -244,6 +244,31 @@ def test_max_turns_limits_history() -> None:
     assert make(context=ContextConfig(max_turns=0))[0].context.max_turns == 0
 
 
+def test_what_goes_for_the_next_line_goes_before_it_is_typed() -> None:
+    session, engine, notes = make([60] * 9, context_rows=400)
+    for n in range(8):
+        finish(session.take(Utterance(f"This is line number {n}.", 0)))
+        kept, n_notes = session.turns, len(notes)
+        session.prepare(lambda: True)
+        assert (session.turns, len(notes)) == (kept, n_notes)
+        ahead = engine.prefills[-1].tokens
+    assert notes
+    finish(session.take(Utterance("This is the last line.", 1)))
+    assert len(notes) == n_notes or session.turns[0] != kept[0]
+    asked = engine.calls[-1][0].tokens
+    assert np.array_equal(asked[: len(ahead)], ahead)
+    assert len(asked) - len(ahead) == len("[1]This is the last line.") + 2
+
+
+def test_nothing_is_prepared_without_voices_and_history_or_without_room() -> None:
+    session, engine, notes = make()
+    session.prepare(lambda: True)
+    finish(session.take(HI))
+    session.voices = (voice(0, 500),)
+    session.prepare(lambda: True)
+    assert not engine.prefills and not notes
+
+
 def test_no_history_at_all_with_max_turns_0() -> None:
     session, engine, _ = make(context=ContextConfig(max_turns=0))
     finish(session.take(HI))

@@ -18,7 +18,7 @@ from csm_chat.errors import HubError
 from csm_chat.repl.contracts import Loaded
 from csm_chat.repl.worker import Worker
 from csm_chat.speech.session import Session
-from csm_chat.types import FRAME_SAMPLES, Utterance, Voice
+from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
 from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
 
 HI = (Utterance("Hi there.", 0),)
@@ -105,6 +105,31 @@ def test_a_scene_is_heard_saved_and_part_of_the_context(stage: Make) -> None:
     assert np.abs(scene - s.sound.heard(0)).max() < 1e-4
     assert [turn.segment.text for turn in s.session.turns] == [u.text for u in SCENE]
     assert s.worker.n_failed == 0
+
+
+def test_the_next_line_is_prepared_while_nobody_waits_and_left_when_somebody_does(
+    stage: Make,
+) -> None:
+    s = stage(3, 4)
+    begun, ended = threading.Event(), threading.Event()
+
+    def prefill(prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
+        begun.set()
+        s.until(lambda: not is_wanted())
+        ended.set()
+        return False
+
+    s.worker.say(HI)
+    s.worker.settle()
+    s.engine.prefill = prefill  # type: ignore[method-assign]
+    s.worker.say(HI)
+    assert begun.wait(5)
+    s.worker.settle()  # preparing keeps nobody waiting
+    assert s.worker.status().state != "generating"
+    assert not ended.is_set()
+    s.worker.say(HI)
+    s.until(lambda: len(s.view.turns) == 3)
+    assert ended.is_set()
 
 
 def test_the_sidecar_has_a_line_a_take(stage: Make) -> None:

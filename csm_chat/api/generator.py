@@ -27,6 +27,7 @@ from csm_chat.config import AudioConfig
 from csm_chat.errors import UsageError
 from csm_chat.speech import guard
 from csm_chat.speech.reading import ReadingTokenizer, reader
+from csm_chat.speech.take import MAX_EMPTY_RETRIES, Take
 from csm_chat.types import (
     SAMPLE_RATE,
     Backend,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_EMPTY_RETRIES = 3
 
 Chunks = abc.Generator["torch.Tensor", None, "torch.Tensor"]
 
@@ -253,16 +253,10 @@ class Generator:
         self, rows: Prompt, sampling: Sampling, frames: list[Frame]
     ) -> abc.Generator[Pcm, None, None]:
         """A take, frame by frame; `frames` grows with it."""
-        watch = guard.Watch()
-        engine, codec = self.backend.engine, self.backend.codec
-        with closing(engine.frames(rows, sampling)) as sampled, codec.decoding() as decode:
-            for frame in sampled:
-                frames.append(frame)
-                pcm = decode(frame[np.newaxis])
-                yield pcm
-                if stopped := watch.frame(frame) or watch.pcm(pcm):
-                    log.warning("stopped: %s", stopped)
-                    return
+        take = Take(sampling, frames=frames)
+        yield from take.samples(self.backend, rows)
+        if take.stopped:
+            log.warning("stopped: %s", take.stopped)
 
 
 def _tensor(pcm: Pcm) -> torch.Tensor:

@@ -19,6 +19,7 @@ from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Frame, Prompt, Sampling
 
 _CHUNK_ROWS = 256  # rows prefilled at a time: bounds what their activations take
+_AHEAD_ROWS = 64  # the same while nobody waits: what is lost when somebody does
 
 Draw: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # logits, noise -> code (1,)
 
@@ -74,6 +75,21 @@ class TorchEngine:
         logits: npt.NDArray[np.float32] = torch.stack(seen).cpu().numpy()
         return logits
 
+    def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
+        """See `Engine.prefill`."""
+        self._begin()
+        self._room(prompt)
+
+        def go_on() -> None:
+            if not is_wanted():
+                raise Interrupted("somebody waits")
+
+        try:
+            self._compute(prompt, self._rows.shared_with(prompt), _AHEAD_ROWS, go_on)
+        except Interrupted:
+            return False
+        return True
+
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
         self._interrupted.set()
@@ -99,7 +115,6 @@ class TorchEngine:
             )
         return self.context_rows - n_rows
 
-    @torch.inference_mode()
     def _prefill(self, prompt: Prompt) -> Tensor:
         """Compute the rows that the cache does not hold, and the last one always.
 
@@ -108,28 +123,39 @@ class TorchEngine:
         n_rows = len(prompt.tokens)
         start = min(self._rows.shared_with(prompt), n_rows - 1)
         self.prefilled_rows = n_rows - start
+        return self._compute(prompt, start, _CHUNK_ROWS, self._go_on)[-1:]
+
+    @torch.inference_mode()
+    def _compute(
+        self, prompt: Prompt, start: int, chunk_rows: int, between: Callable[[], None]
+    ) -> Tensor:
+        """Compute the rows from `start` on; returns hidden states of the last chunk."""
         self._rows.cut(start)
         hidden = torch.empty(0)
-        for begin in range(start, n_rows, _CHUNK_ROWS):
-            mask = prompt.mask[begin : begin + _CHUNK_ROWS]
-            tokens = np.where(mask, prompt.tokens[begin : begin + _CHUNK_ROWS], 0)
+        for begin in range(start, len(prompt.tokens), chunk_rows):
+            mask = prompt.mask[begin : begin + chunk_rows]
+            tokens = np.where(mask, prompt.tokens[begin : begin + chunk_rows], 0)
             rows = self._model.embed_rows(self._tensor(tokens), self._tensor(mask))
-            hidden = self._advance(rows, tokens, mask)
-        return hidden[-1:]
+            hidden = self._advance(rows, tokens, mask, between)
+        return hidden
 
     @torch.inference_mode()
     def _feed(self, codes: Tensor, frame: Frame) -> Tensor:
         """Compute the row of a generated frame; returns its hidden state, (1, width)."""
         tokens = np.append(frame, np.int32(0))[None]
         mask = np.arange(tokens.size)[None] < self.codebooks
-        return self._advance(self._model.embed_frame(codes), tokens, mask)
+        return self._advance(self._model.embed_frame(codes), tokens, mask, self._go_on)
 
     def _advance(
-        self, rows: Tensor, tokens: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_]
+        self,
+        rows: Tensor,
+        tokens: npt.NDArray[np.int32],
+        mask: npt.NDArray[np.bool_],
+        between: Callable[[], None],
     ) -> Tensor:
         """Run the backbone over rows at the cache's end; (S, width) to hidden states (S, width)."""
         span = self._backbone.span(self._rows.n, len(rows))
-        hidden: Tensor = self._model.backbone(rows, self._backbone, span, self._go_on)
+        hidden: Tensor = self._model.backbone(rows, self._backbone, span, between)
         self._rows.add(tokens, mask)
         return hidden
 

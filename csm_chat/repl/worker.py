@@ -208,7 +208,7 @@ class Worker:
     def _run(self) -> None:
         while not self._closing and not self._loaded:
             self._try_loading()
-        while job := self._next():
+        while self._loaded and (job := self._next()):
             self._do(job)
 
     def _try_loading(self) -> None:
@@ -238,7 +238,8 @@ class Worker:
             self._lock.wait_for(lambda: self._closing or self._status.state == "loading")
 
     def _next(self) -> _Job | None:
-        """The next job, or None at the end. Looks at the references folder while there is none."""
+        """The next job, or None at the end. While there is none, makes ready for what may come."""
+        self._prepare()
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._jobs or self._closing, POLL_S)
@@ -249,6 +250,13 @@ class Worker:
                     return self._jobs.popleft()
             if self._parts.references.changed():
                 return _Job(self._reload)
+
+    def _prepare(self) -> None:
+        """What the next line needs of the engine, until somebody waits."""
+        try:
+            self._parts.session.prepare(lambda: not self._jobs and not self._closing)
+        except Exception:  # nothing is lost: the line itself computes it
+            log.exception("preparing failed")
 
     def _do(self, job: _Job) -> None:
         if job.is_entry:

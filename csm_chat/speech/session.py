@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
-
-import numpy as np
+from dataclasses import asdict, replace
 
 from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.speech import guard, prompt
 from csm_chat.speech.reading import ReadingTokenizer, pieces, reader
+from csm_chat.speech.take import MAX_EMPTY_RETRIES, Take
 from csm_chat.speech.text import estimate_s
 from csm_chat.types import (
-    FRAME_SAMPLES,
     FRAMES_PER_S,
-    SAMPLE_RATE,
     Backend,
-    Codes,
     CodeSampler,
     Ended,
-    Frame,
     LogitsProcessor,
     Pcm,
     Prompt,
@@ -38,33 +30,6 @@ from csm_chat.types import (
 )
 
 log = logging.getLogger(__name__)
-
-MAX_EMPTY_RETRIES = 3
-
-
-@dataclass(slots=True)
-class _Take:
-    """One take in the making."""
-
-    seed: int
-    max_frames: int
-    started: float = field(default_factory=time.perf_counter)
-    frames: list[Frame] = field(default_factory=list)
-    first_audio_s: float = 0.0
-    n_samples: int = 0
-    stopped: str | None = None  # why the guard stopped it
-
-    def add(self, pcm: Pcm) -> None:
-        if not self.n_samples:
-            self.first_audio_s = time.perf_counter() - self.started
-        self.n_samples += len(pcm)
-
-    def timings(self) -> Timings:
-        compute_s = time.perf_counter() - self.started
-        return Timings(self.first_audio_s, compute_s, self.n_samples / SAMPLE_RATE)
-
-    def codes(self, codebooks: int) -> Codes:
-        return np.array(self.frames, np.int32).reshape(-1, codebooks)
 
 
 class Session:
@@ -182,51 +147,64 @@ class Session:
         """
         line = Utterance("Hello.", self.voices[0].speaker if self.voices else 0)
         self._room(line, n_frames)
-        take = _Take(seed=0, max_frames=n_frames)
-        for _ in self._generate(self._build(line, []), take):
+        take = Take(self._sampling(0, n_frames))
+        for _ in take.samples(self.backend, self._build(line, []), self.chunk_frames):
             pass
         return take.timings()
+
+    def prepare(self, is_wanted: Callable[[], bool]) -> None:
+        """Compute what the next line will find said, so that it costs its own text only.
+
+        For the time nobody waits: `is_wanted` is asked often, and once it says no, that is all.
+        """
+        engine, tokenizer = self.backend.engine, self._tokenizer
+        try:
+            said = self._said(self._turns[self._n_to_drop_ahead() :])
+            if said:
+                rows = [prompt.segment_rows(tokenizer, each, engine.codebooks) for each in said]
+                engine.prefill(prompt.join(rows), is_wanted)
+        except ContextError as error:  # the next line will say so
+            log.debug("nothing to prepare: %s", error)
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
         cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
         history = [turn for turn in self._turns if turn is not replaced]
-        history = history[self._n_to_drop(utterance, history, cap) :]
+        n_dropped = self._n_to_drop(utterance, history, cap)
+        self._note_dropped(history[:n_dropped])
+        history = history[n_dropped:]
         rows = self._build(utterance, history)
         for _ in range(1 + MAX_EMPTY_RETRIES):
-            take = _Take(self._next_seed(), cap)
-            yield from self._generate(rows, take)
+            take = Take(self._sampling(self._next_seed(), cap))
+            yield from take.samples(self.backend, rows, self.chunk_frames)
             if take.frames or not self.sampling.temperature:
                 break
-            self._notify(f"seed {take.seed} gave no sound")
+            self._notify(f"seed {take.sampling.seed} gave no sound")
         turn = self._turn(utterance, take)
         if turn.ended == "eos":
             self._turns = [*history, turn]
             self._last_turn = turn
+            self._trim()
         return turn
 
-    def _generate(self, rows: Prompt, take: _Take) -> Generator[Pcm, None, None]:
-        """Frames to samples, until the end, the cap or the guard; `take` records them."""
-        watch = guard.Watch()
-        engine, codec = self.backend.engine, self.backend.codec
-        sampling = self._sampling(take)
-        with closing(engine.frames(rows, sampling)) as frames, codec.decoding() as decode:
-            while not take.stopped:
-                chunk: list[Frame] = []
-                for frame in islice(frames, self.chunk_frames):
-                    chunk.append(frame)
-                    take.stopped = watch.frame(frame)
-                    if take.stopped:
-                        break
-                if not chunk:
-                    return
-                pcm = decode(np.stack(chunk))
-                n_kept = _n_until_silent(watch, take, pcm)
-                take.frames += chunk[:n_kept]
-                pcm = pcm[: n_kept * FRAME_SAMPLES]
-                take.add(pcm)
-                yield pcm
+    def _trim(self) -> None:
+        """Drop what would have to go for the next line, if that is as long as the longest so far.
 
-    def _turn(self, utterance: Utterance, take: _Take) -> Turn:
+        Now, whatever is typed and when: a seed then gives the same take. The last turn stays.
+        """
+        n_dropped = min(self._n_to_drop_ahead(), len(self._turns) - 1)
+        if n_dropped:
+            self._note_dropped(self._turns[:n_dropped])
+            del self._turns[:n_dropped]
+
+    def _n_to_drop_ahead(self) -> int:
+        if not self._turns:
+            return 0
+        longest = max((turn.segment for turn in self._turns), key=lambda said: len(said.text))
+        cap = guard.cap_frames(self.read(longest.text), self.context.max_turn_s)
+        line = Utterance(longest.text, longest.speaker)
+        return self._n_to_drop(line, self._turns, cap)
+
+    def _turn(self, utterance: Utterance, take: Take) -> Turn:
         codes = take.codes(self.backend.engine.codebooks)
         segment = Segment(utterance.speaker, utterance.text, codes)
         ended, reason = self._how_it_ended(take)
@@ -234,16 +212,16 @@ class Session:
             self._notify(
                 f"stopped: {reason}. It is not part of the dialogue; $RETRY$ says it again"
             )
-        return Turn(segment, take.seed, ended, take.timings())
+        return Turn(segment, take.sampling.seed, ended, take.timings())
 
-    def _how_it_ended(self, take: _Take) -> tuple[Ended, str]:
+    def _how_it_ended(self, take: Take) -> tuple[Ended, str]:
         if not take.frames:
             return "guard", "the model ended before it began"
         if take.stopped:
             return "guard", take.stopped
-        if len(take.frames) < take.max_frames:
+        if len(take.frames) < take.sampling.max_frames:
             return "eos", ""
-        seconds = take.max_frames / FRAMES_PER_S
+        seconds = take.sampling.max_frames / FRAMES_PER_S
         if seconds + 1 / FRAMES_PER_S > self.context.max_turn_s:
             return (
                 "limit",
@@ -254,14 +232,16 @@ class Session:
     def _n_to_drop(self, utterance: Utterance, history: list[Turn], cap: int) -> int:
         room = self._room(utterance, cap)
         sizes = [self._n_rows(turn.segment) for turn in history]
-        n_dropped = prompt.fit(room, sizes, self.context.max_turns)
-        if n_dropped:
-            first, last = history[0].segment, history[n_dropped - 1].segment
-            which = _quoted(first.text)
-            if n_dropped > 1:
-                which = f"{n_dropped} turns, {which} to {_quoted(last.text)}"
-            self._notify(f"context: dropped the oldest, {which} (-{sum(sizes[:n_dropped])} rows)")
-        return n_dropped
+        return prompt.fit(room, sizes, self.context.max_turns)
+
+    def _note_dropped(self, turns: Sequence[Turn]) -> None:
+        if not turns:
+            return
+        which = _quoted(turns[0].segment.text)
+        if len(turns) > 1:
+            which = f"{len(turns)} turns, {which} to {_quoted(turns[-1].segment.text)}"
+        n_rows = sum(self._n_rows(turn.segment) for turn in turns)
+        self._notify(f"context: dropped the oldest, {which} (-{n_rows} rows)")
 
     def _room(self, utterance: Utterance, cap: int) -> int:
         """Rows left for history beside the voices, the line itself and what it may become."""
@@ -279,21 +259,23 @@ class Session:
         return room
 
     def _build(self, utterance: Utterance, history: list[Turn]) -> Prompt:
-        pinned = [segment for voice in self.voices for segment in voice.segments]
-        segments = pinned + [turn.segment for turn in history]
         codebooks = self.backend.engine.codebooks
-        return prompt.build(self._tokenizer, segments, utterance, codebooks)
+        return prompt.build(self._tokenizer, self._said(history), utterance, codebooks)
+
+    def _said(self, history: list[Turn]) -> list[Segment]:
+        pinned = [segment for voice in self.voices for segment in voice.segments]
+        return pinned + [turn.segment for turn in history]
 
     def _n_rows(self, segment: Segment) -> int:
         """Rows of `prompt.segment_rows`: text, frames, end of speech."""
         text = self._tokenizer.encode(segment.text, segment.speaker)
         return len(text) + len(segment.codes) + 1
 
-    def _sampling(self, take: _Take) -> Sampling:
-        settings = asdict(self.sampling) | {"seed": take.seed}
+    def _sampling(self, seed: int, max_frames: int) -> Sampling:
+        settings = asdict(self.sampling) | {"seed": seed}
         return Sampling(
             **settings,
-            max_frames=take.max_frames,
+            max_frames=max_frames,
             sampler=self.sampler,
             processors=self.logits_processors,
         )
@@ -310,17 +292,6 @@ class Session:
         """Start counting seeds from `seed`; None draws one a take."""
         self.sampling = replace(self.sampling, seed=seed)
         self._n_seeds = 0
-
-
-def _n_until_silent(watch: guard.Watch, take: _Take, pcm: Pcm) -> int:
-    """Frames up to the one where `watch` hears that it is over, which `take` is told; or all."""
-    frames = pcm.reshape(-1, FRAME_SAMPLES)
-    for n_frames, frame in enumerate(frames, 1):
-        reason = watch.pcm(frame)
-        if reason:
-            take.stopped = reason if n_frames < len(frames) else take.stopped or reason
-            return n_frames
-    return len(frames)
 
 
 def _quoted(text: str) -> str:

@@ -268,7 +268,9 @@ def _take_threads(plan: Plan) -> None:
     threads = plan.threads
     if threads is None:
         others = max(0.0, os.getloadavg()[0] - torch.get_num_threads())
-        threads = max(1, (os.cpu_count() or 1) - round(others))
+        # the load of the last minute says nothing of what began with this run; OMP_NUM_THREADS does
+        most = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+        threads = max(1, min(most, (os.cpu_count() or 1) - round(others)))
     torch.set_num_threads(threads)
 
 

@@ -1,0 +1,85 @@
+"""One take: frames to samples until its end, its cap or the guard. Knows no conversation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from csm_chat.speech import guard
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    Backend,
+    Codes,
+    Frame,
+    Pcm,
+    Prompt,
+    Sampling,
+    Timings,
+)
+
+MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
+
+
+@dataclass(slots=True)
+class Take:
+    """A take in the making, and what it has become."""
+
+    sampling: Sampling
+    started: float = field(default_factory=time.perf_counter)
+    frames: list[Frame] = field(default_factory=list)
+    first_audio_s: float = 0.0
+    n_samples: int = 0
+    stopped: str | None = None  # why the guard stopped it
+
+    def timings(self) -> Timings:
+        compute_s = time.perf_counter() - self.started
+        return Timings(self.first_audio_s, compute_s, self.n_samples / SAMPLE_RATE)
+
+    def codes(self, codebooks: int) -> Codes:
+        return np.array(self.frames, np.int32).reshape(-1, codebooks)
+
+    def samples(
+        self, backend: Backend, rows: Prompt, chunk_frames: int = 1
+    ) -> Generator[Pcm, None, None]:
+        """Generate, decoding `chunk_frames` at a time; yields (n * 1920,) samples.
+
+        Raises ContextError, UsageError, Interrupted, as `Engine.frames` does.
+        """
+        watch = guard.Watch()
+        frames = backend.engine.frames(rows, self.sampling)
+        with closing(frames), backend.codec.decoding() as decode:
+            while not self.stopped:
+                chunk: list[Frame] = []
+                for frame in islice(frames, chunk_frames):
+                    chunk.append(frame)
+                    self.stopped = watch.frame(frame)
+                    if self.stopped:
+                        break
+                if not chunk:
+                    return
+                pcm = decode(np.stack(chunk))
+                n_kept = self._n_until_silent(watch, pcm)
+                self.frames += chunk[:n_kept]
+                yield self._counted(pcm[: n_kept * FRAME_SAMPLES])
+
+    def _counted(self, pcm: Pcm) -> Pcm:
+        if not self.n_samples:
+            self.first_audio_s = time.perf_counter() - self.started
+        self.n_samples += len(pcm)
+        return pcm
+
+    def _n_until_silent(self, watch: guard.Watch, pcm: Pcm) -> int:
+        """Frames up to the one where `watch` hears that it is over; or all."""
+        frames = pcm.reshape(-1, FRAME_SAMPLES)
+        for n_frames, frame in enumerate(frames, 1):
+            reason = watch.pcm(frame)
+            if reason:
+                self.stopped = reason if n_frames < len(frames) else self.stopped or reason
+                return n_frames
+        return len(frames)
