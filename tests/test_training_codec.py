@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from moshi.utils.compile import no_compile
+from safetensors.torch import load_file
 from torch import Tensor
 
+from csm_chat.backends.mimi_files import KYUTAI_FILE
 from csm_chat.backends.torch_mimi import load_codec
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec import CodecTask, export, perplexity
@@ -151,6 +153,22 @@ def test_export_of_full_width_is_the_averaged_model(trained: Path, tmp_path: Pat
     assert np.array_equal(ours, codes[0].T.numpy())
     with codec.decoding() as decode:
         assert np.abs(decode(ours) - heard).max() < 1e-4
+
+
+def test_a_refined_decoder_learns_and_the_codes_stay(trained: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    export(trained, first)
+    refining = CodecTask(TINY, RECIPE, held_out_tones(), refined=first)
+    with torch.no_grad():
+        before = refining.validate(refining.model)
+    Run(plan(tmp_path / "run", 40), refining).train(tones)
+    assert log(tmp_path / "run", "valid_loss")[-1] < before["loss"]
+    export(tmp_path / "run", second)
+    old, new = load_file(first / KYUTAI_FILE), load_file(second / KYUTAI_FILE)
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {"decoder", "decoder_transformer", "upsample"}
+    with pytest.raises(CheckpointError, match="other sizes"):
+        CodecTask(replace(TINY, width=32), RECIPE, {}, refined=first)
 
 
 def test_export_without_training_is_refused(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from moshi.utils.compile import no_compile
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from csm_chat.backends.mimi_files import KYUTAI_FILE
+from csm_chat.backends.sizes import read_json
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
@@ -48,9 +49,17 @@ class CodecTask:
         held_out: Mapping[str, Tensor],
         device: str = "cpu",
         adversary: Adversary | None = None,
+        refined: Path | None = None,
     ) -> None:
-        """`held_out`: (clips, samples) by the prefix of their figures, "" for the main ones."""
+        """`held_out`: (clips, samples) by the prefix of their figures, "" for the main ones.
+
+        `refined`, a folder that `export` wrote, is where a decoder begins that learns alone: what
+        sounds are coded as stays. Raises CheckpointError.
+        """
         self.model = new_mimi(sizes)
+        self._is_coded = refined is not None
+        if refined is not None:
+            _begin_at(self.model, sizes, refined)
         self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
         self._adversary = adversary
         self.extras = {} if adversary is None else {"adversary": adversary}
@@ -63,10 +72,13 @@ class CodecTask:
     def loss(self, batch: Crops, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pcm = torch.from_numpy(batch).to(self._device)
         depths = self._depths(len(pcm), step)
+        if self._is_coded:
+            self.model.quantizer.eval()
         with no_compile():
-            latents = encoded(self.model, pcm[:, None])
-            with torch.autocast(pcm.device.type, enabled=False):
-                quantised, commitment = quantise(self.model, latents.float(), depths, step)
+            with torch.set_grad_enabled(not self._is_coded):
+                latents = encoded(self.model, pcm[:, None])
+                with torch.autocast(pcm.device.type, enabled=False):
+                    quantised, commitment = quantise(self.model, latents.float(), depths, step)
             heard = decoded(self.model, quantised)
         with torch.autocast(pcm.device.type, enabled=False):
             figures = self._losses(heard[:, 0].float(), pcm)
@@ -80,6 +92,8 @@ class CodecTask:
     def _depths(self, n: int, step: int) -> Tensor:
         """How many codebooks each crop gets, (n,); 0: it passes unquantised."""
         recipe = self._recipe
+        if self._is_coded:  # a CSM says all of them
+            return torch.full((n,), self._codebooks, device=self._device)
         if step < recipe.plain_steps:
             return torch.zeros(n, dtype=torch.long, device=self._device)
         draw = torch.rand(n)
@@ -106,6 +120,16 @@ class CodecTask:
     def _distance(self, model: Any, codes: Tensor, pcm: Tensor) -> float:
         heard = model.decode(codes)[:, 0]
         return float(self._losses(heard, pcm.to(self._device))["spectral_loss"])
+
+
+def _begin_at(model: Any, sizes: Sizes, folder: Path) -> None:
+    """Take over an exported codec; only what decodes goes on learning. Raises CheckpointError."""
+    if read_json(folder / "mimi_config.json") != mimi_config(sizes):
+        raise CheckpointError(f"{folder}: a codec of other sizes; refine one that was made here")
+    model.load_state_dict(load_file(folder / KYUTAI_FILE))
+    forget_embeddings(model)
+    for coding in (model.encoder, model.encoder_transformer, model.downsample, model.quantizer):
+        coding.requires_grad_(False)
 
 
 def perplexity(codes: Tensor, entries: int) -> float:
@@ -141,12 +165,18 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     return out
 
 
-def train(plan: Plan, recipe: Recipe, n_workers: int = 1, is_adversarial: bool = False) -> int:
+def train(
+    plan: Plan,
+    recipe: Recipe,
+    n_workers: int = 1,
+    is_adversarial: bool = False,
+    refined: Path | None = None,
+) -> int:
     """Train, or go on, with crops from `n_workers` processes; returns the step reached."""
     clips = {"": held_out("valid"), "voices_": held_out("voices")}
     torch.manual_seed(plan.seed)
     adversary = Adversary(plan.device) if is_adversarial else None
-    task = CodecTask(Sizes(), recipe, clips, plan.device, adversary)
+    task = CodecTask(Sizes(), recipe, clips, plan.device, adversary, refined)
     run: Run[Crops] = Run(plan, task)
     return run.train(lambda first_step: stream(first_step, plan.seed, recipe, n_workers))
 
@@ -163,6 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--adversarial", action="store_true", help="judges as well: for the end, or a GPU"
     )
+    parser.add_argument("--learning-rate", type=float, default=8e-4)
+    parser.add_argument(
+        "--refine", type=Path, metavar="FOLDER", help="train an exported codec's decoder alone"
+    )
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="only write the codec")
     options = parser.parse_args(arguments)
     if options.export is not None:
@@ -173,14 +207,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         minutes=options.minutes,
         device=pick_device(options.device),
         seed=options.seed,
-        learning_rate=8e-4,
+        learning_rate=options.learning_rate,
         betas=(0.8, 0.99),
         weight_decay=0.0,
         total_steps=options.total_steps,
         ema_decay=0.999,
         bf16=True,
     )
-    train(plan, Recipe(batch=options.batch), options.workers, options.adversarial)
+    recipe = Recipe(batch=options.batch)
+    train(plan, recipe, options.workers, options.adversarial, options.refine)
     return 0
 
 
