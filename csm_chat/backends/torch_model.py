@@ -62,6 +62,11 @@ class Cache:
             mask = mask.repeat(self._group, 1)
         return Span(positions, self._cos[start:end], self._sin[start:end], end, mask)
 
+    def moving_span(self, row: Tensor, visible: int) -> Span:
+        """One row, wherever `row`, (1,), says when it is computed; it has to be below `visible`."""
+        mask = (self._positions[:visible] <= row).expand(self._group, -1)
+        return Span(row, self._cos[row], self._sin[row], visible, mask)
+
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """On a cpu in memory that is taken only as it is written to, which torch's zeros is not."""
