@@ -102,14 +102,18 @@ class WatermarkConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     model: str = option("auto", "auto, a Hugging Face repository, or a folder")
-    backend: str = option("auto", "what the model is computed with", choices=("auto", "torch"))
-    device: str = option("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
+    backend: str = option(
+        "auto", "what the model is computed with", choices=("auto", "torch", "mlx")
+    )
+    device: str = option(
+        "auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps", "metal")
+    )
     dtype: str = option(
         "auto", "the model's numbers", choices=("auto", "float32", "bfloat16", "float16")
     )
     quantize: str = option(
         "auto",
-        "bits of the weights on a cpu; auto measures, and leaves small models and GPUs as they are",
+        "bits of the weights on a cpu or metal; auto measures, and leaves small models as they are",
         choices=("auto", "none", "int8", "int4"),
     )
     preset: str = option(

@@ -29,10 +29,10 @@ def load(
     """Load a model to speak with, downloading it if it is named and not here.
 
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
-    cache. `backend` is auto or torch; `device` auto, cpu, cuda or mps; `dtype` auto, float32,
-    bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu. `notify` gets whole
-    lines, `progress` a few words on the step under way. A download stops when `cancelled` says so.
-    Raises ModelError, UsageError.
+    cache. `backend` is auto, torch or mlx; `device` auto, cpu, cuda, mps or metal; `dtype` auto,
+    float32, bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu or metal.
+    `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
+    `cancelled` says so. Raises ModelError, UsageError.
     """
     from platformdirs import user_cache_path
 
@@ -51,12 +51,13 @@ def load(
         progress(f"downloading {state.bar} {state}")
 
     checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
-    backend = choose_backend(backend)
+    backend = choose_backend(backend, device, notify)
     progress(backend)
     device = choose_device(device, backend)
     quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify, backend)
-    # beside packed weights everything is float32: that is what their kernels take
-    dtype = choose_dtype(dtype, device, backend) if quantize == "none" else "float32"
+    # beside torch's packed weights everything is float32: that is what their kernels take
+    is_packed = quantize != "none" and backend == "torch"
+    dtype = "float32" if is_packed else choose_dtype(dtype, device, backend)
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = user_cache_path("csm_chat") / "quantised"

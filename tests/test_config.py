@@ -203,7 +203,7 @@ BAD = {
     ),
     "bad choice": (
         "device: cudaa",
-        'config.yaml:1  device: "cudaa" is not one of auto, cpu, cuda, mps (default auto).'
+        'config.yaml:1  device: "cudaa" is not one of auto, cpu, cuda, mps, metal (default auto).'
         " Did you mean cuda?",
     ),
     "no value": ("model:", "config.yaml:1  model: needs a value (default auto)"),
@@ -386,7 +386,7 @@ def test_override_leaves_the_rest_alone():
         ("voices.x", "Ana", 'voices: "x" is not a speaker number (0 - 999)'),
         ("voices.1", " ", "voices.1: needs a value (default no name)"),
         ("top_p", "2", "sampling.top_p: 2 is out of range (0.0 - 1.0, default 1.0)"),
-        ("device", "", "device: needs a value (auto, cpu, cuda, mps, default auto)"),
+        ("device", "", "device: needs a value (auto, cpu, cuda, mps, metal, default auto)"),
     ],
 )
 def test_override_refuses_as_the_file_does(key, value, message):

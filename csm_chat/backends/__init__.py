@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import platform
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +21,57 @@ _MODULES = {
         "choose_device": "csm_chat.backends.torch_device",
         "choose_dtype": "csm_chat.backends.torch_device",
         "choose_quantize": "csm_chat.backends.torch_quantised_choice",
+        "device_facts": "csm_chat.backends.torch_facts",
         "load_engine": "csm_chat.backends.torch_load",
         "load_codec": "csm_chat.backends.torch_mimi",
+    },
+    "mlx": {
+        "choose_device": "csm_chat.backends.mlx_device",
+        "choose_dtype": "csm_chat.backends.mlx_device",
+        "choose_quantize": "csm_chat.backends.mlx_quantised",
+        "device_facts": "csm_chat.backends.mlx_device",
+        "load_engine": "csm_chat.backends.mlx_load",
+        "load_codec": "csm_chat.backends.mlx_load",
     },
 }
 
 
-def choose_backend(wanted: str = "auto") -> str:
-    """What to compute with. Raises UsageError for one that is not there."""
+def choose_backend(
+    wanted: str = "auto", device: str = "auto", notify: Callable[[str], None] = log.debug
+) -> str:
+    """What to compute with. Raises UsageError for one that is not there.
+
+    "auto" is mlx for the device metal, and on Apple silicon where no other device was asked for.
+    """
     if wanted not in ("auto", *_MODULES):
-        raise UsageError(f"backend {wanted!r} is unknown; choose auto or {', '.join(_MODULES)}")
-    return next(iter(_MODULES)) if wanted == "auto" else wanted
+        raise UsageError(f"backend {wanted!r} is unknown; choose auto, {', '.join(_MODULES)}")
+    if wanted == "auto":
+        on_metal = device == "metal" or (device == "auto" and is_apple_silicon() and has_mlx())
+        wanted = "mlx" if on_metal else "torch"
+    if wanted != "mlx" or has_mlx():
+        return wanted
+    if sys.platform == "darwin" and not is_apple_silicon():
+        notify("backend mlx: not made for Intel Macs; torch computes")
+        return "torch"
+    raise UsageError(
+        "backend mlx is not installed: pip install 'csm_chat[mlx]', or --backend torch"
+    )
+
+
+def is_apple_silicon() -> bool:
+    """False for a Python of Intel processors on one."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def has_mlx() -> bool:
+    return find_spec("mlx") is not None
 
 
 def choose_device(wanted: str = "auto", backend: str = "torch") -> str:
-    """The device to run on: cuda, mps or cpu. Raises UsageError if the one asked for is absent."""
+    """The device to run on: cuda, mps or cpu, with mlx metal or cpu.
+
+    Raises UsageError if the one asked for is absent.
+    """
     device: str = _function("choose_device", backend)(wanted)
     return device
 
@@ -46,6 +85,12 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu", backend: str = "torc
     return dtype
 
 
+def device_facts(device: str, backend: str = "torch") -> str:
+    """What the device is, in words."""
+    facts: str = _function("device_facts", backend)(device)
+    return facts
+
+
 def choose_quantize(
     wanted: str,
     folder: str | Path,
@@ -54,8 +99,9 @@ def choose_quantize(
     notify: Callable[[str], None],
     backend: str = "torch",
 ) -> str:
-    """The bits of the weights: none, int8 or int4, these on a cpu. "auto" may measure, for 0.5 s.
+    """The bits of the weights: none, int8 or int4, these on a cpu and with mlx.
 
+    "auto" may measure, for 0.5 s.
     `dtype` is what was asked for, auto included. Raises UsageError, CheckpointError.
     """
     arguments = (wanted, Path(folder), device, dtype, notify)

@@ -134,13 +134,13 @@ def _halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
 def _shapes(path: Path) -> dict[str, Shape]:
     if path.suffix == ".safetensors":
         return weights.safetensors_shapes(path)
-    return {name: tuple(tensor.shape) for name, tensor in _pickled(path).items()}
+    return {name: tuple(tensor.shape) for name, tensor in pickled(path).items()}
 
 
 def _open(path: Path) -> Callable[[str], Tensor]:
     """A reader of tensors by name, mapped. The file stays open as long as the reader lives."""
     if path.suffix != ".safetensors":
-        return _pickled(path).__getitem__
+        return pickled(path).__getitem__
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -151,7 +151,7 @@ def _open(path: Path) -> Callable[[str], Tensor]:
     return get
 
 
-def _pickled(path: Path) -> dict[str, Tensor]:
+def pickled(path: Path) -> dict[str, Tensor]:
     """Tensors of a file made by torch.save, mapped; a ckpt.pt may hold them under "model"."""
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -49,7 +49,7 @@ def choose_quantize(
 
 
 def _by_speed(sizes: CsmSizes) -> str:
-    n_weights, n_read = _weights(sizes)
+    n_weights, n_read = count_weights(sizes)
     if n_weights < _SMALL:
         return "none"
     ms = n_read * _seconds_per_weight() * 1000
@@ -57,7 +57,7 @@ def _by_speed(sizes: CsmSizes) -> str:
     return "int8" if ms < _WORTH * FRAME_MS else "int4"
 
 
-def _weights(sizes: CsmSizes) -> tuple[int, int]:
+def count_weights(sizes: CsmSizes) -> tuple[int, int]:
     """Weights in products, tables left out: of the model, and those that a frame reads."""
     backbone, depth = _of_stack(sizes.backbone), _of_stack(sizes.depth)
     projection = sizes.backbone.width * sizes.depth.width

@@ -142,7 +142,7 @@ def _own(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
 class Noise:
     """Exponential noise, drawn on the host so that a seed means the same on every device."""
 
-    def __init__(self, seed: int, codebooks: int, n_kept: int, device: torch.device):
+    def __init__(self, seed: int, codebooks: int, n_kept: int, device: torch.device | str):
         self._generator = torch.Generator().manual_seed(seed)
         self._shape = (codebooks, n_kept)
         self._device = device

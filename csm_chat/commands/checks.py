@@ -79,16 +79,26 @@ def settings(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def device(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.backends import choose_device
+    from csm_chat.backends import choose_backend, choose_device, device_facts
 
     try:
-        chosen = choose_device(config.device)
+        backend = choose_backend(config.backend, config.device)
+        chosen = choose_device(config.device, backend)
     except CsmChatError as error:
         yield Check("device", "FAIL", str(error), "--device auto")
         return
-    from csm_chat.backends.torch_facts import device_facts
+    yield Check("device", "ok", f"{chosen}: {device_facts(chosen, backend)}, {backend}")
 
-    yield Check("device", "ok", f"{chosen}: {device_facts(chosen)}")
+
+def mlx(config: Config, config_file: Path | None) -> Iterator[Check]:
+    from csm_chat.backends import choose_device, device_facts, has_mlx, is_apple_silicon
+
+    if has_mlx():
+        device = choose_device("auto", "mlx")
+        yield Check("mlx", "ok", f"{version('mlx')} on {device}: {device_facts(device, 'mlx')}")
+    elif is_apple_silicon():
+        fix = "pip install mlx, which is quicker here than torch"
+        yield Check("mlx", "warn", "not installed", fix)
 
 
 def model(config: Config, config_file: Path | None) -> Iterator[Check]:
@@ -254,6 +264,6 @@ def takes(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 CHECKS: tuple[Look, ...] = (
-    *(python, packages, settings, device, model, token, sound, ssh),
+    *(python, packages, settings, device, mlx, model, token, sound, ssh),
     *(references, whisper, watermark, takes),
 )

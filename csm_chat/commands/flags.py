@@ -34,10 +34,12 @@ MODEL = Flag(
     "auto, a Hugging Face repository or a folder",
     also=("-w", "--weight", "--model-path"),
 )
-BACKEND = Flag(("--backend",), "backend", "what to compute with: auto or torch")
-DEVICE = Flag(("--device",), "device", "auto, cpu, cuda or mps")
+BACKEND = Flag(("--backend",), "backend", "what to compute with: auto, torch or mlx")
+DEVICE = Flag(("--device",), "device", "auto, cpu, cuda, mps or metal")
 DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
-QUANTIZE = Flag(("--quantize",), "quantize", "weights on a cpu: auto, none, int8 or int4")
+QUANTIZE = Flag(
+    ("--quantize",), "quantize", "weights on a cpu and on metal: auto, none, int8 or int4"
+)
 SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
 PRESET = Flag(("--preset",), "preset", "what to favour: speed, balanced or quality")
 SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")

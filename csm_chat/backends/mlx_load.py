@@ -1,0 +1,167 @@
+"""From a checkpoint folder to an MLX engine, tensor by tensor. Knows files and memory only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from csm_chat.backends import weights
+from csm_chat.backends.mlx_device import choose_device, choose_dtype, mlx_device
+from csm_chat.backends.mlx_engine import MlxEngine
+from csm_chat.backends.mlx_matrix import Form, Matrix, Packed, Plain, pack
+from csm_chat.backends.mlx_model import Csm
+from csm_chat.backends.mlx_quantised import beside, form_of, packed_forms, without_packing
+from csm_chat.backends.sizes import read_sizes
+from csm_chat.backends.weights import Shape, Source
+from csm_chat.types import Codec
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[str], mx.array]  # a tensor by its name; each is read once
+
+
+def load_engine(
+    folder: Path,
+    device: str,
+    dtype: str,
+    quantize: str = "none",
+    cache: Path | None = None,
+    notify: Callable[[str], None] = log.debug,
+) -> MlxEngine:
+    """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.
+
+    `quantize` is none, int8 or int4; what the folder holds packed stays so. Packing takes seconds
+    and is done anew each time: nothing goes to `cache`.
+    """
+    device = choose_device(device)
+    number = getattr(mx, choose_dtype(dtype, device))
+    sizes = read_sizes(folder)
+    homes, found = _found(folder)
+    forms = packed_forms(folder, found)
+    sources = weights.plan(sizes, without_packing(found, forms), folder)
+    with mx.stream(mlx_device(device)):
+        checkpoint = _Checkpoint(sources, _Files(homes).read, forms, quantize, number)
+        model = Csm(sizes, checkpoint)
+    mx.clear_cache()
+    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, number)
+    return MlxEngine(model, sizes, mlx_device(device), number, compiled=device == "metal")
+
+
+def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> Codec:
+    """The folder's Mimi, which is torch's: on a cpu it decodes a frame in milliseconds."""
+    from csm_chat.backends.torch_mimi import load_codec
+
+    return load_codec(folder, codebooks, "cpu")
+
+
+def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Shape]]:
+    """The file and the shape of each tensor."""
+    homes: dict[str, Path] = {}
+    found: dict[str, Shape] = {}
+    for path in weights.find_weights(folder):
+        shapes = _shapes(path)
+        homes |= dict.fromkeys(shapes, path)
+        found |= shapes
+    return homes, found
+
+
+class _Checkpoint:
+    """The `Weights` of a model: each tensor is read, put in order and packed by itself."""
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        read: Read,
+        forms: Mapping[str, Form],
+        mode: str,
+        dtype: mx.Dtype,
+    ) -> None:
+        self._sources = {source.part: source for source in sources}
+        self._read, self._forms, self._mode, self._dtype = read, forms, mode, dtype
+
+    def matrix(self, part: str) -> Matrix:
+        source = self._sources[part]
+        if source.name in self._forms:
+            return self._packed(source)
+        return self._put(part, _halves_first(self._read(source.name), source.interleaved_heads))
+
+    def heads(self, part: str) -> list[Matrix]:
+        heads = self._read(self._sources[part].name)
+        return [self._put(part, head.T) for head in heads]
+
+    def vector(self, part: str) -> mx.array:
+        vector = self._read(self._sources[part].name).astype(self._dtype)
+        mx.eval(vector)
+        return vector
+
+    def _put(self, part: str, weight: mx.array) -> Matrix:
+        """Cast and pack, now: read and cast copies go before the next tensor is read."""
+        weight = mx.contiguous(weight.astype(self._dtype))
+        form = form_of(part, self._mode)
+        matrix = pack(weight, form) if form else Plain(weight)
+        mx.eval(matrix.arrays())
+        mx.clear_cache()
+        return matrix
+
+    def _packed(self, source: Source) -> Matrix:
+        arrays = [self._read(name) for name in (source.name, *beside(source.name))]
+        codes, *shifts = (_halves_first(each, source.interleaved_heads) for each in arrays)
+        matrix = Packed(
+            self._forms[source.name], codes, *(each.astype(self._dtype) for each in shifts)
+        )
+        mx.eval(matrix.arrays())
+        return matrix
+
+
+def _halves_first(rows: mx.array, interleaved_heads: int) -> mx.array:
+    """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ...
+
+    Packed rows too: what is packed together is columns.
+    """
+    if not interleaved_heads:
+        return rows
+    pairs = rows.reshape(interleaved_heads, -1, 2, rows.shape[-1])
+    return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _shapes(path: Path) -> dict[str, Shape]:
+    if path.suffix == ".safetensors":
+        return weights.safetensors_shapes(path)
+    from csm_chat.backends.torch_load import pickled
+
+    return {name: tuple(tensor.shape) for name, tensor in pickled(path).items()}
+
+
+class _Files:
+    """Tensors by name out of several files. Nothing of a tensor is kept that was given out."""
+
+    def __init__(self, homes: Mapping[str, Path]) -> None:
+        self._homes = homes
+        self._opened: dict[Path, dict[str, Any]] = {}
+
+    def read(self, name: str) -> mx.array:
+        path = self._homes[name]
+        if path not in self._opened:
+            self._opened[path] = _open(path)
+        tensor = self._opened[path].pop(name)
+        if isinstance(tensor, mx.array):
+            return tensor
+        return mx.array(tensor.float().numpy())
+
+
+def _open(path: Path) -> dict[str, Any]:
+    """Tensors of a file: MLX' own, read when they are computed with, or torch's of a pickle."""
+    if path.suffix != ".safetensors":
+        from csm_chat.backends.torch_load import pickled
+
+        return {**pickled(path)}
+    try:
+        arrays = mx.load(str(path), format="safetensors")
+    except RuntimeError as error:
+        raise weights.unreadable(path, error) from error
+    assert isinstance(arrays, dict), path
+    return arrays
