@@ -26,6 +26,7 @@ _TABLES = ("text_embeddings", "audio_embeddings")
 # is a tenth more to read. MLP matrices, most of the model, gain less for what they cost.
 _PRECISE = ("codebook0_head", "depth_heads", "projection", "q", "k", "v", "out")
 _TABLE_ROWS = 16_384  # read at a time
+_SCALE_BYTES = 4 / 128  # a weight's, of a scale in float32
 
 Read = Callable[[Source, int, int], Tensor]  # rows of a source from, to; in the model's order
 
@@ -88,6 +89,15 @@ def _named(name: str, codes: Tensor, scales: Tensor) -> Iterator[tuple[str, Tens
 
 def _bits(part: str, mode: str) -> int:
     return 8 if part.rpartition(".")[2] in _PRECISE else BITS[mode]
+
+
+def bytes_a_weight(part: str, mode: str) -> float:
+    """What a weight of a part takes, its share of a scale in it."""
+    if part.endswith("norm"):
+        return 4.0
+    if part in _TABLES:
+        return 1.0
+    return _bits(part, mode) / 8 + _SCALE_BYTES
 
 
 def quantised_model(sizes: CsmSizes, part: Part, mode: str) -> Csm:

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "verify": "look for the watermark in audio files",
     "config": "show the settings that hold here, and where each comes from",
     "download": "get a model from the Hugging Face hub",
+    "bench": "measure how fast a model is here, and how near the limit",
     "doctor": "check all that speaking needs (also: info)",
     "info": "the same as doctor",
 }

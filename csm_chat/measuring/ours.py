@@ -1,0 +1,210 @@
+"""csm_chat's engine and codec, timed from outside: what a `Remote` serves. Knows no peer."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csm_chat.backends.sizes import CsmSizes, read_sizes
+from csm_chat.errors import CsmChatError
+from csm_chat.measuring import machine
+from csm_chat.measuring.dialogue import conversation, first, line
+from csm_chat.measuring.values import Reading, Ready, Split, Take, Wanted
+from csm_chat.speech.prompt import join
+from csm_chat.types import Codec, Engine, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from csm_chat.backends.torch_stages import Stages
+
+Notify = Callable[[str], None]
+
+_WARM_UP = 3  # frames
+_MAX_TAKES = 100  # in a row that end before they have begun
+_BESIDE_BYTES = 1.0e9  # what the libraries, the codec and the caches of a large model take
+
+
+class Ours:
+    """A loaded model. The thread that makes it measures it."""
+
+    def __init__(self, notify: Notify, wanted: Wanted) -> None:
+        """Load and compute a few frames. Raises ModelError, UsageError; CsmChatError if too big."""
+        self._engine, self._codec, ready = _load(wanted, notify)
+        self._ready = ready
+        self._sizes = read_sizes(Path(ready.folder))
+        self._seeds = count()
+        self.take(1, _WARM_UP)
+
+    def ready(self) -> Ready:
+        return self._ready
+
+    def peak_bytes(self) -> int:
+        return machine.peak_bytes()
+
+    def take(self, n_rows: int, n_frames: int) -> Take:
+        """Frames behind the first `n_rows` of a conversation, each decoded as it comes.
+
+        Rows that the call before had in common are not computed again.
+        """
+        prompt = first(self._conversation(self._engine.context_rows), n_rows)
+        first_s = self._until_frame(prompt)
+        n_new = self._engine.prefilled_rows
+        again_s = self._until_frame(prompt)
+        decode_s: list[float] = []
+        frame_s: list[float] = []
+        for _ in range(_MAX_TAKES):
+            times = self._timed(prompt, n_frames - len(frame_s) + 1, decode_s)
+            next(times, None)
+            frame_s += times
+            if len(frame_s) == n_frames:
+                return Take(n_new, first_s, again_s, tuple(frame_s), tuple(decode_s))
+        raise self._too_short()
+
+    def _until_frame(self, prompt: Prompt) -> float:
+        """Seconds of computing a prompt and the first frame."""
+        start = time.perf_counter()
+        with closing(self._engine.frames(prompt, Sampling(max_frames=1))) as frames:
+            next(frames, None)
+            return time.perf_counter() - start
+
+    def _timed(self, prompt: Prompt, n_frames: int, decode_s: list[float]) -> Iterator[float]:
+        """Seconds of each frame of a take, which may end early; those of decoding are noted."""
+        sampling = Sampling(seed=next(self._seeds), max_frames=n_frames)
+        frames = self._engine.frames(prompt, sampling)
+        with closing(frames), self._codec.decoding() as decode:
+            while True:
+                start = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    return
+                frame_end = time.perf_counter()
+                decode(frame[None])
+                decode_s.append(time.perf_counter() - frame_end)
+                yield frame_end - start
+
+    def first_sample(self, n_rows: int) -> float:
+        """Seconds from a new line to its first sample, in a conversation of `n_rows` so far.
+
+        What was said so far has been computed, the end of the last turn's audio has not, as in
+        a conversation.
+        """
+        said = self._conversation(n_rows) if n_rows else None
+        for _ in range(_MAX_TAKES):
+            seed = next(self._seeds)
+            asked = line(self._engine.codebooks, np.random.default_rng(seed))
+            prompt = asked if said is None else join([said, asked])
+            if said is not None:
+                self._until_frame(first(said, n_rows - 2))
+            start = time.perf_counter()
+            for _ in self._timed(prompt, 1, []):
+                return time.perf_counter() - start
+        raise self._too_short()
+
+    def split(self, n_rows: int, n_frames: int) -> Split | None:
+        """Where the time of a frame goes; None where this backend does not tell."""
+        from csm_chat.backends.torch_engine import TorchEngine
+        from csm_chat.backends.torch_stages import counting
+
+        if not isinstance(self._engine, TorchEngine):
+            return None
+        prompt = first(self._conversation(self._engine.context_rows), n_rows)
+        rows: list[tuple[float, float, float]] = []
+        with counting(self._engine) as stages:
+            for _ in range(_MAX_TAKES):
+                rows += _stage_times(self._timed(prompt, n_frames + 1, []), stages)
+                if len(rows) >= n_frames:
+                    break
+        if not rows or not stages.backbone_s or not stages.depth_s:
+            return None
+        return Split(*(statistics.median(column) for column in zip(*rows, strict=True)))
+
+    def reading(self, n_rows: int) -> Reading:
+        """What a frame reads, and how fast this process does."""
+        from csm_chat.measuring.limit import bytes_read_a_s, frame_bytes
+
+        n_bytes = frame_bytes(self._sizes, self._ready.numbers, n_rows)
+        device = self._ready.device
+        return Reading(n_bytes, bytes_read_a_s(device))
+
+    def _too_short(self) -> CsmChatError:
+        return CsmChatError(
+            f"{self._ready.name}: its takes end at once, so no frame can be timed; "
+            "measure another model, or --random"
+        )
+
+    def _conversation(self, n_rows: int) -> Prompt:
+        return conversation(n_rows, self._engine.codebooks, self._engine.n_codes)
+
+
+def _stage_times(times: Iterator[float], stages: Stages) -> Iterator[tuple[float, float, float]]:
+    """Seconds of each frame but the first, of its backbone step, of its depth steps."""
+    next(times, None)
+    before = stages.backbone_s, stages.depth_s
+    for whole_s in times:
+        now = stages.backbone_s, stages.depth_s
+        yield whole_s, now[0] - before[0], now[1] - before[1]
+        before = now
+
+
+def _load(wanted: Wanted, notify: Notify) -> tuple[Engine, Codec, Ready]:
+    """Everything that speaking needs but the tokenizer, in the order and with what it chooses."""
+    from csm_chat.backends import (
+        choose_backend,
+        choose_device,
+        choose_dtype,
+        choose_quantize,
+        load_codec,
+        load_engine,
+    )
+    from csm_chat.backends.hub import find_checkpoint
+
+    checkpoint = find_checkpoint(wanted.model, notify)
+    backend = choose_backend(wanted.backend)
+    device = choose_device(wanted.device, backend)
+    quantize = choose_quantize(
+        wanted.quantize, checkpoint.weights, device, wanted.dtype, notify, backend
+    )
+    packed = quantize != "none"
+    dtype = "float32" if packed else choose_dtype(wanted.dtype, device, backend)
+    numbers = quantize if packed else dtype
+    sizes = read_sizes(checkpoint.weights)
+    if device == "cpu":
+        _check_memory(checkpoint.name, sizes, numbers)
+    cache = _cache(wanted)
+    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify, backend)
+    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
+    folder = str(checkpoint.weights)
+    threads, library = _library(backend)
+    name = checkpoint.name
+    rows = engine.context_rows
+    return engine, codec, Ready(name, folder, device, numbers, rows, threads, library)
+
+
+def _cache(wanted: Wanted) -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(wanted.packed) if wanted.packed else user_cache_path("csm_chat") / "quantised"
+
+
+def _check_memory(name: str, sizes: CsmSizes, numbers: str) -> None:
+    from csm_chat.measuring.limit import weight_bytes
+
+    advice = "close other programs, or try --quantize int4"
+    machine.check_memory(
+        weight_bytes(sizes, numbers) + _BESIDE_BYTES, f"{name} in {numbers}", advice
+    )
+
+
+def _library(backend: str) -> tuple[int, str]:
+    """Threads that are computed with, and the framework's version."""
+    from importlib.metadata import version
+
+    import torch
+
+    return torch.get_num_threads(), f"{backend} {version(backend)}"
