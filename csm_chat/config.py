@@ -25,9 +25,24 @@ SECRETS = ("CSM_CHAT_WATERMARK_KEY",)
 # What each preset sets; a key set beside the preset, or over it, keeps its own value. "balanced"
 # holds the defaults. Two frames a chunk cost no waiting: with less, asap does not begin to play.
 PRESETS: dict[str, dict[str, Value]] = {
-    "speed": {"quantize": "int4", "audio.start": "asap", "audio.chunk_frames": 2},
-    "balanced": {"quantize": "auto", "audio.start": "auto", "audio.chunk_frames": 1},
-    "quality": {"quantize": "none", "audio.start": "smooth", "audio.chunk_frames": 1},
+    "speed": {
+        "quantize": "int4",
+        "graphs": True,
+        "audio.start": "asap",
+        "audio.chunk_frames": 2,
+    },
+    "balanced": {
+        "quantize": "auto",
+        "graphs": True,
+        "audio.start": "auto",
+        "audio.chunk_frames": 1,
+    },
+    "quality": {
+        "quantize": "none",
+        "graphs": True,
+        "audio.start": "smooth",
+        "audio.chunk_frames": 1,
+    },
 }
 
 
@@ -116,6 +131,7 @@ class Config:
         "bits of the weights on a cpu or metal; auto measures, and leaves small models as they are",
         choices=("auto", "none", "int8", "int4"),
     )
+    graphs: bool = option(True, "on a GPU: record a frame's steps and launch them as one")
     preset: str = option(
         "balanced",
         "what to favour; sets " + ", ".join(PRESETS["balanced"]) + " where they are not set",

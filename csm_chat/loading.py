@@ -22,6 +22,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "auto",
+    graphs: bool = True,
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
     cancelled: Callable[[], bool] = lambda: False,
@@ -31,6 +32,7 @@ def load(
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
     cache. `backend` is auto, torch or mlx; `device` auto, cpu, cuda, mps or metal; `dtype` auto,
     float32, bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu or metal.
+    With `graphs` a GPU is given a frame's steps recorded.
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """
@@ -61,7 +63,9 @@ def load(
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = user_cache_path("csm_chat") / "quantised"
-    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify, backend)
+    engine = load_engine(
+        checkpoint.weights, device, dtype, quantize, cache, notify, backend, graphs
+    )
     progress("the codec")
     codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
     tokenizer = load_tokenizer(checkpoint.tokenizer)

@@ -117,13 +117,15 @@ def load_engine(
     cache: Path | None = None,
     notify: Callable[[str], None] = log.debug,
     backend: str = "torch",
+    graphs: bool = True,
 ) -> Engine:
     """The transformers of a folder: config.json and weights. Raises CheckpointError, UsageError.
 
-    Weights packed as `quantize` says are kept below `cache`, and `notify` is told of it.
+    Weights packed as `quantize` says are kept below `cache`, and `notify` is told of it. With
+    `graphs` a GPU is given a frame's steps recorded: as CUDA graphs, or by MLX's compile.
     """
     load = _function("load_engine", backend)
-    engine: Engine = load(Path(folder), device, dtype, quantize, cache, notify)
+    engine: Engine = load(Path(folder), device, dtype, quantize, cache, notify, graphs)
     return engine
 
 

@@ -31,11 +31,13 @@ def load_engine(
     quantize: str = "none",
     cache: Path | None = None,
     notify: Callable[[str], None] = log.debug,
+    graphs: bool = True,
 ) -> MlxEngine:
     """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.
 
     `quantize` is none, int8 or int4; what the folder holds packed stays so. Packing takes seconds
-    and is done anew each time: nothing goes to `cache`.
+    and is done anew each time: nothing goes to `cache`. With `graphs` the depth
+    steps are compiled on Metal.
     """
     device = choose_device(device)
     number = getattr(mx, choose_dtype(dtype, device))
@@ -48,7 +50,9 @@ def load_engine(
         model = Csm(sizes, checkpoint)
     mx.clear_cache()
     log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, number)
-    return MlxEngine(model, sizes, mlx_device(device), number, compiled=device == "metal")
+    return MlxEngine(
+        model, sizes, mlx_device(device), number, compiled=graphs and device == "metal"
+    )
 
 
 def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> Codec:

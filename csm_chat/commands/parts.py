@@ -40,6 +40,7 @@ def open_session(
         device=config.device,
         dtype=config.dtype,
         quantize=config.quantize,
+        graphs=config.graphs,
         notify=notify,
         progress=progress,
         cancelled=cancelled,

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_START = (
-    *("model", "backend", "device", "dtype", "quantize", "references", "takes", "history"),
-    *("voices", "watermark", "whisper"),
+    *("model", "backend", "device", "dtype", "quantize", "graphs", "references", "takes"),
+    *("history", "voices", "watermark", "whisper"),
 )
 LOADING_S = 1.0  # how long leaving waits for a step of loading
 POLL_S = 1.0  # how often an idle worker looks at the references folder
