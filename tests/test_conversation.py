@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 import csm_chat
 from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.scene.recall import forget_rows
 from csm_chat.speech.session import Session
-from csm_chat.types import FRAME_SAMPLES, Backend, Codes, Pcm, Segment, Turn, Utterance, Voice
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    Backend,
+    Codes,
+    Engine,
+    Frame,
+    Pcm,
+    Prompt,
+    Sampling,
+    Segment,
+    Turn,
+    Utterance,
+    Voice,
+)
 from tests.checkpoints import make_checkpoint
 
 LINES = ("Hi there.", "Oh, hello. How are you?", "Fine, thank you!", "And the cat?", "Asleep.")
@@ -106,6 +122,58 @@ def test_what_is_said_does_not_depend_on_what_was_cached(
     cold.reseed(replaced[1].seed)
     again = say(cold, "Something else.", 1)
     assert codes_of([again]) == codes_of([replaced])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_whatever_is_cached_ahead_cancelled_undone_or_dropped_codes_are_those_of_a_cold_start(
+    checkpoint: Path, backend: Backend, temperature: float
+) -> None:
+    cold = csm_chat.load(checkpoint, device="cpu", dtype="float32").engine
+    session = start(backend, max_turns=5)
+    session.sampling = SamplingConfig(seed=5, temperature=temperature)
+    engine = Compared(backend.engine, cold)
+    session.backend = replace(backend, engine=cast(Engine, engine))
+    rng = np.random.default_rng(1)
+    for n in range(24):
+        match rng.integers(6):
+            case 0:
+                session.undo()
+            case 1:
+                stream = session.take(Utterance(LINES[n % len(LINES)], n % 2))
+                next(stream)
+                stream.close()
+            case 2 if session.last:
+                for _ in session.retry():
+                    pass
+            case _:
+                say(session, LINES[n % len(LINES)], n % 2)
+        n_asked = int(rng.integers(1, 8))
+        wanted = iter(range(n_asked))
+        session.prepare(lambda wanted=wanted: next(wanted, None) is not None)  # type: ignore[misc]
+    assert engine.n_compared > 10
+    assert engine.n_rows_reused > 1000
+
+
+class Compared:
+    """An engine whose whole takes are compared with those of another one that begins cold."""
+
+    def __init__(self, engine: Engine, cold: Engine) -> None:
+        self._engine, self._cold = engine, cold
+        self.n_compared = self.n_rows_reused = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
+        said = []
+        for frame in self._engine.frames(prompt, sampling):
+            said.append(frame)
+            yield frame
+        self.n_rows_reused += len(prompt.tokens) - self._engine.prefilled_rows
+        forget_rows(self._cold)
+        expected = list(self._cold.frames(prompt, sampling))
+        assert np.array_equal(said, expected)
+        self.n_compared += 1
 
 
 def test_streamed_samples_are_those_of_the_whole(backend: Backend) -> None:
