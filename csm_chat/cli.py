@@ -135,9 +135,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain", action="store_true", help="plain lines, as when piped")
     _add_debug(parser)
     parser.add_argument(
-        "--version", action="version", version=_versions(), help="versions of what is installed"
+        "--version", action=_ShowVersions, nargs=0, help="versions of what is installed"
     )
     return parser
+
+
+class _ShowVersions(argparse.Action):
+    """argparse's own "version" wants the text at every start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(_versions())
+        parser.exit()
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:

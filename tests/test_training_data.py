@@ -13,12 +13,13 @@ import pytest
 
 from csm_chat.audio.files import read_clip
 from csm_chat.errors import CsmChatError, UsageError
+from csm_chat.speech.normalise_numbers import cardinal
 from csm_chat.training import corpus, data, espeak
 from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
 from csm_chat.training.inflection import inflected
 from csm_chat.training.measures import median_f0, normalise
 from csm_chat.training.sentences import debian_text, debian_words, sentences, split_of
-from csm_chat.training.spoken import cardinal, spoken_words
+from csm_chat.training.spoken import spoken_words
 from csm_chat.types import SAMPLE_RATE
 
 MALE_TO_FEMALE_HZ = 150

@@ -10,65 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from csm_chat.speech.normalise_numbers import (
+    cardinal,
+    one_by_one,
+    ordinal,
+    plural,
+    two_digits,
+    year,
+)
 from csm_chat.speech.reading import as_read
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-         "eighteen", "nineteen")  # fmt: skip
-TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-SCALES = ((1_000_000_000, "billion"), (1_000_000, "million"), (1_000, "thousand"))
-LARGEST = 10**12  # from here on digit by digit
-ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
-            "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
 ABBREVIATIONS = {
     "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Dr.": "Doctor", "&": "and",
     "a.m.": "a m", "p.m.": "p m", "etc.": "et cetera", "OK": "okay",
 }  # fmt: skip
 YEARS = range(1100, 2100)
-
-
-def cardinal(number: int) -> str:
-    """0 and up: "two thousand and five", "one hundred and twenty-three"."""
-    if number >= LARGEST:
-        return one_by_one(str(number))
-    if number < 20:
-        return (DIGITS + TEENS)[number]
-    if number < 100:
-        tens, units = divmod(number, 10)
-        return TENS[tens] + (f"-{DIGITS[units]}" if units else "")
-    if number < 1000:
-        hundreds, rest = divmod(number, 100)
-        return f"{DIGITS[hundreds]} hundred" + (f" and {cardinal(rest)}" if rest else "")
-    scale, name = next(entry for entry in SCALES if number >= entry[0])
-    count, rest = divmod(number, scale)
-    joined = " and " if 0 < rest < 100 else " "
-    return f"{cardinal(count)} {name}" + (joined + cardinal(rest) if rest else "")
-
-
-def ordinal(number: int) -> str:
-    """ "twenty-first", "two hundredth"."""
-    head, separator, last = re.fullmatch(r"(?:(.*)([ -]))?(\w+)", cardinal(number)).groups("")  # type: ignore[union-attr]  # words always match
-    if last in ORDINALS:
-        last = ORDINALS[last]
-    elif last.endswith("y"):
-        last = last[:-1] + "ieth"
-    else:
-        last += "th"
-    return head + separator + last
-
-
-def year(number: int) -> str:
-    """ "nineteen oh five", "two thousand and nine", "twenty twenty-four"."""
-    century, rest = divmod(number, 100)
-    if century == 20 and rest < 10:
-        return cardinal(number)
-    if rest == 0:
-        return f"{cardinal(century)} hundred"
-    return f"{cardinal(century)} {cardinal(rest) if rest > 9 else 'oh ' + DIGITS[rest]}"
-
-
-def one_by_one(digits: str) -> str:
-    return " ".join(DIGITS[int(digit)] for digit in digits)
 
 
 def _whole(digits: str) -> str:
@@ -99,12 +55,11 @@ def _time(match: re.Match[str]) -> str:
     hour, minute = int(match[1]), int(match[2])
     if minute == 0:
         return cardinal(hour) + ("" if match[3] else " o'clock")
-    return f"{cardinal(hour)} {cardinal(minute) if minute > 9 else 'oh ' + DIGITS[minute]}"
+    return f"{cardinal(hour)} {two_digits(minute)}"
 
 
 def _decade(match: re.Match[str]) -> str:
-    word = year(int(match[1]))
-    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return plural(year(int(match[1])))
 
 
 NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)"
