@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from moshi.models import loaders
 from moshi.models.compression import MimiModel
 from moshi.utils.compile import no_compile, no_cuda_graph
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -23,10 +24,15 @@ from csm_chat.backends.sizes import read_json
 from csm_chat.backends.torch_mimi_decoder import DecoderStream, MimiDecoder
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
+from csm_chat.backends.weights import unreadable
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
 
 _MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
+_NUMBERS_A_GROUP = 8 << 20  # read between two openings of a file
+# parts of moshi's model by the first word of their tensors
+_DECODING = ("decoder.", "decoder_transformer.", "quantizer.", "upsample.")
+_ENCODING = ("encoder.", "encoder_transformer.", "downsample.")
 # what torch and moshi raise for sizes that are no sizes
 _BAD_SIZES = (
     *(ArithmeticError, AssertionError, AttributeError, KeyError),
@@ -45,9 +51,15 @@ def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
             f"{folder}: the model speaks in {codebooks} codebooks, the codec has "
             f"{mimi.total_codebooks}; take both from one checkpoint"
         )
-    _fill(folder, mimi, found)
+    names = _names(folder, mimi, found)
+
+    def fill(parts: tuple[str, ...]) -> None:
+        of_parts = {ours: theirs for ours, theirs in names.items() if ours.startswith(parts)}
+        _fill(mimi, of_parts, found, device)
+
+    fill(_DECODING)
     mimi.set_num_codebooks(codebooks)
-    return MimiCodec(mimi.to(device))
+    return MimiCodec(mimi, lambda: fill(_ENCODING))
 
 
 class MimiCodec:
@@ -56,21 +68,24 @@ class MimiCodec:
     One thread. Streams do not touch each other, nor does encoding touch them.
     """
 
-    def __init__(self, mimi: MimiModel) -> None:
+    def __init__(self, mimi: MimiModel, fill_encoder: Callable[[], None] = lambda: None) -> None:
+        """`fill_encoder` reads the encoder's weights, once a clip comes."""
         self.codebooks: int = mimi.num_codebooks
         self.identity = _identity(mimi)
         self._entries: int = mimi.cardinality
-        self._device = next(mimi.parameters()).device
+        self._device = next(mimi.decoder.parameters()).device
         with torch.inference_mode():
             self._quantizer = Quantizer(mimi.quantizer)
             self._decoder = MimiDecoder(mimi, self._quantizer)
-        del mimi.decoder, mimi.quantizer  # their weights are held in another order now
-        self._mimi = mimi
+        # their weights are held in another order now
+        del mimi.decoder, mimi.decoder_transformer, mimi.quantizer
+        self._mimi, self._fill_encoder = mimi, fill_encoder
 
     @cached_property
     def _encoder(self) -> MimiEncoder:
+        self._fill_encoder()
         encoder = MimiEncoder(self._mimi, self._quantizer)
-        del self._mimi.encoder
+        del self._mimi.encoder, self._mimi.encoder_transformer
         return encoder
 
     def encode(self, pcm: Pcm) -> Codes:
@@ -169,31 +184,55 @@ class _NoDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _fill(folder: Path, mimi: MimiModel, found: Found) -> None:
-    """Read the weights. Raises CheckpointError."""
+def _names(folder: Path, mimi: MimiModel, found: Found) -> dict[str, tuple[str, ...]]:
+    """For each tensor of the model its names in the files. Raises CheckpointError."""
     shapes = {name: tuple(tensor.shape) for name, tensor in mimi.state_dict().items()}
     try:
-        names = file_names(shapes, found)
+        return file_names(shapes, found)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    transformer: Any = mimi.decoder_transformer
+
+
+def _fill(mimi: MimiModel, names: Mapping[str, tuple[str, ...]], found: Found, device: str) -> None:
+    """Read weights, given their names in the files. Raises CheckpointError.
+
+    They are copied: a mapped page that was read counts as memory in use until its file is closed.
+    """
+    transformer: Any = mimi.encoder_transformer
     heads = transformer.transformer.layers[0].self_attn.num_heads
     state = {}
-    with ExitStack() as stack:
-        files = {
-            path: stack.enter_context(_open(path)) for path in {s.file for s in found.values()}
-        }
-        for ours, theirs in names.items():
-            stored = [found[name] for name in theirs]
-            parts = [files[part.file].get_tensor(part.name).float() for part in stored]
-            state[ours] = _fused(parts, heads) if len(parts) > 1 else parts[0]
-    # assigned, not copied: what is float32 stays mapped, and the encoder unread until a clip comes
-    mimi.load_state_dict(state, assign=True)
+    for group in _groups(names, found):
+        with ExitStack() as stack:
+            stored = {ours: [found[name] for name in names[ours]] for ours in group}
+            paths = {part.file for parts in stored.values() for part in parts}
+            files = {path: stack.enter_context(_open(path)) for path in paths}
+            for ours, parts in stored.items():
+                tensors = [files[part.file].get_tensor(part.name) for part in parts]
+                tensor = _fused(tensors, heads) if len(tensors) > 1 else tensors[0]
+                state[ours] = tensor.to(device, torch.float32, copy=True)
+    mimi.load_state_dict(state, strict=False, assign=True)
     mimi.requires_grad_(False)
 
 
+def _groups(names: Mapping[str, tuple[str, ...]], found: Found) -> Iterator[list[str]]:
+    """The names of tensors that are read before the files are opened anew."""
+    group: list[str] = []
+    n_numbers = 0
+    for ours, theirs in names.items():
+        group.append(ours)
+        n_numbers += sum(prod(found[name].shape) for name in theirs)
+        if n_numbers >= _NUMBERS_A_GROUP:
+            yield group
+            group, n_numbers = [], 0
+    yield group
+
+
 def _open(path: Path) -> Any:
-    return safe_open(path, framework="pt")  # type: ignore[no-untyped-call]  # the library's
+    """Raises CheckpointError: a clip may come long after the files were first seen."""
+    try:
+        return safe_open(path, framework="pt")  # type: ignore[no-untyped-call]  # the library's
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
 
 
 def _fused(parts: list[torch.Tensor], heads: int) -> torch.Tensor:
