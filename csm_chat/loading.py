@@ -23,6 +23,7 @@ def load(
     dtype: str = "auto",
     quantize: str = "auto",
     graphs: bool = True,
+    packed: str | Path | None = None,
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
     cancelled: Callable[[], bool] = lambda: False,
@@ -32,7 +33,8 @@ def load(
     `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
     cache. `backend` is auto, torch or mlx; `device` auto, cpu, cuda, mps or metal; `dtype` auto,
     float32, bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu or metal.
-    With `graphs` a GPU is given a frame's steps recorded.
+    With `graphs` a GPU is given a frame's steps recorded. Weights in few bits are kept below
+    `packed`, in the user's cache if that is None.
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """
@@ -62,7 +64,7 @@ def load(
     dtype = "float32" if is_packed else choose_dtype(dtype, device, backend)
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
-    cache = user_cache_path("csm_chat") / "quantised"
+    cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
     engine = load_engine(
         checkpoint.weights, device, dtype, quantize, cache, notify, backend, graphs
     )

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "backends": ("backends", "errors", "types"),
     "speech": ("speech", "audio.files", "config", "errors", "types"),
     "loading": ("backends", "speech.text", "config", "errors", "types"),
-    "measuring": ("measuring", "backends", "speech.prompt", "errors", "types"),
+    "measuring": ("measuring", "backends", "loading", "speech.prompt", "errors", "types"),
     "scene": ("scene", "audio.files", "repl.grammar", "speech", "config", "errors", "types"),
     "repl": ("repl", "speech", "config", "errors", "types"),
 }

@@ -102,7 +102,8 @@ def _wanted(
     """What to measure. Random weights in a temporary folder go with the `with`."""
     from csm_chat.measuring.values import Wanted
 
-    wanted = Wanted(config.model, config.backend, config.device, config.dtype, config.quantize)
+    settings = config.backend, config.device, config.dtype, config.quantize, config.graphs
+    wanted = Wanted(config.model, *settings)
     if args.random is None:
         yield wanted
     elif args.random:

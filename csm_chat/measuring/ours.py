@@ -6,19 +6,22 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csm_chat.backends.sizes import CsmSizes, read_sizes
+from csm_chat.backends.sizes import read_sizes
 from csm_chat.errors import CsmChatError
+from csm_chat.loading import load
 from csm_chat.measuring import machine
 from csm_chat.measuring.dialogue import conversation, first, line
 from csm_chat.measuring.values import Reading, Ready, Split, Take, Wanted
 from csm_chat.speech.prompt import join
-from csm_chat.types import Codec, Engine, Prompt, Sampling
+from csm_chat.types import Backend, Prompt, Sampling
 
 if TYPE_CHECKING:
     from csm_chat.backends.torch_stages import Stages
@@ -35,9 +38,11 @@ class Ours:
 
     def __init__(self, notify: Notify, wanted: Wanted) -> None:
         """Load and compute a few frames. Raises ModelError, UsageError; CsmChatError if too big."""
-        self._engine, self._codec, ready = _load(wanted, notify)
-        self._ready = ready
-        self._sizes = read_sizes(Path(ready.folder))
+        if wanted.packed:
+            _check_memory(wanted)
+        backend = load(**asdict(wanted), notify=notify)
+        self._engine, self._codec = backend.engine, backend.codec
+        self._ready = _ready(backend)
         self._seeds = count()
         self.take(1, _WARM_UP)
 
@@ -128,9 +133,9 @@ class Ours:
         """What a frame reads, and how fast this process does."""
         from csm_chat.measuring.limit import bytes_read_a_s, frame_bytes
 
-        n_bytes = frame_bytes(self._sizes, self._ready.numbers, n_rows)
-        device = self._ready.device
-        return Reading(n_bytes, bytes_read_a_s(device))
+        sizes = read_sizes(Path(self._ready.folder))
+        n_bytes = frame_bytes(sizes, self._ready.numbers, n_rows)
+        return Reading(n_bytes, bytes_read_a_s(self._ready.torch_device))
 
     def _too_short(self) -> CsmChatError:
         return CsmChatError(
@@ -152,59 +157,31 @@ def _stage_times(times: Iterator[float], stages: Stages) -> Iterator[tuple[float
         before = now
 
 
-def _load(wanted: Wanted, notify: Notify) -> tuple[Engine, Codec, Ready]:
-    """Everything that speaking needs but the tokenizer, in the order and with what it chooses."""
-    from csm_chat.backends import (
-        choose_backend,
-        choose_device,
-        choose_dtype,
-        choose_quantize,
-        load_codec,
-        load_engine,
-    )
-    from csm_chat.backends.hub import find_checkpoint
-
-    checkpoint = find_checkpoint(wanted.model, notify)
-    backend = choose_backend(wanted.backend)
-    device = choose_device(wanted.device, backend)
-    quantize = choose_quantize(
-        wanted.quantize, checkpoint.weights, device, wanted.dtype, notify, backend
-    )
-    packed = quantize != "none"
-    dtype = "float32" if packed else choose_dtype(wanted.dtype, device, backend)
-    numbers = quantize if packed else dtype
-    sizes = read_sizes(checkpoint.weights)
-    if device == "cpu":
-        _check_memory(checkpoint.name, sizes, numbers)
-    cache = _cache(wanted)
-    engine = load_engine(checkpoint.weights, device, dtype, quantize, cache, notify, backend)
-    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
-    folder = str(checkpoint.weights)
-    threads, library = _library(backend)
-    name = checkpoint.name
-    rows = engine.context_rows
-    return engine, codec, Ready(name, folder, device, numbers, rows, threads, library)
-
-
-def _cache(wanted: Wanted) -> Path:
-    from platformdirs import user_cache_path
-
-    return Path(wanted.packed) if wanted.packed else user_cache_path("csm_chat") / "quantised"
-
-
-def _check_memory(name: str, sizes: CsmSizes, numbers: str) -> None:
-    from csm_chat.measuring.limit import weight_bytes
-
-    advice = "close other programs, or try --quantize int4"
-    machine.check_memory(
-        weight_bytes(sizes, numbers) + _BESIDE_BYTES, f"{name} in {numbers}", advice
-    )
-
-
-def _library(backend: str) -> tuple[int, str]:
-    """Threads that are computed with, and the framework's version."""
-    from importlib.metadata import version
-
+def _ready(backend: Backend) -> Ready:
     import torch
 
-    return torch.get_num_threads(), f"{backend} {version(backend)}"
+    framework = "mlx" if backend.device == "metal" else "torch"
+    return Ready(
+        name=backend.name,
+        folder=str(backend.path),
+        device=backend.device,
+        numbers=backend.dtype if backend.quantize == "none" else backend.quantize,
+        context_rows=backend.engine.context_rows,
+        n_threads=torch.get_num_threads(),
+        library=f"{framework} {version(framework)}",
+    )
+
+
+def _check_memory(wanted: Wanted) -> None:
+    """Raises CsmChatError where a model of random weights would not fit, in what it may take."""
+    from csm_chat.backends import choose_device
+    from csm_chat.measuring.limit import weight_bytes
+
+    if choose_device(wanted.device) != "cpu":
+        return
+    numbers = "int8" if wanted.quantize == "auto" and wanted.dtype == "auto" else wanted.quantize
+    if numbers in ("none", "auto"):
+        numbers = "float32" if wanted.dtype == "auto" else wanted.dtype
+    n_bytes = weight_bytes(read_sizes(Path(wanted.model)), numbers) + _BESIDE_BYTES
+    advice = "close other programs, or try --quantize int4"
+    machine.check_memory(n_bytes, f"CSM-1B in {numbers}", advice)

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 CONFIG = {"backbone_flavor": "llama-1B", "decoder_flavor": "llama-100M"}
 _BYTES = 5.2e9  # with Mimi, and the packed weights that may come to lie beside it
+# speech is not timed by what it reads, so no words are known
+_TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [
+        {"id": i, "content": name, "special": True}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        for i, name in enumerate(("<|begin_of_text|>", "<|end_of_text|>"))
+    ],
+    "model": {"type": "BPE", "vocab": {}, "merges": []},
+}
 _N_DRAWN = 2**22  # random numbers, used again and again: drawing each anew takes a minute
 
 
@@ -58,6 +68,7 @@ def _write(folder: Path) -> None:
             )
         _write_csm(folder)
         _save(_mimi(), folder / KYUTAI_FILE)
+        (folder / "tokenizer.json").write_text(json.dumps(_TOKENIZER), "utf-8")
         (folder / "config.json").write_text(json.dumps(CONFIG), "utf-8")
     except OSError as error:
         raise UsageError(f"--random {folder}: cannot be written ({error.strerror})") from error

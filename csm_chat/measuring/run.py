@@ -82,7 +82,7 @@ def _ours(wanted: Wanted, notify: Notify) -> Remote:
 def _peer(ready: Ready, notify: Notify) -> Remote:
     from csm_chat.measuring.peer import Transformers
 
-    return Remote(Transformers, ready.folder, ready.device, notify=notify)
+    return Remote(Transformers, ready.folder, ready.torch_device, notify=notify)
 
 
 class _Measuring:

@@ -14,6 +14,7 @@ class Wanted:
     device: str
     dtype: str
     quantize: str
+    graphs: bool
     packed: str | None = None  # folder for packed weights; None: the user's cache
 
 
@@ -28,6 +29,11 @@ class Ready:
     context_rows: int
     n_threads: int
     library: str  # and its version
+
+    @property
+    def torch_device(self) -> str:
+        """The device by torch's name."""
+        return "mps" if self.device == "metal" else self.device
 
 
 @dataclass(frozen=True, slots=True)
