@@ -34,3 +34,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.checkpoints import make_checkpoint
 
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def each_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs once with each backend: `parity.load_engine` loads with it."""
+    from tests import parity
+
+    monkeypatch.setattr(parity, "backend", request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "each_backend" in metafunc.fixturenames:
+        from tests.parity import BACKENDS
+
+        metafunc.parametrize("each_backend", BACKENDS, indirect=True)

@@ -1,22 +1,30 @@
-"""The parity folders, and small edits of them. Knows no test."""
+"""The parity folders, small edits of them, and the engines that run on them. Knows no test."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from csm_chat.types import Codes, Prompt
+from csm_chat import backends
+from csm_chat.types import Codes, Engine, Prompt
 
 PARITY = Path(__file__).parent / "data" / "parity"
 FOLDERS = ("tiny-a", "tiny-a-hf", "tiny-a-mlx", "tiny-b")
+
+# mlx is there wherever pip has it: on Linux and on Apple silicon, see test_mlx.py
+BACKENDS = ("torch", "mlx") if find_spec("mlx") else ("torch",)
+on_each_backend = pytest.mark.usefixtures("each_backend")
+backend = "torch"  # what `load_engine` loads with; `each_backend` changes it
 
 Tensors = dict[str, torch.Tensor]
 
@@ -29,6 +37,10 @@ class Expected:
     greedy_codes: Codes
     first_frame_logits: npt.NDArray[np.float32]
     last_frame_logits: npt.NDArray[np.float32]
+
+
+def load_engine(folder: Path, device: str = "cpu", dtype: str = "float32") -> Engine:
+    return backends.load_engine(folder, device, dtype, backend=backend)
 
 
 def expected(name: str) -> Expected:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from platform import machine
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from csm_chat.backends import load_engine
 from csm_chat.types import Engine, Sampling
 from tests import parity
+from tests.parity import load_engine, on_each_backend
 
 TOLERANCE = 1e-4
+
+
+def test_both_backends_are_tested_wherever_mlx_can_be() -> None:
+    has_mlx = sys.platform == "linux" or (sys.platform, machine()) == ("darwin", "arm64")
+    assert ("mlx" in parity.BACKENDS) == has_mlx
 
 
 def greedy(engine: Engine, case: parity.Expected) -> np.ndarray:
@@ -22,6 +29,7 @@ def greedy(engine: Engine, case: parity.Expected) -> np.ndarray:
     return np.stack(list(engine.frames(case.prompt, sampling)))
 
 
+@on_each_backend
 @pytest.mark.parametrize("name", parity.FOLDERS)
 def test_greedy_codes_are_the_reference_s(name: str) -> None:
     case = parity.expected(name)
@@ -30,6 +38,7 @@ def test_greedy_codes_are_the_reference_s(name: str) -> None:
     )
 
 
+@on_each_backend
 @pytest.mark.parametrize("name", parity.FOLDERS)
 def test_logits_of_the_first_frame_are_the_reference_s(name: str) -> None:
     case = parity.expected(name)
@@ -37,6 +46,7 @@ def test_logits_of_the_first_frame_are_the_reference_s(name: str) -> None:
     np.testing.assert_allclose(logits, case.first_frame_logits, rtol=0, atol=TOLERANCE)
 
 
+@on_each_backend
 @pytest.mark.parametrize("reused", [False, True], ids=["cold", "after generating"])
 @pytest.mark.parametrize("name", parity.FOLDERS)
 def test_logits_of_the_last_frame_are_the_reference_s(name: str, reused: bool) -> None:
@@ -68,6 +78,7 @@ def shard(folder: Path, index_name: str) -> Path:
     return folder
 
 
+@on_each_backend
 @pytest.mark.parametrize(
     "index_name", ["model.safetensors.index.json", "transformers.safetensors.index.json"]
 )
@@ -78,6 +89,7 @@ def test_shards_answer_as_one_file(tmp_path: Path, index_name: str) -> None:
     )
 
 
+@on_each_backend
 @pytest.mark.parametrize("nested", [False, True], ids=["flat", "under model"])
 def test_ckpt_pt_answers_as_safetensors(tmp_path: Path, nested: bool) -> None:
     tensors = parity.tensors("tiny-a")
@@ -87,6 +99,7 @@ def test_ckpt_pt_answers_as_safetensors(tmp_path: Path, nested: bool) -> None:
     np.testing.assert_array_equal(greedy(load_engine(tmp_path), case), case.greedy_codes)
 
 
+@on_each_backend
 def test_the_single_file_is_read_where_a_folder_holds_the_weights_thrice(tmp_path: Path) -> None:
     shard(tmp_path, "transformers.safetensors.index.json")
     (tmp_path / "ckpt.pt").write_bytes(b"not read")
@@ -95,6 +108,7 @@ def test_the_single_file_is_read_where_a_folder_holds_the_weights_thrice(tmp_pat
     np.testing.assert_array_equal(greedy(load_engine(tmp_path), case), case.greedy_codes)
 
 
+@on_each_backend
 def test_a_tied_table_may_be_saved_under_the_depth_decoder_s_name(tmp_path: Path) -> None:
     table = "backbone_model.embed_tokens.embed_audio_tokens.weight"
     kept = parity.tensors("tiny-a-hf")[table]
@@ -104,6 +118,7 @@ def test_a_tied_table_may_be_saved_under_the_depth_decoder_s_name(tmp_path: Path
     np.testing.assert_array_equal(greedy(engine, case), case.greedy_codes)
 
 
+@on_each_backend
 def test_rope_of_transformers_own_config_is_the_same(tmp_path: Path) -> None:
     folder = parity.copy("tiny-a-hf", tmp_path)
     fields = parity.config("tiny-a-hf")
@@ -119,6 +134,7 @@ def test_rope_of_transformers_own_config_is_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits, case.first_frame_logits, rtol=0, atol=TOLERANCE)
 
 
+@on_each_backend
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.1), ("float16", 0.02)])
 def test_half_the_bits_come_close(dtype: str, tolerance: float) -> None:
     case = parity.expected("tiny-b")

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from csm_chat.backends import load_engine
+from csm_chat import backends
 from csm_chat.backends.torch_sampling import Noise, Sampler
 from csm_chat.errors import UsageError
 from csm_chat.types import Codes, Engine, Sampling
 from tests import parity
+from tests.parity import load_engine, on_each_backend
 
 TEXT = parity.text_rows([5, 6, 7, 8], 8)
 GREEDY = Sampling(temperature=0, max_frames=6)
@@ -25,9 +26,9 @@ VOCAB = 67
 Array = npt.NDArray[Any]
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return load_engine(parity.PARITY / "tiny-a")
+@pytest.fixture(scope="module", params=parity.BACKENDS)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return backends.load_engine(parity.PARITY / "tiny-a", backend=request.param)
 
 
 def codes(engine: Engine, sampling: Sampling) -> Codes:
@@ -124,9 +125,8 @@ def test_history_begins_anew_with_each_take(engine: Engine) -> None:
     assert lengths == [0, 1, 0, 1]
 
 
-def test_a_sampler_draws_every_codebook_and_never_what_has_no_sound(
-    tmp_path: Any, engine: Engine
-) -> None:
+@on_each_backend
+def test_a_sampler_draws_every_codebook_and_never_what_has_no_sound(tmp_path: Any) -> None:
     folder = parity.copy("tiny-a", tmp_path)
     parity.write_config(folder, parity.config("tiny-a") | {"codec_config": {"codebook_size": 64}})
     calls: list[Array] = []
@@ -186,6 +186,7 @@ def test_a_callable_s_own_error_reaches_its_author(engine: Engine) -> None:
         codes(engine, replace(SEEDED, processors=(broken,)))
 
 
+@on_each_backend
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_callables_get_float32_whatever_the_model_computes_in(dtype: str) -> None:
     engine = load_engine(parity.PARITY / "tiny-a", "cpu", dtype)

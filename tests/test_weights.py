@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from csm_chat.backends import load_engine
 from csm_chat.backends.sizes import Rope, parse_sizes, read_sizes
 from csm_chat.backends.weights import find_weights, plan
 from csm_chat.errors import CheckpointError
 from tests import parity
+from tests.parity import load_engine, on_each_backend
 
 FLAVOURS = {
     "backbone_flavor": "llama-1B",
@@ -120,6 +120,7 @@ def test_an_index_without_map_is_named(tmp_path: Path, text: str) -> None:
         find_weights(tmp_path)
 
 
+@on_each_backend
 @pytest.mark.parametrize("name", ["model.safetensors", "ckpt.safetensors", "ckpt.pt"])
 @pytest.mark.parametrize("size", [0, 7, 5000])
 def test_a_truncated_file_is_named(tmp_path: Path, name: str, size: int) -> None:
@@ -134,6 +135,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, name: str, size: int) -> None
     assert "\n" not in str(caught.value)
 
 
+@on_each_backend
 def test_a_ckpt_pt_that_would_run_code_is_refused(tmp_path: Path) -> None:
     parity.write_config(tmp_path, parity.config("tiny-a"))
     torch.save({"model": Path("x")}, tmp_path / "ckpt.pt")
@@ -141,6 +143,7 @@ def test_a_ckpt_pt_that_would_run_code_is_refused(tmp_path: Path) -> None:
         load_engine(tmp_path)
 
 
+@on_each_backend
 def test_a_ckpt_pt_of_something_else_is_named(tmp_path: Path) -> None:
     parity.write_config(tmp_path, parity.config("tiny-a"))
     torch.save([1, 2], tmp_path / "ckpt.pt")
@@ -148,6 +151,7 @@ def test_a_ckpt_pt_of_something_else_is_named(tmp_path: Path) -> None:
         load_engine(tmp_path)
 
 
+@on_each_backend
 @pytest.mark.parametrize(
     ("layout", "name", "shape"),
     [
@@ -168,6 +172,7 @@ def test_a_missing_tensor_is_named_with_the_shape_expected(
     assert f"tensor {name} is missing; expected {shape}, found none" in str(caught.value)
 
 
+@on_each_backend
 @pytest.mark.parametrize("layout", ["tiny-a", "tiny-a-hf", "tiny-a-mlx"])
 def test_an_extra_tensor_is_named_with_its_shape(tmp_path: Path, layout: str) -> None:
     folder = parity.copy(layout, tmp_path, adapter=torch.zeros(2, 3))
@@ -175,6 +180,7 @@ def test_an_extra_tensor_is_named_with_its_shape(tmp_path: Path, layout: str) ->
         load_engine(folder)
 
 
+@on_each_backend
 def test_a_misshapen_tensor_is_named_with_both_shapes(tmp_path: Path) -> None:
     folder = parity.copy("tiny-a", tmp_path, audio_head=torch.zeros(7, 67, 32))
     with pytest.raises(CheckpointError) as caught:
@@ -182,6 +188,7 @@ def test_a_misshapen_tensor_is_named_with_both_shapes(tmp_path: Path) -> None:
     assert "tensor audio_head: expected [7, 32, 67], found [7, 67, 32]" in str(caught.value)
 
 
+@on_each_backend
 def test_weights_of_another_size_than_an_empty_config_means_are_refused(tmp_path: Path) -> None:
     folder = parity.copy("tiny-a", tmp_path)
     parity.write_config(folder, {})
@@ -196,6 +203,7 @@ def test_other_weights_are_no_csm(tmp_path: Path) -> None:
         plan(parse_sizes({}), {"conv": (3,)}, tmp_path)
 
 
+@on_each_backend
 @pytest.mark.parametrize(
     ("layout", "name"),
     [

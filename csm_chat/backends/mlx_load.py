@@ -46,7 +46,7 @@ def load_engine(
     forms = packed_forms(folder, found)
     sources = weights.plan(sizes, without_packing(found, forms), folder)
     with mx.stream(mlx_device(device)):
-        checkpoint = _Checkpoint(sources, _Files(homes).read, forms, quantize, number)
+        checkpoint = Checkpoint(sources, _Files(homes).read, forms, quantize, number)
         model = Csm(sizes, checkpoint)
     mx.clear_cache()
     log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, number)
@@ -73,7 +73,7 @@ def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Shape]]:
     return homes, found
 
 
-class _Checkpoint:
+class Checkpoint:
     """The `Weights` of a model: each tensor is read, put in order and packed by itself."""
 
     def __init__(

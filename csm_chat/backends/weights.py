@@ -43,6 +43,7 @@ ORIGINAL = _Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
 _MLX = _Layout(1, interleaved=True)  # senstella/csm-1b-mlx
 _TRANSFORMERS = _Layout(2, interleaved=False)
 _LAYOUTS = (ORIGINAL, _MLX, _TRANSFORMERS)
+_PREFIX = "model."  # of every name in what mlx-audio saves
 
 # transformers ties the depth decoder's table to the audio table; a saved file may hold either name
 _TIED = "depth_decoder.model.embed_tokens.weight"
@@ -143,18 +144,25 @@ def unreadable(path: Path, error: Exception) -> CheckpointError:
 def plan(sizes: CsmSizes, found: Mapping[str, Shape], folder: Path) -> tuple[Source, ...]:
     """Which tensor is which part. The layout is told by the tensor names alone.
 
+    `found` has packed tensors under their unpacked shapes: a backend that reads them sees to it.
+
     Raises CheckpointError when a tensor is missing, of another shape than expected, or extra.
     """
     expected = _part_shapes(sizes)
+    prefix = _PREFIX if all(name.startswith(_PREFIX) for name in found) else ""
     layout = max(
-        _LAYOUTS, key=lambda layout: len(part_names(sizes, layout).values() & found.keys())
+        _LAYOUTS, key=lambda layout: len(part_names(sizes, layout, prefix).values() & found.keys())
     )
-    names = part_names(sizes, layout)
+    names = part_names(sizes, layout, prefix)
     if not names.values() & found.keys():
         seen = ", ".join(sorted(found)[:3]) or "nothing"
         raise CheckpointError(f"{folder}: not a CSM checkpoint; it holds {seen} ...")
     if layout is _TRANSFORMERS and _TIED_TO not in found and _TIED in found:
         names["audio_embeddings"] = _TIED
+    if any(name.endswith(".scales") for name in found):
+        raise CheckpointError(
+            f"{folder}: weights packed by MLX, which backend mlx alone reads; take unpacked ones"
+        )
     problems = [*_problems(expected, names, found)]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -181,16 +189,16 @@ def _problems(
             yield f"tensor {name}: expected none, found {list(found[name])}"
 
 
-def part_names(sizes: CsmSizes, layout: _Layout) -> dict[str, str]:
+def part_names(sizes: CsmSizes, layout: _Layout, prefix: str = "") -> dict[str, str]:
     """Each part of a model, under the name it has in files of that layout."""
     column = layout.column
-    names = {part: row[column] for part, row in _TOP.items()}
+    names = {part: prefix + row[column] for part, row in _TOP.items()}
     for stack, size in _stacks(sizes):
-        prefix = _STACK[stack][column]
-        names[f"{stack}.norm"] = prefix + _NORM[column]
+        of_stack = prefix + _STACK[stack][column]
+        names[f"{stack}.norm"] = of_stack + _NORM[column]
         for i in range(size.layers):
             for part, row in _LAYER.items():
-                names[f"{stack}.layers.{i}.{part}"] = f"{prefix}layers.{i}.{row[column]}"
+                names[f"{stack}.layers.{i}.{part}"] = f"{of_stack}layers.{i}.{row[column]}"
     return names
 
 
