@@ -1,165 +1,78 @@
-"""What a frame costs on this processor: CSM-1B in full size, with random weights, in memory.
+"""What a frame costs on this machine, in each format: CSM-1B in full size, with random weights.
 
-Run as `python -m benchmarks.frame MODE ...`, modes being int8, int4, float32, bfloat16 and float16;
-`--vs transformers` also times `CsmForConditionalGeneration.generate` in bfloat16, in the same run.
-Random weights say nothing, but cost what others cost. Every figure is the median over the frames.
+Run as `python -m benchmarks.frame DIR MODE ...`, modes being int8, int4, float32, bfloat16 and
+float16. DIR keeps the random weights, 3.5 GB, and what is packed of them. It is `csm-chat bench
+--random DIR` for one mode after the other; `--vs transformers` and the numbers are those of bench.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import statistics
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
+from csm_chat.commands.progress import Console
+from csm_chat.commands.table import table
+from csm_chat.measuring.random_model import Writer, is_there
+from csm_chat.measuring.remote import Remote
+from csm_chat.measuring.report import Report
+from csm_chat.measuring.run import Plan, measure
+from csm_chat.measuring.values import Wanted
 
-from csm_chat.backends import weights
-from csm_chat.backends.sizes import CsmSizes, parse_sizes
-from csm_chat.backends.torch_engine import TorchEngine
-from csm_chat.backends.torch_model import Csm, slots
-from csm_chat.backends.torch_quantised_load import BITS, packer, quantised_model
-from csm_chat.backends.weights import Source
-from csm_chat.types import FRAME_MS, Prompt, Sampling
-
-WARM_UP = 2  # frames
-
-
-def random_rows(source: Source, start: int, end: int) -> Tensor:
-    """A source's rows, drawn anew each time."""
-    shape = source.shape
-    n = min(end, shape[0]) - start
-    if len(shape) == 1:
-        return torch.ones(n)
-    n_in = shape[1] if len(shape) == 3 else shape[-1]
-    return torch.randn(n, *shape[1:]).mul_(n_in**-0.5)
-
-
-def random_model(sizes: CsmSizes, mode: str) -> Csm:
-    found = {
-        name: weights._part_shapes(sizes)[part]
-        for part, name in weights.part_names(sizes, weights.ORIGINAL).items()
-    }
-    sources = weights.plan(sizes, found, Path())
-    if mode in BITS:
-        return quantised_model(sizes, packer(sources, random_rows, mode), mode)
-    model = Csm(sizes).to(getattr(torch, mode)).requires_grad_(False).eval()
-    for source in sources:
-        slots(model)[source.part].copy_(random_rows(source, 0, source.shape[0]))
-    return model
+SHOWN = {
+    "load_s": "ready, s",
+    "frame_ms": "ms a frame",
+    "backbone_ms": "backbone",
+    "depth_ms": "depth",
+    "rest_ms": "rest",
+    "mimi_ms": "Mimi",
+    "rtf": "RTF",
+    "first_sample_s": "first, s",
+    "first_sample_tenth_s": "tenth, s",
+    "limit_share": "of the limit",
+    "peak_gb": "peak, GB",
+}
+RATIOS = {"frame_ms": "frame", "first_sample_tenth_s": "tenth's first sample"}
 
 
-def prompt(sizes: CsmSizes, n_rows: int) -> Prompt:
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(1, sizes.entries, (n_rows, sizes.codebooks + 1), np.int32)
-    mask = np.ones_like(tokens, np.bool_)
-    mask[:, -1] = False
-    return Prompt(tokens, mask)
+def wanted(mode: str, folder: Path) -> Wanted:
+    is_packed = mode.startswith("int")
+    dtype, quantize = ("auto", mode) if is_packed else (mode, "none")
+    return Wanted(str(folder), "torch", "cpu", dtype, quantize, False, str(folder / "packed"))
 
 
-class Spent:
-    """Seconds in calls of a module."""
-
-    def __init__(self) -> None:
-        self.s = 0.0
-
-    @contextmanager
-    def counting(self, module: torch.nn.Module) -> Iterator[None]:
-        starts: list[float] = []
-        before = module.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
-        after = module.register_forward_hook(lambda *_: self._add(starts.pop()))
-        try:
-            yield
-        finally:
-            before.remove()
-            after.remove()
-
-    def _add(self, start: float) -> None:
-        self.s += time.perf_counter() - start
+def cells(mode: str, report: Report) -> list[str]:
+    values = {figure.key: figure.ours for figure in report.figures}
+    return [mode, *(f"{value:.3g}" if (value := values.get(key)) else "-" for key in SHOWN)]
 
 
-def ours(mode: str, n_rows: int, n_frames: int) -> float:
-    sizes = parse_sizes({})
-    model = random_model(sizes, mode)
-    engine = TorchEngine(model, sizes)
-    rows: list[tuple[float, float, float]] = []
-    backbone, depth = Spent(), Spent()
-    start = time.perf_counter()
-    frames = engine.frames(prompt(sizes, n_rows), Sampling(max_frames=n_frames + WARM_UP))
-    next(frames)
-    first_s = time.perf_counter() - start
-    with backbone.counting(model.backbone), depth.counting(model.depth):
-        while True:
-            backbone.s = depth.s = 0.0
-            start = time.perf_counter()
-            if next(frames, None) is None:
-                break
-            rows.append((time.perf_counter() - start, backbone.s, depth.s))
-    whole, backbone_s, depth_s = (statistics.median(column) for column in zip(*rows, strict=True))
-    print_row(
-        mode,
-        whole,
-        f"{backbone_s * 1e3:8.1f} {depth_s * 1e3:8.1f} "
-        f"{(whole - backbone_s - depth_s) * 1e3:8.1f} {first_s * 1e3:8.0f}",
-    )
-    return whole
-
-
-def transformers(n_rows: int, n_frames: int) -> float:
-    """Seconds a frame: what `n_frames` more take, so that the prompt is not in it."""
-    from transformers import CsmConfig, CsmForConditionalGeneration
-
-    with torch.device("meta"):
-        model = CsmForConditionalGeneration._from_config(CsmConfig(), dtype=torch.bfloat16)
-    model.to_empty(device="cpu").requires_grad_(False).eval()
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.fill_(0.01)  # drawing its own takes minutes; whole numbers become 0, all in range
-    ids = torch.randint(10, 1000, (1, n_rows))
-
-    def seconds(n_new: int) -> float:
-        start = time.perf_counter()
-        with torch.inference_mode():
-            model.generate(input_ids=ids, max_new_tokens=n_new, do_sample=True)
-        return time.perf_counter() - start
-
-    seconds(WARM_UP)
-    few, many = seconds(WARM_UP), seconds(WARM_UP + n_frames)
-    whole = (many - few) / n_frames
-    print_row("transformers, bfloat16", whole, "")
-    return whole
-
-
-def print_row(name: str, whole_s: float, more: str) -> None:
-    rtf = whole_s * 1e3 / FRAME_MS
-    sys.stdout.write(f"{name:24} {whole_s * 1e3:8.1f} {rtf:6.2f} {more}\n")
-    sys.stdout.flush()
+def ratios(mode: str, report: Report) -> str:
+    found = {figure.key: figure.ratio for figure in report.figures}
+    told = ", ".join(f"{name} {found[key]:.1f}" for key, name in RATIOS.items())
+    return f"{mode}: transformers' time over ours: {told}\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modes", nargs="*", default=["int8", "int4"])
-    parser.add_argument("--rows", type=int, default=300, help="of context")
-    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("modes", nargs="*", default=["int8", "int4"], metavar="MODE")
+    parser.add_argument("--frames", type=int, default=Plan().n_frames)
     parser.add_argument("--vs", choices=["transformers"])
     options = parser.parse_args()
-    torch.manual_seed(0)
-    heads = ("", "ms", "RTF", "backbone", "depth", "rest", "first")
-    sys.stdout.write("{:24} {:>8} {:>6} {:>8} {:>8} {:>8} {:>8}\n".format(*heads))
-    seconds: dict[str, float] = {}
-    with torch.inference_mode():
+    console = Console()
+    if not is_there(options.folder):
+        Remote(Writer, str(options.folder), notify=console.note).close()
+    plan, reports = Plan(n_frames=options.frames), {}
+    with console.bar(None) as bar:
         for mode in options.modes:
-            seconds[mode] = ours(mode, options.rows, options.frames)
-            gc.collect()  # a model is a circle of references
+            asked = wanted(mode, options.folder)
+            reports[mode] = measure(
+                asked, plan, bool(options.vs), console.note, lambda step: bar.update(0, step)
+            )
+    rows = [cells(mode, report) for mode, report in reports.items()]
+    sys.stdout.write(f"{table(('', *SHOWN.values()), rows)}\n")
     if options.vs:
-        peer = transformers(options.rows, options.frames)
-        for mode, own in seconds.items():
-            sys.stdout.write(f"{mode}: {peer / own:.1f} x as quick as transformers\n")
+        sys.stdout.writelines(ratios(mode, report) for mode, report in reports.items())
 
 
 if __name__ == "__main__":

@@ -1,44 +1,50 @@
-"""Peak memory of loading the transformers: `python -m benchmarks.memory FOLDER DTYPE`. Linux."""
+"""Memory of a conversation: `python -m benchmarks.memory MODEL [TURNS]`. Linux.
+
+A model is loaded as the prompt loads it, and says a line again and again; printed is what the
+process holds after 1, 10, 100 ... turns, and the most it held. Mapped file pages count.
+"""
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 import time
 from pathlib import Path
 
-from csm_chat.backends import load_engine
+from csm_chat.loading import load
+from csm_chat.measuring.machine import GB, peak_bytes
+from csm_chat.speech.session import Session
+from csm_chat.types import Utterance
 
-GB = 1e9
+N_SPEAKERS = 2
 
 
-def peak_bytes() -> int:
-    """The most memory this process has held so far, mapped file pages included."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found, status
+def held_bytes() -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
+    assert found
     return int(found[1]) * 1024
 
 
-def main(folder: str, dtype: str) -> None:
+def show(when: str) -> None:
+    sys.stdout.write(f"{when:16} holds {held_bytes() / GB:.3f} GB, peak {peak_bytes() / GB:.3f}\n")
+    sys.stdout.flush()
+
+
+def main(model: str, n_turns: int) -> None:
     import torch
 
-    before = peak_bytes()
+    show(f"torch {torch.__version__}")
     start = time.perf_counter()
-    engine = load_engine(folder, "cpu", dtype)
-    logging.info(
-        "torch %s alone %.2f GB; %s in %s: peak %.2f GB, %.1f s, context of %d rows",
-        torch.__version__,
-        before / GB,
-        folder,
-        dtype,
-        peak_bytes() / GB,
-        time.perf_counter() - start,
-        engine.context_rows,
-    )
+    session = Session(load(model))
+    show(f"loaded, {time.perf_counter() - start:.1f} s")
+    shown = 1
+    for i in range(1, n_turns + 1):
+        for _ in session.take(Utterance("So am I, thank you.", i % N_SPEAKERS)):
+            pass
+        if i == shown:
+            show(f"{i} turns")
+            shown *= 10
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main(*sys.argv[1:])
+    main(sys.argv[1], int(sys.argv[2]) if sys.argv[2:] else 1)

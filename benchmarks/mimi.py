@@ -21,6 +21,8 @@ from moshi.models.compression import MimiModel
 from moshi.utils.compile import no_compile
 
 from csm_chat.backends.torch_mimi import MimiCodec
+from csm_chat.measuring.limit import bytes_read_a_s
+from csm_chat.measuring.machine import GB
 from csm_chat.types import FRAME_SAMPLES, Codes
 
 CODEBOOKS = 32
@@ -28,7 +30,6 @@ ENTRIES = 2048
 N_CALLS = 24
 CHUNKS = (1, 2, 4)  # frames a call
 CLIP_FRAMES = 40
-COPY_BYTES = 2**28
 
 
 def random_mimi() -> MimiModel:
@@ -44,12 +45,6 @@ def decoder_bytes(mimi: MimiModel) -> int:
     """Of the weights that every frame reads, the codebooks aside: it reads a few of their rows."""
     parts: tuple[Any, ...] = (mimi.upsample, mimi.decoder_transformer, mimi.decoder)
     return sum(4 * p.numel() for part in parts for p in part.parameters())
-
-
-def gb_read_in_a_second() -> float:
-    """How fast the memory is read, by a sum of more than the caches hold."""
-    numbers = torch.ones(COPY_BYTES // 4)
-    return COPY_BYTES / min(seconds_of(numbers.sum) for _ in range(5)) / 1e9
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -105,7 +100,7 @@ def row(name: str, theirs: list[float], ours: list[float]) -> str:
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     mimi, codec = random_mimi(), MimiCodec(random_mimi())
-    size, pace = decoder_bytes(mimi) / 1e9, gb_read_in_a_second()
+    size, pace = decoder_bytes(mimi) / GB, bytes_read_a_s("cpu") / GB
     sys.stdout.write(
         f"torch {torch.__version__}, {threads} threads; decoder of {size * 1e3:.0f} MB, memory read"
         f" at {pace:.1f} GB/s: no frame alone in less than {size / pace * 1e3:.1f} ms\n"

@@ -20,7 +20,7 @@ from csm_chat.measuring.run import Plan
 from csm_chat.measuring.values import Reading, Ready
 from tests.failing import Failing
 from tests.in_process import Run, runner
-from tests.program import COMMAND, PATIENCE_S, environment, piped
+from tests.program import COMMAND, PATIENCE_S, environment
 
 SHORT = ("--rows", "40", "--frames", "3", "--said", "60")
 OF_OURS = {
@@ -42,8 +42,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary):
 
 
 def test_figures_of_both_sides_and_a_picture(checkpoint: Path, tmp_path: Path) -> None:
-    flags = ("--model", str(checkpoint), "--vs", "transformers", *SHORT)
-    ran = piped("", "bench", *flags, "--json", "--plot", "cost.png", folder=tmp_path)
+    flags = ("--model", str(checkpoint), "--vs", "transformers", "--json", "--plot", "cost.png")
+    ran = subprocess.run(
+        [*COMMAND, "bench", *flags, *SHORT],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE_S,  # three processes, two frameworks
+    )
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     report = json.loads(ran.stdout)
     figures = report["figures"]
