@@ -393,6 +393,14 @@ def test_packed_checkpoints_stay_as_they_are_and_say_so(tmp_path: Path) -> None:
     assert len(lines) == 1 and "are int4 and stay so" in lines[0]
 
 
+def test_programs_of_torch_are_told_metal_in_torch_s_words(checkpoint: Path) -> None:
+    backend = csm_chat.load(checkpoint, backend="mlx", device="cpu", dtype="float32")
+    generator = csm_chat.Generator(backend)
+    assert generator.device == torch.device("cpu")
+    assert csm_chat.Generator(replace(backend, device="metal")).device == torch.device("mps")
+    assert generator.generate("Hi.", 0, seed=3, max_audio_length_ms=400).dtype == torch.float32
+
+
 # sessions and the prompt
 
 

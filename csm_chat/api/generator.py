@@ -101,10 +101,11 @@ class Generator:
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs. What it returns is on the CPU all the same."""
+        """Where the model runs, in torch's words. What it returns is on the CPU all the same."""
         import torch
 
-        return torch.device(self.backend.device)
+        device = self.backend.device
+        return torch.device("mps" if device == "metal" else device)
 
     def generate(
         self,

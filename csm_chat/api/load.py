@@ -25,11 +25,11 @@ def load_csm_1b(
 ) -> Generator:
     """Load CSM-1B to speak with.
 
-    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16; `quantize` auto,
-    none, int8 or int4: how a cpu keeps the weights. `model` is auto (CSM-1B if it is in the Hugging
-    Face cache; nothing is downloaded), a repository, which is downloaded once, or a checkpoint
-    folder. With `normalize` the model reads numbers, dates and symbols as words. Raises ModelError,
-    which says how to get the model, and UsageError.
+    `device` is auto, cpu, cuda, mps or metal; `dtype` auto, float32, bfloat16 or float16;
+    `quantize` auto, none, int8 or int4: how a cpu or metal keeps the weights. `model` is auto
+    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
+    downloaded once, or a checkpoint folder. With `normalize` the model reads numbers, dates and
+    symbols as words. Raises ModelError, which says how to get the model, and UsageError.
     """
     from csm_chat.loading import load
 

@@ -1,6 +1,6 @@
 """The MLX engine: prefill, backbone step, depth steps, reuse of cached rows. Knows no text.
 
-`torch_engine` on MLX, but for one thing: while a frame is heard, the next one is computed.
+`torch_engine` on MLX. While a frame is heard the next one is computed, as with CUDA graphs there.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class MlxEngine:
     """`Engine` on MLX. One generator of `frames` at a time: a new one ends the one before.
 
     Streams of MLX belong to the thread that makes them: this one's is made anew in each thread.
-    `compiled` is for Metal: on a cpu MLX compiles by a C++ compiler, if there is one, for a minute,
-    and no frame takes less for it.
+    `compiled` is for Metal: on a cpu MLX compiles by a C++ compiler, if there is one, kernel by
+    kernel for a minute or more.
     """
 
     def __init__(

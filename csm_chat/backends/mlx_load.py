@@ -36,8 +36,8 @@ def load_engine(
     """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.
 
     `quantize` is none, int8 or int4; what the folder holds packed stays so. Packing takes seconds
-    and is done anew each time: nothing goes to `cache`. With `graphs` the depth
-    steps are compiled on Metal.
+    and is done anew each time: nothing goes to `cache`. With `graphs` the depth loop is compiled,
+    on Metal.
     """
     device = choose_device(device)
     number = getattr(mx, choose_dtype(dtype, device))
