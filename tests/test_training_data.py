@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -247,21 +248,29 @@ def test_conversations_keep_to_their_limits():
     assert n_voices == {1, 2, 3}
 
 
-def count_up(index: int, end: int) -> Iterator[int]:
-    yield from range(100 * index, 100 * index + end)
+def count_up(index: int, n_given: int, end: int) -> Iterator[int]:
+    yield from range(100 * index + n_given, 100 * index + end)
 
 
-def fail_after_two(index: int) -> Iterator[int]:
+def fail_after_two(index: int, n_given: int) -> Iterator[int]:
     yield from (1, 2)
     raise UsageError(f"worker {index} is out of words; add some")
 
 
-def die_after_one(index: int) -> Iterator[int]:
-    yield os.getpid()
+def die_at_three(index: int, n_given: int) -> Iterator[int]:
+    for item in range(n_given, 6):
+        if item == 3 and n_given < 3:
+            time.sleep(0.2)  # those before it are on their way
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
+
+
+def die_at_once(index: int, n_given: int) -> Iterator[int]:
     os.kill(os.getpid(), signal.SIGKILL)
+    yield 0
 
 
-def own_process(index: int) -> Iterator[int]:
+def own_process(index: int, n_given: int) -> Iterator[int]:
     while True:
         yield os.getpid()
 
@@ -279,10 +288,13 @@ def test_error_in_a_maker_reaches_the_caller():
     assert "fail_after_two" in str(caught.value.__cause__)
 
 
-def test_death_of_a_worker_is_told():
-    items = corpus.background(die_after_one, n_workers=1)
+def test_a_worker_that_dies_is_replaced_and_goes_on():
+    assert list(corpus.background(die_at_three, n_workers=1, n_ahead=8)) == [*range(6)]
+
+
+def test_a_worker_that_dies_at_once_is_told():
     with pytest.raises(CsmChatError, match="exit code -9"):
-        list(items)
+        list(corpus.background(die_at_once, n_workers=1))
 
 
 def test_closing_ends_the_workers():

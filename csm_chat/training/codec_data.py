@@ -54,11 +54,20 @@ def speech(seed: int) -> Iterator[Pcm]:
 
 
 def worker_batches(
-    make_clips: MakeClips, first_step: int, seed: int, recipe: Recipe, n_workers: int, worker: int
+    make_clips: MakeClips,
+    first_step: int,
+    seed: int,
+    recipe: Recipe,
+    n_workers: int,
+    worker: int,
+    n_given: int = 0,
 ) -> Iterator[Crops]:
-    """Crops for every `n_workers`th step; the same ones wherever a run begins."""
+    """Crops for every `n_workers`th step, from the worker's `n_given`th turn on.
+
+    The same ones wherever a run begins.
+    """
     turn, share = divmod(first_step + worker, n_workers)
-    return _batches(make_clips, turn, (seed, share), recipe)
+    return _batches(make_clips, turn + n_given, (seed, share), recipe)
 
 
 def _batches(

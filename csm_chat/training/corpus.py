@@ -5,6 +5,7 @@ Nothing is stored. `background` runs any maker of items in worker processes.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -17,13 +18,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from random import Random
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from csm_chat.errors import CsmChatError
 from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
 from csm_chat.training.sentences import Split, sentences
 from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -100,6 +103,8 @@ def _voice(rng: Random, split: Split) -> SyntheticVoice:
     return replace(voice, name=name, pitch=pitch, pitch_range=pitch_range, speed_wpm=speed)
 
 
+Make: TypeAlias = Callable[[int, int], Iterator[T]]  # worker, items it gave: those after them
+
 # What a worker sends, pickled: an item, or the error and traceback that ended it, or its end.
 _Message = tuple[Literal["item", "failed", "ended"], object, str]
 
@@ -108,13 +113,13 @@ class _MadeElsewhere(Exception):
     """The cause of an error that came from a worker: where it happened there."""
 
 
-def background(
-    make: Callable[[int], Iterator[T]], n_workers: int, n_ahead: int = 16
-) -> Iterator[T]:
-    """Run `make(0)` ... `make(n_workers - 1)` in processes; take an item of each in turn.
+def background(make: Make[T], n_workers: int, n_ahead: int = 16) -> Iterator[T]:
+    """Run `make(0, 0)` ... `make(n_workers - 1, 0)` in processes; take an item of each in turn.
 
     So the order does not depend on their speed. `make` and the items must be picklable; about
     `n_ahead` items are kept ready. Ends when all makers have ended; an error in one is raised here.
+    A worker that dies, as espeak-ng makes it once in some hours, is replaced: `make(i, n)` goes on
+    after n items. Raises CsmChatError when one dies before it gave any.
     Closing the iterator ends the workers, and so does the end of this process, however it comes.
     """
     with ExitStack() as stack:
@@ -135,11 +140,16 @@ def background(
 class _Worker(Generic[T]):
     """A process that runs one maker; lives in its `with` block."""
 
-    def __init__(self, make: Callable[[int], Iterator[T]], index: int, n_ahead: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, make: Make[T], index: int, n_ahead: int) -> None:
         self.index = index
+        self._make, self._n_ahead = make, n_ahead
+        self._n_given = self._n_given_before = 0
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
         self._receiving, sending = context.Pipe(duplex=False)
-        arguments = (sending, make, index, n_ahead)
+        arguments = (sending, self._make, self.index, self._n_given, self._n_ahead)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         sending.close()  # the worker's copy is then the last one, and its end is seen here
@@ -148,33 +158,44 @@ class _Worker(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._process.kill()
         self._process.join()
         self._receiving.close()
 
     def receive(self) -> _Message:
         """The next message; waits for it."""
-        try:
-            message: _Message = pickle.loads(self._receiving.recv_bytes())
-        except EOFError as error:
-            self._process.join()
-            raise CsmChatError(
-                f"data worker {self.index} ended without a word (exit code "
-                f"{self._process.exitcode}); start again, with fewer workers if memory ran out"
-            ) from error
-        return message
+        while True:
+            try:
+                message: _Message = pickle.loads(self._receiving.recv_bytes())
+            except (EOFError, OSError):  # at a message's beginning, or within one
+                self._replace()
+            else:
+                self._n_given += 1
+                return message
+
+    def _replace(self) -> None:
+        self._process.join()
+        ended = f"data worker {self.index} ended without a word (exit code "
+        ended += f"{self._process.exitcode})"
+        if self._n_given == self._n_given_before:
+            raise CsmChatError(f"{ended}; start again, with fewer workers if memory ran out")
+        _log.warning("%s after %d items; another one goes on", ended, self._n_given)
+        self._n_given_before = self._n_given
+        self._stop()
+        self._start()
 
 
-def _work(
-    sending: Connection, make: Callable[[int], Iterator[T]], index: int, n_ahead: int
-) -> None:
+def _work(sending: Connection, make: Make[T], index: int, n_given: int, n_ahead: int) -> None:
     """A worker's whole life. Items are made while earlier ones wait to be fetched."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     waiting: queue.Queue[bytes | None] = queue.Queue(n_ahead)
     sender = threading.Thread(target=_send, args=(sending, waiting))
     sender.start()
     try:
-        for item in make(index):
+        for item in make(index, n_given):
             waiting.put(_pickled(("item", item, "")))
         waiting.put(_pickled(("ended", None, "")))
     except Exception as error:  # noqa: BLE001  # the process's edge: the parent raises it

@@ -230,11 +230,12 @@ class _Share:
     seed: int
     encodes: bool
 
-    def drafts(self, first_step: int, worker: int) -> Iterator[Draft]:
+    def drafts(self, first_step: int, worker: int, n_given: int) -> Iterator[Draft]:
         """A run that goes on draws new conversations, whatever it had drawn ahead of its steps."""
         assert worker < _MAX_WORKERS, worker
-        own = ((self.seed + 1) * 1_000_003 + first_step) * _MAX_WORKERS + worker
-        n_single = max(0, self.recipe.n_single - first_step) // self.recipe.n_workers
+        step = first_step + n_given * self.recipe.n_workers
+        own = ((self.seed + 1) * 1_000_003 + step) * _MAX_WORKERS + worker
+        n_single = max(0, self.recipe.n_single - step) // self.recipe.n_workers
         batch = self.recipe.batch
         made = chain(
             islice(self._drafts(_single_lines(own), replace(batch, merged_share=0), own), n_single),

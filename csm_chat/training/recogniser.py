@@ -163,9 +163,10 @@ class _Share:
     step: int
     n_workers: int
 
-    def __call__(self, worker: int) -> Iterator[Batch]:
+    def __call__(self, worker: int, n_given: int) -> Iterator[Batch]:
         drawn: list[Batch] = []
-        for number, place in schedule(self.step + worker, self.n_workers):
+        step = self.step + worker + n_given * self.n_workers
+        for number, place in schedule(step, self.n_workers):
             if place == 0 or not drawn:
                 drawn = pool(self.seed, number)
             yield drawn[place]
