@@ -84,11 +84,10 @@ class Report:
             return []
         least, most = self.points[0], self.points[-1]
         pair = f"at {most.rows} rows over at {least.rows}"
+        rows = least.prefill_row_ms, most.prefill_row_ms  # differences, which noise may make 0
         return [
             Figure("frame_growth", f"frame {pair}", most.frame_ms / least.frame_ms),
-            Figure(
-                "prefill_growth", f"prompt row {pair}", most.prefill_row_ms / least.prefill_row_ms
-            ),
+            Figure("prefill_growth", f"prompt row {pair}", rows[1] / rows[0] if rows[0] else None),
         ]
 
     def _cells(self, figure: Figure) -> tuple[str, ...]:
