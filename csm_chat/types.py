@@ -210,7 +210,7 @@ class Backend:
     codec: Codec
     tokenizer: Tokenizer
     name: str  # what the user called it: a repository or a folder
-    device: str  # "cpu", "cuda", "mps"
+    device: str  # "cpu", "cuda", "mps", "metal"
     dtype: str  # "float32", "bfloat16", "float16"
     path: Path  # the checkpoint folder
     quantize: str = "none"  # "none", "int8", "int4": what the matrices are packed in

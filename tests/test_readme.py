@@ -32,6 +32,8 @@ CODES = {
     'uv run csm-chat say -o hello.mp3 "Hi there!||Oh, hello."': 0,
     "echo 'Hello. How are you?' | uv run csm-chat say -o - - > hello.wav": 0,
     "uv run csm-chat render night-market.txt": 0,
+    "uv run csm-chat --quantize int8": 0,
+    "uv run csm-chat doctor": 0,
     "uv run python -m tests.checkpoints path/to/another": 0,
     "uv run python -m tests.picture picture.svg --model path/to/folder": 0,
     # this very run
@@ -56,7 +58,7 @@ def test_each_command_is_known_here() -> None:
 def test_commands_do_what_they_say(command: str, folder: Path) -> None:
     python = f"{sys.executable} -m csm_chat"
     settings = {"CSM_CHAT_AUDIO_DEVICE": "off"}
-    if "say" in command or "render" in command:
+    if any(word in command for word in ("say", "render", "--quantize", "doctor")):
         settings["CSM_CHAT_MODEL"] = "path/to/folder"
     line = command.removeprefix("pip install uv && ")
     line = line.replace("uv run csm-chat", python).replace("uv run python", sys.executable)

@@ -19,29 +19,32 @@ def load_csm_1b(
     device: str | torch.device = "auto",
     *,
     model: str | Path = "auto",
+    backend: str = "auto",
     dtype: str = "auto",
     quantize: str = "auto",
     normalize: bool = True,
 ) -> Generator:
     """Load CSM-1B to speak with.
 
-    `device` is auto, cpu, cuda, mps or metal; `dtype` auto, float32, bfloat16 or float16;
-    `quantize` auto, none, int8 or int4: how a cpu or metal keeps the weights. `model` is auto
-    (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a repository, which is
-    downloaded once, or a checkpoint folder. With `normalize` the model reads numbers, dates and
-    symbols as words. Raises ModelError, which says how to get the model, and UsageError.
+    `device` is auto, cpu, cuda, mps or metal; `backend` auto, torch or mlx; `dtype` auto, float32,
+    bfloat16 or float16; `quantize` auto, none, int8 or int4: how a cpu or metal keeps the weights.
+    `model` is auto (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a
+    repository, which is downloaded once, or a checkpoint folder. With `normalize` the model reads
+    numbers, dates and symbols as words. Raises ModelError, which says how to get the model, and
+    UsageError.
     """
     from csm_chat.loading import load
 
-    backend = load(
+    loaded = load(
         model,
+        backend=backend,
         device=str(device),
         dtype=dtype,
         quantize=quantize,
         notify=log.info,
         progress=log.debug,
     )
-    return Generator(backend, normalize=normalize)
+    return Generator(loaded, normalize=normalize)
 
 
 def load_csm_1b_local(

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    settings = (flags.MODEL, flags.DEVICE, flags.REFERENCES, flags.TAKES, flags.AUDIO)
+    settings = (
+        flags.MODEL,
+        flags.BACKEND,
+        flags.DEVICE,
+        flags.REFERENCES,
+        flags.TAKES,
+        flags.AUDIO,
+    )
     flags.add_settings(parser, *settings, flags.WHISPER)
     parser.add_argument("--json", action="store_true", help="a list for programs")
     parser.set_defaults(bad_config=None)  # a config.yaml that is wrong is one of the checks
