@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from csm_chat.backends import choose_device, choose_dtype
+from csm_chat.backends.sizes import StackSizes
+from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.types import Codes, Engine, Prompt, Sampling
@@ -234,6 +237,20 @@ def test_tokens_behind_the_mask_do_not_count() -> None:
 
 
 @on_each_backend
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_cache_takes_memory_as_it_is_written() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+
+    sizes = StackSizes(layers=16, width=2048, mlp_width=8192, heads=32, kv_heads=8, head_width=64)
+    before = resident()
+    cache = Cache(sizes, 2048, torch.device("cpu"), torch.float32)
+    for keys, values in zip(cache.keys, cache.values, strict=True):
+        keys[:, 0], values[:, 0] = 1, 1
+    assert cache.keys.nbytes + cache.values.nbytes == 134_217_728
+    assert resident() - before < 15_000_000
+
+
 def test_the_same_prompt_again_computes_its_last_row_only() -> None:
     engine = tiny()
     first = codes(engine, TEXT, GREEDY)

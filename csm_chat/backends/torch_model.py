@@ -7,10 +7,11 @@ checkpoint pairs neighbours, the rows of query and key matrices are reordered on
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,11 +70,17 @@ class Cache:
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """On a cpu in memory that is taken only as it is written to, which torch's zeros is not."""
+    """On a cpu in memory that is taken only as it is written to, which torch's zeros is not.
+
+    Nor are NumPy's: they ask for pages of 2 MB, of which a head's first row takes a whole one.
+    """
     if device.type != "cpu" or 0 in shape:
         return torch.zeros(shape, device=device, dtype=dtype)
-    untouched = np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)
-    return torch.from_numpy(untouched).view(dtype).view(shape)
+    untouched = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without such pages
+            untouched.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(untouched, dtype=dtype).view(shape)
 
 
 def _rope_tables(rope: Rope, head_width: int, rows: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from csm_chat.audio.prebuffer import prebuffer_s
 from csm_chat.commands import parts
 from csm_chat.commands.context import voices
 from csm_chat.errors import DeviceError, EntryError
+from csm_chat.measuring.machine import peak_bytes
 from csm_chat.repl.contracts import Kind, Loaded
 from csm_chat.repl.performer import Performer
 from csm_chat.repl.toolbar import pace, plain, turn_line
@@ -56,7 +56,7 @@ class Figures:
             "speech": f"{audio_s:.2f} s in {len(self.turns)} turns",
             "loading": f"{self.loaded - self.started:.2f} s",
             "total": f"{total_s:.2f} s",
-            "peak memory": _peak_memory(),
+            "peak memory": f"{peak_bytes() / 1e6:.0f} MB",
         }
         return "\n".join(f"{name:12} {value}" for name, value in rows.items())
 
@@ -68,15 +68,6 @@ def _spread(seconds: Sequence[float]) -> str:
     middle = ordered[len(ordered) // 2]
     times = f"{ordered[0]:.3f} / {middle:.3f} / {ordered[-1]:.3f} s"
     return f"{times} (least, median, most of {len(ordered)})"
-
-
-def _peak_memory() -> str:
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return "not told by this system"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 1e6:.0f} MB"
 
 
 class _Outputs:
