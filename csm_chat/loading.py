@@ -69,7 +69,10 @@ def load(
         checkpoint.weights, device, dtype, quantize, cache, notify, backend, graphs
     )
     progress("the codec")
-    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
+    # the packed weights' threads spin for some 35 ms after a frame: a second one of the codec's
+    # waits for them (a frame of Mimi, two cores: 20 ms by one thread, 30 by two)
+    threads = 1 if is_packed and device == "cpu" else None
+    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend, threads)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     folder = checkpoint.weights
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)

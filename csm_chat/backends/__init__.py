@@ -130,10 +130,15 @@ def load_engine(
 
 
 def load_codec(
-    folder: str | Path, codebooks: int, device: str = "cpu", backend: str = "torch"
+    folder: str | Path,
+    codebooks: int,
+    device: str = "cpu",
+    backend: str = "torch",
+    decode_threads: int | None = None,
 ) -> Codec:
     """The folder's Mimi, to speak in `codebooks`. Raises CheckpointError."""
-    codec: Codec = _function("load_codec", backend)(Path(folder), codebooks, device)
+    load = _function("load_codec", backend)
+    codec: Codec = load(Path(folder), codebooks, device, decode_threads)
     return codec
 
 

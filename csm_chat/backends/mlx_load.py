@@ -55,11 +55,13 @@ def load_engine(
     )
 
 
-def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> Codec:
+def load_codec(
+    folder: Path, codebooks: int, device: str = "cpu", decode_threads: int | None = None
+) -> Codec:
     """The folder's Mimi, which is torch's: on a cpu it decodes a frame in milliseconds."""
     from csm_chat.backends.torch_mimi import load_codec
 
-    return load_codec(folder, codebooks, "cpu")
+    return load_codec(folder, codebooks, "cpu", decode_threads)
 
 
 def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Shape]]:

@@ -40,8 +40,13 @@ _BAD_SIZES = (
 )
 
 
-def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
-    """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError."""
+def load_codec(
+    folder: Path, codebooks: int, device: str = "cpu", decode_threads: int | None = None
+) -> MimiCodec:
+    """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError.
+
+    `decode_threads` is for a cpu on which others spin between frames; None: as many as torch has.
+    """
     config_path = folder / "config.json"
     fields = read_json(config_path) if config_path.is_file() else {}
     found = find_mimi(folder, fields)
@@ -59,7 +64,7 @@ def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
 
     fill(_DECODING)
     mimi.set_num_codebooks(codebooks)
-    return MimiCodec(mimi, lambda: fill(_ENCODING))
+    return MimiCodec(mimi, lambda: fill(_ENCODING), decode_threads)
 
 
 class MimiCodec:
@@ -68,8 +73,14 @@ class MimiCodec:
     One thread. Streams do not touch each other, nor does encoding touch them.
     """
 
-    def __init__(self, mimi: MimiModel, fill_encoder: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        mimi: MimiModel,
+        fill_encoder: Callable[[], None] = lambda: None,
+        decode_threads: int | None = None,
+    ) -> None:
         """`fill_encoder` reads the encoder's weights, once a clip comes."""
+        self._decode_threads = decode_threads
         self.codebooks: int = mimi.num_codebooks
         self.identity = _identity(mimi)
         self._entries: int = mimi.cardinality
@@ -124,7 +135,7 @@ class MimiCodec:
         assert not len(codes) or 0 <= codes.min() <= codes.max() < self._entries, codes.max()
         if not len(codes):
             return np.zeros(0, np.float32)
-        with torch.inference_mode(), exact(self._device):
+        with torch.inference_mode(), exact(self._device), _threads(self._decode_threads):
             rows = torch.from_numpy(codes.astype(np.int64)).to(self._device)
             pieces = [stream.decode(piece) for piece in torch.split(rows, _MAX_FRAMES)]
             pcm: Pcm = torch.cat(pieces).clamp_(-1, 1).cpu().numpy()
@@ -139,6 +150,16 @@ def _identity(mimi: MimiModel) -> str:
     for name in sorted(state):
         digest.update(state[name].cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
