@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import csm_chat
+from csm_chat.backends.mimi_files import KYUTAI_FILE
 from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
@@ -26,7 +28,15 @@ from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
-from csm_chat.training.export import PREPARED, Written, export_codec, prepare, write_weights
+from csm_chat.training.export import (
+    CODEC_FILE,
+    PREPARED,
+    Written,
+    export_codec,
+    export_run,
+    prepare,
+    write_weights,
+)
 from csm_chat.training.export import main as export_main
 from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
 from csm_chat.training.text_tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
@@ -403,6 +413,33 @@ def test_a_run_is_validated_and_exported(
     logits = csm_chat.load(folder, dtype="float32").engine.frame_logits(asked)
     expected = TorchEngine(csm.csm, csm.sizes).frame_logits(asked)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def changed_codec(codec_folder: Path, folder: Path, part: str) -> Path:
+    """A codec with other weights in a part."""
+    shutil.copytree(codec_folder, folder)
+    file = folder / KYUTAI_FILE
+    tensors = {
+        name: tensor + 1 if name.startswith(part) and tensor.is_floating_point() else tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(tensors, file)
+    return folder
+
+
+def test_an_export_takes_a_decoder_that_has_learnt_since_and_no_other_codec(
+    tokenizer, tokenizer_file, codec, codec_folder, tmp_path
+):
+    run, out = tmp_path / "run", tmp_path / "out"
+    prepare(tiny_sizes(), tokenizer_file, codec_folder, run / PREPARED, torch.bfloat16)
+    run_in(run, tokenizer, codec).train(steps(tokenizer, 1))
+    export_run(run, out)
+    before = (out / CODEC_FILE).read_bytes()
+    export_run(run, out, codec=changed_codec(codec_folder, tmp_path / "refined", "decoder."))
+    assert (out / CODEC_FILE).read_bytes() != before
+    with pytest.raises(CheckpointError, match="codes otherwise"):
+        export_run(run, out, codec=changed_codec(codec_folder, tmp_path / "other", "encoder."))
+    assert (out / CODEC_FILE).read_bytes() == before
 
 
 def test_a_run_keeps_the_codec_and_the_sizes_it_was_begun_with(codec_folder, tmp_path):

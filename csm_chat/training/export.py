@@ -33,6 +33,7 @@ _MB = 1e6
 _USAGE, _SUM = "cluster_usage", "embedding_sum"
 _LEAST_USAGE = 1e-5  # moshi's own
 _LATER_LAYER = re.compile(r"\brvq_rest\.vq\.layers\.(\d+)\.")
+_DECODING = ("decoder.", "decoder_transformer.", "upsample.")
 _METADATA = {"format": "pt"}
 
 
@@ -69,8 +70,14 @@ def write_weights(csm: Csm, sizes: CsmSizes, folder: Path, dtype: torch.dtype) -
     return Written(folder, files)
 
 
-def export_run(run: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Written:
-    """Export what `csm_chat.training.csm` has in its folder `run`: averaged weights, if kept."""
+def export_run(
+    run: Path, folder: Path, dtype: torch.dtype = torch.bfloat16, codec: Path | None = None
+) -> Written:
+    """Export what `csm_chat.training.csm` has in its folder `run`: averaged weights, if kept.
+
+    `codec` is a folder with the run's codec whose decoder has learnt more since. Raises
+    CheckpointError when it codes otherwise.
+    """
     content = load_checkpoint(run / LAST)
     prepared = run / PREPARED
     sizes = read_sizes(prepared)
@@ -79,7 +86,22 @@ def export_run(run: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for path in prepared.iterdir():
         shutil.copyfile(path, folder / path.name)
+    if codec is not None:
+        export_codec(codec, folder, sizes.codebooks, torch.bfloat16)
+        if not _codes_alike(prepared / CODEC_FILE, folder / CODEC_FILE):
+            shutil.copyfile(prepared / CODEC_FILE, folder / CODEC_FILE)
+            raise CheckpointError(
+                f"{codec}: codes otherwise than the codec of {run}; give one refined from that"
+            )
     return write_weights(model.csm, sizes, folder, dtype)
+
+
+def _codes_alike(first: Path, second: Path) -> bool:
+    """Whether two codecs differ in what decodes at most."""
+    ours, theirs = load_file(first), load_file(second)
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(ours[name], theirs[name]) for name in ours if not name.startswith(_DECODING)
+    )
 
 
 def original_tensors(csm: Csm, sizes: CsmSizes, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -208,9 +230,12 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--run", type=Path, default=Path(".train/csm"), help="folder of the run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--codec", type=Path, metavar="FOLDER", help="the run's, with a refined decoder"
+    )
     parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16", help="of the matrices")
     options = parser.parse_args(arguments)
-    written = export_run(options.run, options.out, _DTYPES[options.dtype])
+    written = export_run(options.run, options.out, _DTYPES[options.dtype], options.codec)
     sys.stdout.write(f"{written}\n")
     return 0
 
