@@ -65,14 +65,11 @@ def load(
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
-    engine = load_engine(
-        checkpoint.weights, device, dtype, quantize, cache, notify, backend, graphs
-    )
+    folder = checkpoint.weights
+    engine = load_engine(folder, device, dtype, quantize, cache, notify, backend, graphs)
     progress("the codec")
-    # the packed weights' threads spin for some 35 ms after a frame: a second one of the codec's
-    # waits for them (a frame of Mimi, two cores: 20 ms by one thread, 30 by two)
-    threads = 1 if is_packed and device == "cpu" else None
+    # the packed weights' threads spin after a frame, and the codec's would wait for one another
+    threads = 1 if is_packed else None
     codec = load_codec(checkpoint.codec, engine.codebooks, device, backend, threads)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
-    folder = checkpoint.weights
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)

@@ -6,7 +6,7 @@ So what one library takes of memory and threads is not seen in the figures of th
 from __future__ import annotations
 
 import signal
-import threading
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -78,15 +78,15 @@ class Remote:
 
 @contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
-    """A process started in here leaves Ctrl-C to this one, from its first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # nobody else may change what a signal does
+    """A process started in here leaves Ctrl-C to this one; one that comes meanwhile waits."""
+    if sys.platform == "win32":
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection, make: Make, args: tuple[object, ...]) -> None:
