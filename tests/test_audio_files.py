@@ -144,6 +144,15 @@ def test_truncated_files_give_what_is_left_or_an_audio_error(tmp_path: Path, end
             assert path.name in str(error)
         else:
             assert 0 < len(clip.pcm) < 1.2 * SAMPLE_RATE
+            assert np.abs(clip.pcm).max() < 0.7  # written: 0.5
+
+
+def test_a_cut_mp3_is_as_long_as_what_can_be_read(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mp3", tmp_path / "cut.mp3"
+    write_clip(whole, tone(4.0))
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    assert 1.5 < read_clip(cut).seconds < 2.1
 
 
 @pytest.mark.parametrize(("ending", "tolerance"), [("wav", 2**-15), ("flac", 2**-15)])

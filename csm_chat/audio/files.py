@@ -100,7 +100,9 @@ def _mixed_down(source: soundfile.SoundFile) -> tuple[Pcm, float]:
     blocks: list[Pcm] = []
     n_clipped = 0
     n_samples = 0
-    for block in source.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+    # not `source.blocks`: where a cut file has fewer frames than it says, that hands out memory
+    # nobody wrote
+    while len(block := source.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
         n_clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
         n_samples += block.size
         blocks.append(block.mean(axis=1, dtype=np.float32))
