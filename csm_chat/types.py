@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, SupportsIndex, TypeAlias
 
@@ -134,6 +134,12 @@ class Sampling:
     max_frames: int = 1125  # 90 s
     sampler: CodeSampler | None = None
     processors: tuple[LogitsProcessor, ...] = ()
+
+    def of_depth(self) -> Sampling:
+        """How codebooks 1 and up are drawn: a `depth_*` that is set takes its namesake's place."""
+        names = ("temperature", "top_k", "top_p", "min_p")
+        own = {name: getattr(self, f"depth_{name}") for name in names}
+        return replace(self, **{name: value for name, value in own.items() if value is not None})
 
 
 class Tokenizer(Protocol):

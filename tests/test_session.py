@@ -269,6 +269,14 @@ def test_nothing_is_prepared_without_voices_and_history_or_without_room() -> Non
     assert not engine.prefills and not notes
 
 
+def test_longer_voices_since_a_long_line_spoil_no_short_one() -> None:
+    session, _, _ = make([5, 5])
+    finish(session.take(Utterance("This is a line of so many words that it takes a while.", 0)))
+    session.voices = (voice(0, 280),)
+    _, turn = finish(session.take(Utterance("Yes.", 0)))
+    assert turn.ended == "eos" and session.turns[-1] is turn
+
+
 def test_no_history_at_all_with_max_turns_0() -> None:
     session, engine, _ = make(context=ContextConfig(max_turns=0))
     finish(session.take(HI))

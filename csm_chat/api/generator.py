@@ -23,6 +23,7 @@ from csm_chat.api.settings import (
     random_seed,
     sampling_settings,
 )
+from csm_chat.backends import torch_device
 from csm_chat.config import AudioConfig
 from csm_chat.errors import UsageError
 from csm_chat.speech import guard
@@ -104,8 +105,7 @@ class Generator:
         """Where the model runs, in torch's words. What it returns is on the CPU all the same."""
         import torch
 
-        device = self.backend.device
-        return torch.device("mps" if device == "metal" else device)
+        return torch.device(torch_device(self.backend.device))
 
     def generate(
         self,

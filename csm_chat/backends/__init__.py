@@ -85,6 +85,11 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu", backend: str = "torc
     return dtype
 
 
+def torch_device(device: str) -> str:
+    """The device by torch's name."""
+    return "mps" if device == "metal" else device
+
+
 def device_facts(device: str, backend: str = "torch") -> str:
     """What the device is, in words."""
     facts: str = _function("device_facts", backend)(device)

@@ -154,8 +154,12 @@ def _identity(mimi: MimiModel) -> str:
 
 @contextmanager
 def _threads(n: int | None) -> Iterator[None]:
+    """None: as many as torch has."""
+    if n is None:
+        yield
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(n or before)
+    torch.set_num_threads(n)
     try:
         yield
     finally:

@@ -107,36 +107,23 @@ def _array(logits: Tensor) -> Logits:
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     """For codebook 0 of one take, and for those after it."""
-    first, depth = _callers(sampling, n_codes) or _own(sampling, n_codes)
+    first, depth = _sampler(sampling, n_codes), _sampler(sampling.of_depth(), n_codes)
     if sampling.processors:
         first = Processed(first, sampling.processors, n_codes)
     return first, depth
 
 
-def _callers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw] | None:
-    if sampling.sampler is None:
-        return None
-    draw = Chosen(sampling.sampler, n_codes)
-    return draw, draw
-
-
-def _own(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
-    def either(own: float | None, namesake: float) -> float:
-        return namesake if own is None else own
-
-    min_kept = sampling.min_tokens_to_keep
-    first = Sampler(
-        n_codes, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, min_kept
-    )
-    depth = Sampler(
+def _sampler(sampling: Sampling, n_codes: int) -> Draw:
+    if sampling.sampler is not None:
+        return Chosen(sampling.sampler, n_codes)
+    return Sampler(
         n_codes,
-        either(sampling.depth_temperature, sampling.temperature),
-        int(either(sampling.depth_top_k, sampling.top_k)),
-        either(sampling.depth_top_p, sampling.top_p),
-        either(sampling.depth_min_p, sampling.min_p),
-        min_kept,
+        sampling.temperature,
+        sampling.top_k,
+        sampling.top_p,
+        sampling.min_p,
+        sampling.min_tokens_to_keep,
     )
-    return first, depth
 
 
 class Noise:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from csm_chat.backends import torch_device
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -33,7 +35,7 @@ class Ready:
     @property
     def torch_device(self) -> str:
         """The device by torch's name."""
-        return "mps" if self.device == "metal" else self.device
+        return torch_device(self.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,10 +191,12 @@ class Session:
 
         Now, whatever is typed and when: a seed then gives the same take. The last turn stays.
         """
-        n_dropped = min(self._n_to_drop_ahead(), len(self._turns) - 1)
-        if n_dropped:
-            self._note_dropped(self._turns[:n_dropped])
-            del self._turns[:n_dropped]
+        try:
+            n_dropped = min(self._n_to_drop_ahead(), len(self._turns) - 1)
+        except ContextError:  # longer voices came since: such a line will say so, this take is good
+            return
+        self._note_dropped(self._turns[:n_dropped])
+        del self._turns[:n_dropped]
 
     def _n_to_drop_ahead(self) -> int:
         if not self._turns:
