@@ -272,7 +272,7 @@ def test_nothing_is_prepared_without_voices_and_history_or_without_room() -> Non
 def test_longer_voices_since_a_long_line_spoil_no_short_one() -> None:
     session, _, _ = make([5, 5])
     finish(session.take(Utterance("This is a line of so many words that it takes a while.", 0)))
-    session.voices = (voice(0, 280),)
+    session.voices = (voice(0, 210),)
     _, turn = finish(session.take(Utterance("Yes.", 0)))
     assert turn.ended == "eos" and session.turns[-1] is turn
 
