@@ -473,6 +473,13 @@ def test_fewer_codebooks_are_the_codecs_first(codec_folder, tmp_path):
     np.testing.assert_array_equal(codes, original.encode(SHORT.pcm)[:, :2])
 
 
+def test_convolutions_in_bfloat16_give_nearly_the_same_codes(codec_folder, codec):
+    quick = FrozenCodec(codec_folder, CPU, torch.bfloat16).encode([LONG.pcm] * 4)
+    exact = codec.encode([LONG.pcm] * 4)
+    assert quick.shape == exact.shape and quick.dtype == exact.dtype
+    assert (quick[:, 0] == exact[:, 0]).float().mean() > 0.6
+
+
 @pytest.mark.parametrize("codebooks", [1, CODEBOOKS + 1])
 def test_a_codec_is_not_asked_for_codebooks_it_has_not(codec_folder, tmp_path, codebooks):
     with pytest.raises(CheckpointError, match=f"has {CODEBOOKS} codebooks, {codebooks} are asked"):

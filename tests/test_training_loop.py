@@ -56,7 +56,7 @@ def points(first_step: int) -> Iterator[Tensor]:
         step += 1
 
 
-def plan(out: Path, steps: int) -> Plan:
+def plan(out: Path, steps: int, muon: str = "") -> Plan:
     """A plan whose rate does not depend on where it ends."""
     return Plan(
         *(out, 60.0),
@@ -68,13 +68,14 @@ def plan(out: Path, steps: int) -> Plan:
         validate_every=steps,
         log_every=4,
         threads=1,
+        muon=muon,
     )
 
 
-def train(out: Path, until: int) -> Line:
+def train(out: Path, until: int, muon: str = "") -> Line:
     """Train to step `until` of an endless run, from scratch or from where the folder is."""
     task = Line()
-    run = Run(plan(out, 6), task)
+    run = Run(plan(out, 6, muon), task)
 
     def batches(first_step: int) -> Iterator[Tensor]:
         for number, batch in enumerate(points(first_step), first_step):
@@ -86,8 +87,9 @@ def train(out: Path, until: int) -> Line:
     return task
 
 
-def test_loss_falls(tmp_path: Path) -> None:
-    train(tmp_path, 60)
+@pytest.mark.parametrize("muon", ["", "weight"])
+def test_loss_falls(tmp_path: Path, muon: str) -> None:
+    train(tmp_path, 60, muon)
 
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -97,19 +99,22 @@ def test_loss_falls(tmp_path: Path) -> None:
     assert held_out[-1] < held_out[0] / 20
 
 
-def test_resumed_run_equals_uninterrupted_one(tmp_path: Path) -> None:
-    train(tmp_path / "whole", 17)
+@pytest.mark.parametrize("muon", ["", "weight"])
+def test_resumed_run_equals_uninterrupted_one(tmp_path: Path, muon: str) -> None:
+    train(tmp_path / "whole", 17, muon)
     for until in (5, 6, 14, 17):
-        train(tmp_path / "parts", until)
+        train(tmp_path / "parts", until, muon)
 
     whole, parts = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 17
+    assert len(whole["optimisers"]) == (2 if muon else 1)
     for part in ("model", "ema"):
         assert all(torch.equal(whole[part][name], parts[part][name]) for name in whole[part])
     assert torch.equal(whole["extras"]["extra"]["bias"], parts["extras"]["extra"]["bias"])
-    for key, moments in whole["optimiser"]["state"].items():
-        for name, value in moments.items():
-            assert torch.equal(value, parts["optimiser"]["state"][key][name])
+    for one, other in zip(whole["optimisers"], parts["optimisers"], strict=True):
+        for key, moments in one["state"].items():
+            for name, value in moments.items():
+                assert torch.equal(value, other["state"][key][name])
 
 
 def test_resumed_run_logs_what_an_uninterrupted_one_logs(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ class MimiEncoder:
 
     def __init__(self, mimi: MimiModel, quantizer: Quantizer) -> None:
         downsample: Any = mimi.downsample
-        cpu = next(mimi.parameters()).device.type == "cpu"
+        some = next(mimi.encoder.parameters())
+        cpu = some.device.type == "cpu"
         self._chunk_samples = (_CHUNK_FRAMES_CPU if cpu else _CHUNK_FRAMES) * FRAME_SAMPLES
+        self._dtype = some.dtype  # of the convolutions
         self._layers = layers_of(mimi.encoder)
         self._transformer = Transformer(mimi.encoder_transformer)
         self._downsample = StridedConv(downsample.conv)
@@ -33,9 +35,9 @@ class MimiEncoder:
     def encode(self, pcm: Tensor) -> Tensor:
         """Whole frames of one clip, (n * 1920,), on the encoder's device: codes (n, codebooks)."""
         past: Past = {}
-        chunks = torch.split(pcm, self._chunk_samples)
-        steps = torch.cat([run(self._layers, chunk[:, None], past) for chunk in chunks])
-        steps = self._transformer.stream()(steps)
+        chunks = torch.split(pcm[:, None].to(self._dtype), self._chunk_samples)
+        steps = torch.cat([run(self._layers, chunk, past) for chunk in chunks])
+        steps = self._transformer.stream()(steps.to(pcm.dtype))
         # moshi lets the first step stand for those before the clip
         before: Past = {self._downsample: steps[:1].repeat(1, self._downsample.stride)}
         return self._quantizer.encode(self._downsample(steps, before))

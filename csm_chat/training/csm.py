@@ -33,7 +33,7 @@ from csm_chat.training.csm_batch import (
     encoded,
     filled,
 )
-from csm_chat.training.csm_codes import FrozenCodec
+from csm_chat.training.csm_codes import FrozenCodec, quick_dtype
 from csm_chat.training.csm_losses import LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
@@ -245,7 +245,7 @@ class _Share:
             yield from made
             return
         torch.set_num_threads(1)
-        codec = FrozenCodec(self.prepared, torch.device("cpu"))
+        codec = FrozenCodec(self.prepared, torch.device("cpu"), quick_dtype())
         for each in made:
             yield encoded(each, codec.encode)
 
@@ -271,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         learning_rate=options.learning_rate,
         betas=(0.9, 0.98),
         weight_decay=0.05,
+        muon=".layers.",  # a fifth of AdamW's steps for the same loss
         total_steps=options.total_steps,
         ema_decay=0.999,
         bf16=True,

@@ -48,6 +48,7 @@ class Plan:
     total_steps: int | None = None  # if given: a cosine to zero at this step, and the end there
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
+    muon: str = ""  # a part of the names of the matrices that Muon takes; AdamW has the others
     clip_norm: float = 1.0
     ema_decay: float | None = None  # of the averaged weights; None: none are kept
     bf16: bool = False  # autocast; weights stay float32
@@ -92,7 +93,7 @@ class Task(Protocol[Batch_contra]):
 class _State:
     model: nn.Module
     ema: nn.Module | None
-    optimiser: torch.optim.Optimizer
+    optimisers: list[torch.optim.Optimizer]
     step: int = 0  # steps done
     seconds: float = 0.0  # trained, over all runs
     sums: dict[str, Tensor] = field(default_factory=dict)  # of the figures since the last line
@@ -124,7 +125,7 @@ class Run(Generic[BatchT]):
         self._task = task
         model = task.model.to(plan.device)
         ema = None if plan.ema_decay is None else copy.deepcopy(model).requires_grad_(False).eval()
-        self._state = _State(model, ema, _optimiser(model, plan))
+        self._state = _State(model, ema, _optimisers(model, plan))
         plan.out.mkdir(parents=True, exist_ok=True)
         if (plan.out / LAST).is_file():
             self._resume()
@@ -162,16 +163,18 @@ class Run(Generic[BatchT]):
         plan, state = self._plan, self._state
         torch.manual_seed(plan.seed * 1_000_003 + state.step)
         state.model.train()
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(plan, state.step)
+        for optimiser in state.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(plan, state.step)
+            optimiser.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(plan.device).type, torch.bfloat16, enabled=plan.bf16):
             loss, figures = self._task.loss(batch, state.step)
-        state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip_norm)
         is_finite = bool(torch.isfinite(norm))
         if is_finite:
-            state.optimiser.step()
+            for optimiser in state.optimisers:
+                optimiser.step()
             self._average()
         else:
             _log.debug("step %d: the gradient is not finite; skipped", state.step)
@@ -230,7 +233,7 @@ class Run(Generic[BatchT]):
             "settings": dict(self._task.settings),
             "model": state.model.state_dict(),
             "ema": None if state.ema is None else state.ema.state_dict(),
-            "optimiser": state.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in state.optimisers],
             "extras": {name: extra.state_dict() for name, extra in self._task.extras.items()},
             "sums": state.sums,
             "n_sums": state.n_sums,
@@ -251,7 +254,8 @@ class Run(Generic[BatchT]):
         if state.ema is not None:
             # a run that kept no average before begins one at its weights
             state.ema.load_state_dict(content["ema"] or content["model"])
-        state.optimiser.load_state_dict(content["optimiser"])
+        for optimiser, moments in zip(state.optimisers, content["optimisers"], strict=True):
+            optimiser.load_state_dict(moments)
         for name, extra in self._task.extras.items():
             if name in content["extras"]:
                 extra.load_state_dict(content["extras"][name])
@@ -289,14 +293,32 @@ def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.state_dict().values()]
 
 
-def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and scales do not decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def _optimisers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """AdamW, after Muon where the plan names matrices for it; biases, norms, scales do not decay.
+
+    Muon (kellerjordan.github.io/posts/muon) is for what maps hidden states to hidden states, not
+    for tables and heads. Its steps are scaled to the size of AdamW's: one rate does for both.
+    """
+    inner: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if plan.muon and plan.muon in name and parameter.ndim == 2:
+            inner.append(parameter)
+        else:
+            (matrices if parameter.ndim > 1 else others).append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=plan.betas)
+    rate, decay = plan.learning_rate, plan.weight_decay
+    adamw = torch.optim.AdamW(groups, lr=rate, betas=plan.betas)
+    if not inner:
+        return [adamw]
+    muon = torch.optim.Muon(inner, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    return [muon, adamw]
 
 
 @contextmanager

@@ -248,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total_steps=options.steps,
             ema_decay=0.999,
             bf16=True,
+            muon="blocks.",
         )
         held_out = list(islice(clips(VALID_SEED, "voices"), N_VALID))
         run = Run(plan, Training(Sizes(), device, held_out))
