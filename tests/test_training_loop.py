@@ -32,7 +32,9 @@ class Line:
 
     def __init__(self, seed: int = 0, width: int = 4) -> None:
         torch.manual_seed(seed)
-        self.model: nn.Module = nn.Linear(width, 1)
+        self.model: nn.Module = nn.Sequential(
+            nn.Unflatten(1, (1, width)), nn.Conv1d(1, 4, width), nn.Flatten(), nn.Linear(4, 1)
+        )
         self.extra = nn.Linear(1, 1)
         self.settings = {"width": width}
         self.extras = {"extra": self.extra}
@@ -87,7 +89,7 @@ def train(out: Path, until: int, muon: str = "") -> Line:
     return task
 
 
-@pytest.mark.parametrize("muon", ["", "weight"])
+@pytest.mark.parametrize("muon", ["", "1.weight"])
 def test_loss_falls(tmp_path: Path, muon: str) -> None:
     train(tmp_path, 60, muon)
 
@@ -99,7 +101,7 @@ def test_loss_falls(tmp_path: Path, muon: str) -> None:
     assert held_out[-1] < held_out[0] / 20
 
 
-@pytest.mark.parametrize("muon", ["", "weight"])
+@pytest.mark.parametrize("muon", ["", "1.weight"])
 def test_resumed_run_equals_uninterrupted_one(tmp_path: Path, muon: str) -> None:
     train(tmp_path / "whole", 17, muon)
     for until in (5, 6, 14, 17):
@@ -133,9 +135,9 @@ def test_averaged_weights_follow_slowly(tmp_path: Path) -> None:
     task = train(tmp_path, 2)
 
     content = load_checkpoint(tmp_path / LAST)
-    first = Line().model.state_dict()["weight"]
-    travelled = (task.model.state_dict()["weight"] - first).norm()
-    averaged = (content["ema"]["weight"] - first).norm()
+    first = Line().model.state_dict()["3.weight"]
+    travelled = (task.model.state_dict()["3.weight"] - first).norm()
+    averaged = (content["ema"]["3.weight"] - first).norm()
     assert 0 < averaged < travelled
 
 
@@ -160,7 +162,7 @@ def test_gradient_that_is_not_finite_is_skipped(tmp_path: Path) -> None:
     run = Run(replace(plan(tmp_path, 6), total_steps=4), Line())
     run.train(broken)
 
-    weights = load_checkpoint(tmp_path / LAST)["model"]["weight"]
+    weights = load_checkpoint(tmp_path / LAST)["model"]["3.weight"]
     assert torch.isfinite(weights).all()
     line = json.loads((tmp_path / LOG).read_text().splitlines()[0])
     assert line["skipped"] == 0.25

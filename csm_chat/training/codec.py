@@ -210,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         learning_rate=options.learning_rate,
         betas=(0.8, 0.99),
         weight_decay=0.0,
+        muon="coder",
         total_steps=options.total_steps,
         ema_decay=0.999,
         bf16=True,

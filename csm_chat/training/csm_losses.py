@@ -18,7 +18,7 @@ from csm_chat.training.csm_model import CsmTrainer
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    depth_share: float = 1 / 8  # of the frames, drawn anew each time; ends of speech always
+    depth_share: float = 1 / 4  # of the frames, drawn anew each time; ends of speech always
     first_codebook_weight: float = 1.0  # against all other codebooks together
 
 

@@ -166,9 +166,9 @@ class Run(Generic[BatchT]):
         for optimiser in state.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(plan, state.step)
-            optimiser.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(plan.device).type, torch.bfloat16, enabled=plan.bf16):
             loss, figures = self._task.loss(batch, state.step)
+        state.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip_norm)
         is_finite = bool(torch.isfinite(norm))
@@ -293,19 +293,39 @@ def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.state_dict().values()]
 
 
-def _optimisers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
-    """AdamW, after Muon where the plan names matrices for it; biases, norms, scales do not decay.
+class _Muon(torch.optim.Muon):
+    """For convolutions as well: matrices of their outputs by all that these see.
 
     Muon (kellerjordan.github.io/posts/muon) is for what maps hidden states to hidden states, not
     for tables and heads. Its steps are scaled to the size of AdamW's: one rate does for both.
     """
+
+    def __init__(self, parameters: list[nn.Parameter], plan: Plan) -> None:
+        # views, which the steps change and the model sees
+        self._flat = [(each, nn.Parameter(each.detach().flatten(1))) for each in parameters]
+        super().__init__(
+            [flat for _, flat in self._flat],
+            lr=plan.learning_rate,
+            weight_decay=plan.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter, flat in self._flat:
+            flat.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        return super().step(closure)
+
+
+def _optimisers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """AdamW, after Muon where the plan names matrices for it; biases, norms, scales do not decay."""
     inner: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if plan.muon and plan.muon in name and parameter.ndim == 2:
+        is_matrix = parameter.ndim > 1 and min(parameter.flatten(1).shape) > 1
+        if plan.muon and plan.muon in name and is_matrix:
             inner.append(parameter)
         else:
             (matrices if parameter.ndim > 1 else others).append(parameter)
@@ -313,12 +333,8 @@ def _optimisers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
         {"params": matrices, "weight_decay": plan.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    rate, decay = plan.learning_rate, plan.weight_decay
-    adamw = torch.optim.AdamW(groups, lr=rate, betas=plan.betas)
-    if not inner:
-        return [adamw]
-    muon = torch.optim.Muon(inner, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-    return [muon, adamw]
+    adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=plan.betas)
+    return [_Muon(inner, plan), adamw] if inner else [adamw]
 
 
 @contextmanager
