@@ -23,7 +23,7 @@ from csm_chat.api.settings import (
     random_seed,
     sampling_settings,
 )
-from csm_chat.backends import torch_device
+from csm_chat.backends import name_in_torch
 from csm_chat.config import AudioConfig
 from csm_chat.errors import UsageError
 from csm_chat.speech import guard
@@ -105,7 +105,7 @@ class Generator:
         """Where the model runs, in torch's words. What it returns is on the CPU all the same."""
         import torch
 
-        return torch.device(torch_device(self.backend.device))
+        return torch.device(name_in_torch(self.backend.device))
 
     def generate(
         self,

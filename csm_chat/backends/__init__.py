@@ -85,7 +85,7 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu", backend: str = "torc
     return dtype
 
 
-def torch_device(device: str) -> str:
+def name_in_torch(device: str) -> str:
     """The device by torch's name."""
     return "mps" if device == "metal" else device
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TypeAlias
@@ -14,25 +13,22 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.backends.cached_rows import CachedRows
+from csm_chat.backends.cached_engine import CachedEngine
 from csm_chat.backends.mlx_model import Cache, Csm, Rows
 from csm_chat.backends.mlx_sampling import Sampler, samplers
 from csm_chat.backends.sizes import CsmSizes
 
 # torch draws the noise, so that a seed means the same take on both backends
 from csm_chat.backends.torch_sampling import Noise
-from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Frame, Prompt, Sampling
 
-_CHUNK_ROWS = 256  # rows prefilled at a time: bounds what their activations take
-_AHEAD_ROWS = 64  # the same while nobody waits: what is lost when somebody does
 _N_COMPILED = 4  # depth loops kept, one a way to draw
 
 Draw: TypeAlias = Callable[[mx.array, mx.array], mx.array]  # logits, noise -> code (1,)
 Depth: TypeAlias = Callable[[mx.array, mx.array, mx.array, Rows, Rows], tuple[mx.array, Rows, Rows]]
 
 
-class MlxEngine:
+class MlxEngine(CachedEngine[mx.array]):
     """`Engine` on MLX. One generator of `frames` at a time: a new one ends the one before.
 
     Streams of MLX belong to the thread that makes them: this one's is made anew in each thread.
@@ -48,19 +44,13 @@ class MlxEngine:
         dtype: mx.Dtype,
         compiled: bool,
     ):
-        self.codebooks = sizes.codebooks
-        self.n_codes = sizes.entries
-        self.context_rows = sizes.context_rows
-        self.prefilled_rows = 0
-        self._model, self._sizes = model, sizes
+        super().__init__(sizes)
+        self._model = model
         self._stream = mx.new_thread_local_stream(device)
         with mx.stream(self._stream):
             self._backbone = Cache.empty(sizes.backbone, sizes.context_rows, dtype)
             self._depth = Cache.empty(sizes.depth, sizes.codebooks, dtype)
         self._is_compiled, self._loops = compiled, dict[Draw, Depth]()
-        self._rows = CachedRows(sizes.context_rows, sizes.codebooks + 1)
-        self._interrupted = threading.Event()
-        self._take = 0
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         """See `Engine.frames`. Nothing runs before the first `next`.
@@ -106,81 +96,24 @@ class MlxEngine:
         self._draw(draw, draw, no_noise, self._prefill(prompt))
         return np.stack(seen)
 
-    def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
-        """See `Engine.prefill`."""
-        self._begin()
-        self._room(prompt)
-
-        def go_on() -> None:
-            if not is_wanted():
-                raise Interrupted("somebody waits")
-
-        try:
-            self._compute(prompt, self._rows.shared_with(prompt), _AHEAD_ROWS, go_on)
-        except Interrupted:
-            return False
-        return True
-
-    def interrupt(self) -> None:
-        """See `Engine.interrupt`. Here a step is a frame, or a layer of up to 256 prompt rows."""
-        self._interrupted.set()
-
-    def _begin(self) -> int:
-        self._interrupted.clear()
-        self._take += 1
-        return self._take
-
-    def _go_on(self) -> None:
-        if self._interrupted.is_set():
-            raise Interrupted("stopped on request")
-
-    def _room(self, prompt: Prompt) -> int:
-        """Frames that fit behind the prompt."""
-        n_rows, n_columns = prompt.tokens.shape
-        assert n_rows > 0 and n_columns == self.codebooks + 1, prompt.tokens.shape
-        assert prompt.mask.shape == prompt.tokens.shape, prompt.mask.shape
-        if n_rows >= self.context_rows:
-            raise ContextError(
-                f"the prompt takes {n_rows} rows, the model has {self.context_rows} for it and "
-                "for speech; shorten the voices or the text"
-            )
-        return self.context_rows - n_rows
-
-    def _prefill(self, prompt: Prompt) -> mx.array:
-        """Compute the rows that the cache does not hold, and the last one always.
-
-        Returns the last one's hidden state, (1, width).
-        """
-        n_rows = len(prompt.tokens)
-        start = min(self._rows.shared_with(prompt), n_rows - 1)
-        self.prefilled_rows = n_rows - start
-        return self._compute(prompt, start, _CHUNK_ROWS, self._go_on)
-
-    def _compute(
-        self, prompt: Prompt, start: int, chunk_rows: int, go_on: Callable[[], None]
+    def _advance(
+        self,
+        tokens: npt.NDArray[np.int32],
+        mask: npt.NDArray[np.bool_],
+        go_on: Callable[[], None],
     ) -> mx.array:
-        """Compute the rows from `start` on; returns the last one's hidden state, (1, width).
-
-        Each layer is waited for: what is asked to stop stops there, and what one layer takes of
-        memory is all that is taken.
-        """
+        """Each layer is waited for: what one layer takes of memory is all that is taken."""
 
         def between(x: mx.array) -> None:
             mx.eval(x)
             go_on()
 
-        self._rows.cut(start)
-        hidden = mx.zeros((0,))
-        for begin in range(start, len(prompt.tokens), chunk_rows):
-            mask = prompt.mask[begin : begin + chunk_rows]
-            tokens = np.where(mask, prompt.tokens[begin : begin + chunk_rows], 0)
-            self._check(tokens)
-            with mx.stream(self._stream):
-                rows = self._model.embed_rows(mx.array(tokens), mx.array(mask))
-                hidden = self._model.backbone(rows, self._backbone, begin, between)[-1:]
-                mx.eval(hidden)
-            self._rows.add(tokens, mask)
-            mx.clear_cache()  # MLX keeps the memory of each new shape
+        self._check(tokens)
+        with mx.stream(self._stream):
+            rows = self._model.embed_rows(mx.array(tokens), mx.array(mask))
+            hidden = self._model.backbone(rows, self._backbone, self._rows.n, between)[-1:]
+            mx.eval(hidden)
+        mx.clear_cache()  # MLX keeps the memory of each new shape
         return hidden
 
     def _check(self, tokens: npt.NDArray[np.int32]) -> None:
@@ -194,12 +127,10 @@ class MlxEngine:
 
     def _feed(self, codes: mx.array, frame: Frame) -> mx.array:
         """Begin the row of a generated frame; returns its hidden state, (1, width)."""
-        tokens = np.append(frame, np.int32(0))[None]
-        mask = np.arange(tokens.size)[None] < self.codebooks
         with mx.stream(self._stream):
             row = self._model.embed_frame(codes)
             hidden = self._model.backbone(row, self._backbone, self._rows.n, _no_wait)
-        self._rows.add(tokens, mask)
+        self._add(frame)
         return hidden
 
     def _draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csm_chat.backends import torch_device
+from csm_chat.backends import name_in_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Ready:
     @property
     def torch_device(self) -> str:
         """The device by torch's name."""
-        return torch_device(self.device)
+        return name_in_torch(self.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from torch.nn import functional
 from csm_chat.types import SAMPLE_RATE
 
 # A window is heard either for harmonics or for what follows what. Short ones see the single pulses
-# of a low voice; where these fall is not in the codes, so that noise came nearer to them than pulses
-# in other places, and low voices lost their pitch. Spectra of short windows are therefore averaged
+# of a low voice. Where these fall is not in the codes, so that noise came nearer to them than
+# pulses in other places, and low voices lost their pitch: spectra of short windows are averaged
 # over a pulse and more.
 HARMONICS = 2048  # window length that tells apart the harmonics of 90 Hz
 MELS = ((1024, 80, 3), (512, 40, 5), (256, 20, 8))  # window length, bands, spectra averaged

@@ -313,11 +313,11 @@ class _Muon(torch.optim.Muon):
     def step(self, closure: Any = None) -> Any:
         for parameter, flat in self._flat:
             flat.grad = None if parameter.grad is None else parameter.grad.flatten(1)
-        return super().step(closure)
+        return super().step(closure)  # type: ignore[no-untyped-call]  # torch's
 
 
 def _optimisers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
-    """AdamW, after Muon where the plan names matrices for it; biases, norms, scales do not decay."""
+    """AdamW, after Muon where the plan names matrices for that. Vectors do not decay."""
     inner: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
