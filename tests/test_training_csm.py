@@ -23,11 +23,22 @@ from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer
 from csm_chat.training.csm import CsmTask, Recipe, settle
-from csm_chat.training.csm_batch import BatchSettings, Draft, draft, drafts, filled, merged, rows
+from csm_chat.training.csm_batch import (
+    NO_SOUND,
+    BatchSettings,
+    Draft,
+    draft,
+    drafts,
+    filled,
+    merged,
+    rows,
+    sounds,
+)
 from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
+from csm_chat.training.espeak import Phoneme
 from csm_chat.training.export import (
     CODEC_FILE,
     PREPARED,
@@ -52,6 +63,7 @@ UNMERGED = BatchSettings(batch_rows=80, merged_share=0)
 class Clip:
     text: str
     pcm: Pcm
+    phonemes: tuple[Phoneme, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -267,7 +279,7 @@ def test_padding_changes_no_gradient(tokenizer, codec):
         batch = batch_of(conversations, tokenizer, codec)
         keep = batch.learned.clone()
         keep[1:] = False
-        batch = type(batch)(batch.tokens, batch.mask, keep, batch.ends & keep)
+        batch = replace(batch, learned=keep, ends=batch.ends & keep)
         losses(model, batch, LossSettings(depth_share=1.0), torch.Generator()).total.backward()
         return model.csm.backbone.layers[0].attn.qkv.weight.grad
 
@@ -471,6 +483,32 @@ def test_fewer_codebooks_are_the_codecs_first(codec_folder, tmp_path):
     assert (codec.codebooks, codec.entries) == (2, BINS)
     codes = codec.encode([SHORT.pcm]).numpy()
     np.testing.assert_array_equal(codes, original.encode(SHORT.pcm)[:, :2])
+
+
+def test_sounds_are_those_of_the_phonemes_said_then():
+    phonemes = (Phoneme("a", 0.02), Phoneme("", 0.07), Phoneme("b", 0.1))
+    said = Clip("Ab.", np.zeros(3 * FRAME_SAMPLES, np.float32), phonemes)  # 26.7 ms a moment
+    a, pause, b = (sounds(said)[0, 1], 0, sounds(said)[1, 1])
+    assert sounds(said).tolist() == [[pause, a, a], [pause, b, b], [b, b, b]]
+    assert len({a, pause, b}) == 3
+    assert (sounds(SHORT) == NO_SOUND).all()
+
+
+def test_phonemes_are_learned_where_they_are_known(tokenizer, codec):
+    model = CsmTrainer(new_csm(tiny_sizes(), seed=0), tiny_sizes())
+    known = Clip("Yes.", SHORT.pcm, (Phoneme("j", 0.0), Phoneme("E", 0.1), Phoneme("s", 0.17)))
+    lines = ((Line(0, SHORT), Line(1, known)),)
+    batch = batch_of(lines, tokenizer, codec)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimiser.zero_grad()
+        found = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
+        found.total.backward()
+        optimiser.step()
+    assert found.sounds < 0.1
+    assert (
+        losses(model, batch_of(((Line(0, SHORT),),), tokenizer, codec), LossSettings()).sounds == 0
+    )
 
 
 def test_convolutions_in_bfloat16_give_nearly_the_same_codes(codec_folder, codec):

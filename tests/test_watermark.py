@@ -37,7 +37,7 @@ def perth() -> Watermark:
 
 @cache
 def speech() -> tuple[Pcm, ...]:
-    return tuple(speak(line, voice) for voice in VOICES for line in LINES)
+    return tuple(speak(line, voice).pcm for voice in VOICES for line in LINES)
 
 
 @cache

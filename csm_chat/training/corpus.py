@@ -21,7 +21,13 @@ from random import Random
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from csm_chat.errors import CsmChatError
-from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
+from csm_chat.training.espeak import (
+    HELD_OUT_VOICES,
+    TRAINING_VOICES,
+    Phoneme,
+    SyntheticVoice,
+    speak,
+)
 from csm_chat.training.sentences import Split, sentences
 from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
@@ -48,6 +54,7 @@ class Clip:
     text: str  # as a user types it; `heard_words(text)` is what is heard
     voice: str  # equal for equal settings of the synthesiser
     pcm: Pcm
+    phonemes: tuple[Phoneme, ...] = ()  # where they are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
 
 
 def _said(text: str, voice: SyntheticVoice) -> Clip:
-    return Clip(text, voice.name, speak(heard_words(text), voice))
+    spoken = speak(heard_words(text), voice)
+    return Clip(text, voice.name, spoken.pcm, spoken.phonemes)
 
 
 def _voice(rng: Random, split: Split) -> SyntheticVoice:

@@ -51,6 +51,8 @@ _VALID_CONVERSATIONS = 24  # of each part
 _N_TAKES = 8  # spoken of each part at a validation
 _MAX_WORKERS = 64
 
+_FIGURES = ("first", "end", "depth", "sounds")
+
 # backbone and depth decoder, by what --size says
 _STACKS = {
     "tiny": (
@@ -118,7 +120,7 @@ class CsmTask:
 
     def loss(self, batch: Draft, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         found = losses(self._csm, filled(batch, self._codec.encode, self._device), self._loss)
-        return found.total, {"first": found.first, "end": found.end, "depth": found.depth}
+        return found.total, {name: getattr(found, name) for name in _FIGURES}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """Losses on each part; and how takes of the last one end, spoken by the engine."""
@@ -134,7 +136,7 @@ class CsmTask:
 
 def _mean_losses(model: CsmTrainer, batches: Sequence[Batch]) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
-    sums = dict.fromkeys(("first", "end", "depth"), 0.0)
+    sums = dict.fromkeys(_FIGURES, 0.0)
     n_targets = sum(int(batch.learned.sum()) for batch in batches)
     for batch in batches:
         found = losses(model, batch, LossSettings(depth_share=0.25), generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -14,9 +15,21 @@ import torch
 from torch import Tensor
 
 from csm_chat.speech import prompt
-from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
+from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Tokenizer
 
 _T = TypeVar("_T", bound=np.generic)
+
+SOUNDS_A_FRAME = 3  # moments at which a frame is asked what phoneme is heard
+N_SOUNDS = 128
+PAUSE_SOUND = 0
+NO_SOUND = -1  # nobody knows
+
+
+class _Phoneme(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def start(self) -> float: ...
 
 
 class _Clip(Protocol):
@@ -24,6 +37,8 @@ class _Clip(Protocol):
     def text(self) -> str: ...
     @property
     def pcm(self) -> Pcm: ...
+    @property
+    def phonemes(self) -> Sequence[_Phoneme]: ...
 
 
 class _Line(Protocol):
@@ -55,6 +70,7 @@ class Rows:
     ends: npt.NDArray[np.bool_]  # (rows,): and it ends speech
     starts: tuple[int, ...]  # the row of each clip's first frame
     clips: tuple[Pcm, ...]
+    sounds: npt.NDArray[np.int64]  # (frames of all clips, SOUNDS_A_FRAME)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +83,7 @@ class Draft:
     ends: npt.NDArray[np.bool_]  # (B, S)
     clips: tuple[Pcm, ...]
     frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
+    sounds: npt.NDArray[np.int64]  # (frames, SOUNDS_A_FRAME)
     codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
@@ -78,6 +95,8 @@ class Batch:
     mask: Tensor  # (B, S, codebooks + 1) bool
     learned: Tensor  # (B, S) bool; see `Rows`
     ends: Tensor  # (B, S) bool, none of them outside `learned`
+    frames: Tensor  # (2, frames) int64: the rows of frames; (B, S)
+    sounds: Tensor  # (frames, SOUNDS_A_FRAME) int64: what is heard in them, see `sounds`
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +119,7 @@ def rows(
 
     Targets are each frame and the end of speech, of the lines that `learns` picks.
     """
-    prompts, learned, starts, clips, n_rows = [], [], [], [], 0
+    prompts, learned, starts, clips, heard, n_rows = [], [], [], [], [], 0
     for i, line in enumerate(conversation):
         silent = np.zeros((n_frames(line.clip.pcm), codebooks), np.int32)
         segment = Segment(line.speaker, line.clip.text, silent)
@@ -115,6 +134,7 @@ def rows(
         learned.append(targets)
         starts.append(n_rows + start)
         clips.append(line.clip.pcm)
+        heard.append(sounds(line.clip))
         n_rows += len(said.tokens)
     if not prompts:
         return None
@@ -122,12 +142,34 @@ def rows(
     ends = np.zeros_like(all_targets)
     ends[[start + n_frames(clip) - 1 for start, clip in zip(starts, clips, strict=True)]] = True
     ends &= all_targets
-    return Rows(prompt.join(prompts), all_targets, ends, tuple(starts), tuple(clips))
+    rows_of_all = prompt.join(prompts)
+    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), np.concatenate(heard))
 
 
 def n_frames(clip: Pcm) -> int:
     """Frames that hold a clip, the last one padded."""
     return -(-len(clip) // FRAME_SAMPLES)
+
+
+def sounds(clip: _Clip) -> npt.NDArray[np.int64]:
+    """The phoneme heard at moments of each frame, (frames, SOUNDS_A_FRAME).
+
+    A class of its name, PAUSE_SOUND, or NO_SOUND where the clip's phonemes are not known. Two of
+    the sixty names or so may share one.
+    """
+    n_moments = n_frames(clip.pcm) * SOUNDS_A_FRAME
+    if not clip.phonemes:
+        return np.full((n_moments // SOUNDS_A_FRAME, SOUNDS_A_FRAME), NO_SOUND)
+    moments = (np.arange(n_moments) + 0.5) / (FRAMES_PER_S * SOUNDS_A_FRAME)
+    starts = [phoneme.start for phoneme in clip.phonemes]
+    # before the first one is a pause
+    classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in clip.phonemes)])
+    heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
+    return heard.reshape(-1, SOUNDS_A_FRAME)
+
+
+def _sound(name: str) -> int:
+    return zlib.crc32(name.encode()) % (N_SOUNDS - 1) + 1 if name else PAUSE_SOUND
 
 
 def draft(sequences: Sequence[Rows]) -> Draft:
@@ -144,6 +186,7 @@ def draft(sequences: Sequence[Rows]) -> Draft:
         _padded([sequence.ends for sequence in sequences]),
         tuple(clip for sequence in sequences for clip in sequence.clips),
         np.concatenate(frames, axis=1),
+        np.concatenate([sequence.sounds for sequence in sequences]),
     )
 
 
@@ -167,9 +210,11 @@ def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
         return torch.from_numpy(array).to(device, non_blocking=True)
 
     tokens = there(draft.tokens).long()
-    sequence, row = there(draft.frames)
-    tokens[sequence, row, :-1] = encode(draft.clips) if draft.codes is None else there(draft.codes)
-    return Batch(tokens, there(draft.mask), there(draft.learned), there(draft.ends))
+    frames = there(draft.frames)
+    codes = encode(draft.clips) if draft.codes is None else there(draft.codes)
+    tokens[frames[0], frames[1], :-1] = codes
+    learned, ends = there(draft.learned), there(draft.ends)
+    return Batch(tokens, there(draft.mask), learned, ends, frames, there(draft.sounds))
 
 
 def merged(

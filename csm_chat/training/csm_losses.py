@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csm_chat.training.csm_batch import Batch
+from csm_chat.training.csm_batch import NO_SOUND, Batch
 from csm_chat.training.csm_model import CsmTrainer
 
 
@@ -20,6 +20,7 @@ from csm_chat.training.csm_model import CsmTrainer
 class LossSettings:
     depth_share: float = 1 / 4  # of the frames, drawn anew each time; ends of speech always
     first_codebook_weight: float = 1.0  # against all other codebooks together
+    sounds_weight: float = 1.0  # of what phonemes the next frame holds, where they are known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +31,7 @@ class Losses:
     first: Tensor  # codebook 0 of frames
     end: Tensor  # codebook 0 of the frame that ends speech
     depth: Tensor  # a codebook after the first, of frames
+    sounds: Tensor  # a phoneme of frames; 0 where none is known
 
 
 def losses(
@@ -50,9 +52,23 @@ def losses(
     drawn = torch.rand(len(ends), generator=generator).to(ends.device) < settings.depth_share
     chosen = drawn | ends
     depth = _entropy(model.depth_logits(states[chosen], frames[chosen]), frames[chosen, 1:])
+    sounds = _sounds(model, hidden, batch)
     total = settings.first_codebook_weight * first.mean() + _mean(depth)
+    total = total + settings.sounds_weight * sounds
     with torch.no_grad():
-        return Losses(total, _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]]))
+        of_frames = _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]])
+        return Losses(total, *of_frames, sounds.detach())
+
+
+def _sounds(model: CsmTrainer, hidden: Tensor, batch: Batch) -> Tensor:
+    """Which letters are being said is what a state has to know to say them.
+
+    Codes tell it too, but take many times the steps: half of what is in them is how, not what.
+    """
+    sequence, row = batch.frames
+    is_asked = batch.learned[sequence, row - 1] & (batch.sounds[:, 0] != NO_SOUND)
+    states = hidden[sequence[is_asked], row[is_asked] - 1]
+    return _mean(_entropy(model.sound_logits(states), batch.sounds[is_asked]))
 
 
 def _entropy(logits: Tensor, codes: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.training.csm_batch import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
 
@@ -27,11 +28,15 @@ class _Turns:
 
 
 class CsmTrainer(nn.Module):
-    """The forward pass of training over a `Csm`, which stays the owner of all parameters."""
+    """The forward pass of training over a `Csm`, which stays the owner of what is exported."""
 
     def __init__(self, csm: Csm, sizes: CsmSizes):
         super().__init__()
         self.csm, self.sizes = csm, sizes
+        # of the training alone
+        n_sounds = SOUNDS_A_FRAME * N_SOUNDS
+        self.sounds_head = nn.Linear(sizes.backbone.width, n_sounds, bias=False)
+        nn.init.zeros_(self.sounds_head.weight)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
     def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -46,6 +51,11 @@ class CsmTrainer(nn.Module):
         """Codebook 0 of the next row: (..., width) to (..., audio_vocab)."""
         logits: Tensor = self.csm.codebook0_head(hidden)
         return logits
+
+    def sound_logits(self, hidden: Tensor) -> Tensor:
+        """Phonemes of the next row: (..., width) to (..., SOUNDS_A_FRAME, N_SOUNDS)."""
+        logits: Tensor = self.sounds_head(hidden)
+        return logits.view(*hidden.shape[:-1], SOUNDS_A_FRAME, N_SOUNDS)
 
     def depth_logits(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """Codebooks 1 and up of frames (N, codebooks) that follow the states (N, width).

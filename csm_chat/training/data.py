@@ -31,7 +31,9 @@ def save(clip: Clip, path: Path) -> None:
 def samples() -> dict[str, Clip]:
     """The sample voices of `references/`, by file name."""
     voices = {voice.name: voice for voice in TRAINING_VOICES}
-    return {file: Clip(text, voice, speak(text, voices[voice])) for file, voice, text in SAMPLES}
+    return {
+        file: Clip(text, voice, speak(text, voices[voice]).pcm) for file, voice, text in SAMPLES
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

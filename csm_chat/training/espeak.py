@@ -10,7 +10,8 @@ import ctypes
 import ctypes.util
 import functools
 import importlib.util
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from csm_chat.types import SAMPLE_RATE, Pcm
 
 # From espeak-ng's speak_lib.h.
 OUTPUT_SYNCHRONOUS = 2
+PHONEME_EVENTS = 0x0001
 DONT_EXIT = 0x8000
 CHARS_UTF8 = 1
 POSITION_CHARACTER = 1
@@ -32,6 +34,26 @@ SYNTH_ARGUMENTS = (
     *(ctypes.c_void_p, ctypes.c_void_p),
 )
 
+NO_MORE_EVENTS, PHONEME_EVENT = 0, 7
+STRESS = "',%=|"  # marks before a vowel's name
+PAUSE = "_"  # begins the names of silences
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
 INT16_SCALE = 1 / 32768
 SPEECH_RMS = 0.1  # -20 dBFS
 PEAK = 0.95
@@ -40,6 +62,22 @@ QUIET_RATIO = 0.01  # 40 dB under the loudest window
 MARGIN_S = 0.06  # of silence kept or added at both ends
 
 Sex = Literal["male", "female"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phoneme:
+    """One that is said."""
+
+    name: str  # espeak-ng's, without stress; "" for a pause
+    start: float  # s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """Speech, and what it is made of."""
+
+    pcm: Pcm
+    phonemes: tuple[Phoneme, ...]  # in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +195,9 @@ class _Espeak:
         self._library.espeak_Synth.argtypes = SYNTH_ARGUMENTS
         data_path = None if data is None else str(data).encode()
         self._rate = int(
-            self._library.espeak_Initialize(OUTPUT_SYNCHRONOUS, 0, data_path, DONT_EXIT)
+            self._library.espeak_Initialize(
+                OUTPUT_SYNCHRONOUS, 0, data_path, PHONEME_EVENTS | DONT_EXIT
+            )
         )
         if self._rate <= 0:
             raise UsageError(
@@ -165,7 +205,9 @@ class _Espeak:
                 "install it with `uv sync --group train`"
             )
         self._blocks: list[bytes] = []
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+        self._phonemes: list[Phoneme] = []
+        events = ctypes.POINTER(_Event)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, events)
         self._callback = kind(self._take)  # the library keeps only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
         self._voice: SyntheticVoice | None = None
@@ -173,10 +215,18 @@ class _Espeak:
         self._library.espeak_Info(ctypes.byref(found))
         self._variants = Path((found.value or b"").decode()) / "voices" / "!v"
 
-    def _take(self, samples: int | None, n_samples: int, _events: int | None) -> int:
+    def _take(self, samples: int | None, n_samples: int, events: Any) -> int:
         if samples and n_samples:
             self._blocks.append(ctypes.string_at(samples, 2 * n_samples))
-        return 0  # go on
+        for i in itertools.count():
+            event = events[i]
+            if event.type == NO_MORE_EVENTS:
+                return 0  # go on
+            if event.type == PHONEME_EVENT:
+                name = event.name.decode(errors="replace").lstrip(STRESS)
+                name = "" if name.startswith(PAUSE) else name
+                self._phonemes.append(Phoneme(name, event.sample / self._rate))
+        raise AssertionError("the list has an end")
 
     def _set_voice(self, voice: SyntheticVoice) -> None:
         name = f"{voice.language}+{voice.variant}"
@@ -197,11 +247,12 @@ class _Espeak:
             self._library.espeak_SetParameter(parameter, value, 0)
         self._voice = voice
 
-    def speak(self, text: str, voice: SyntheticVoice) -> Pcm:
+    def speak(self, text: str, voice: SyntheticVoice) -> Spoken:
         """What the library says, untouched but for the sample rate."""
         if voice != self._voice:
             self._set_voice(voice)
         self._blocks.clear()
+        self._phonemes.clear()
         encoded = text.encode()
         status = self._library.espeak_Synth(
             encoded, len(encoded) + 1, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None
@@ -209,7 +260,8 @@ class _Espeak:
         if status != 0:
             raise UsageError(f"espeak-ng failed (status {status}) on {text!r}; leave that text out")
         samples = np.frombuffer(b"".join(self._blocks), np.int16)
-        return resample(samples.astype(np.float32) * INT16_SCALE, self._rate, SAMPLE_RATE)
+        pcm = resample(samples.astype(np.float32) * INT16_SCALE, self._rate, SAMPLE_RATE)
+        return Spoken(pcm, tuple(self._phonemes))
 
 
 def _library_and_data() -> tuple[Path | str, Path | None]:
@@ -231,22 +283,24 @@ def _espeak() -> _Espeak:
     return _Espeak(*_library_and_data())
 
 
-def speak(text: str, voice: SyntheticVoice) -> Pcm:
+def speak(text: str, voice: SyntheticVoice) -> Spoken:
     """Say `text`: -20 dBFS, about 60 ms of silence at both ends, never empty.
 
     No two takes are alike to the sample: the library's flutter and noise run on between calls.
     Raises UsageError if libespeak-ng is missing, or has nothing to say for `text`.
     """
-    pcm = _trimmed(_espeak().speak(text, voice))
+    whole = _espeak().speak(text, voice)
+    pcm, cut = _trimmed(whole.pcm)
     if not len(pcm):
         raise UsageError(f"espeak-ng says nothing for {text!r}; give it words")
     gain = SPEECH_RMS / float(np.sqrt(np.mean(np.square(pcm))))
     gain = min(gain, PEAK / float(np.abs(pcm).max()))
-    return pcm * np.float32(gain)
+    phonemes = (replace(each, start=each.start - cut / SAMPLE_RATE) for each in whole.phonemes)
+    return Spoken(pcm * np.float32(gain), tuple(phonemes))
 
 
-def _trimmed(pcm: Pcm) -> Pcm:
-    """Silent ends cut or filled to the margin; empty if there is no sound."""
+def _trimmed(pcm: Pcm) -> tuple[Pcm, int]:
+    """Silent ends cut or filled to the margin, and the samples cut before; empty without sound."""
     window = round(WINDOW_S * SAMPLE_RATE)
     n_windows = -(-len(pcm) // window)
     whole = np.zeros(n_windows * window, np.float32)
@@ -254,9 +308,9 @@ def _trimmed(pcm: Pcm) -> Pcm:
     loudest = np.abs(whole.reshape(n_windows, window)).max(axis=1, initial=0)
     spoken = np.flatnonzero(loudest > QUIET_RATIO * loudest.max(initial=0))
     if not len(spoken):
-        return np.zeros(0, np.float32)
+        return np.zeros(0, np.float32), 0
     margin = round(MARGIN_S * SAMPLE_RATE)
     start = int(spoken[0]) * window - margin
     end = (int(spoken[-1]) + 1) * window + margin
     before, after = max(0, -start), max(0, end - len(whole))
-    return np.pad(whole[max(0, start) : end], (before, after))
+    return np.pad(whole[max(0, start) : end], (before, after)), start
