@@ -35,8 +35,8 @@ from csm_chat.training.codec_model import (
 from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
 
 _COMMITMENT = 0.25
-_ADVERSARIAL = 0.1
-_FEATURES = 1.0
+_ADVERSARIAL = 1.0
+_FEATURES = 2.0
 
 
 class CodecTask:
@@ -190,9 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=Recipe().batch, help="crops a step")
     parser.add_argument("--workers", type=int, default=1, help="processes that make crops")
     parser.add_argument("--total-steps", type=int, help="let the rate fall to zero by then, end")
-    parser.add_argument(
-        "--adversarial", action="store_true", help="judges as well: for the end, or a GPU"
-    )
+    parser.add_argument("--adversarial", action="store_true", help="judges as well: for the end")
     parser.add_argument("--learning-rate", type=float, default=8e-4)
     parser.add_argument(
         "--refine", type=Path, metavar="FOLDER", help="train an exported codec's decoder alone"

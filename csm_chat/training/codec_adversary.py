@@ -1,7 +1,9 @@
 """Judges that learn to tell a codec's sound from the original. Know waveforms, no codec.
 
 After EnCodec's multi-scale STFT discriminator (facebookresearch/encodec, arXiv 2210.13438), with
-three scales, half the channels, and squared distances in place of the hinge.
+two scales, half the channels, and squared distances in place of the hinge. Levels are compressed,
+so that soft sounds are judged like loud ones, and a short piece is judged at a time: that is a
+third of what whole crops in three scales cost.
 """
 
 from __future__ import annotations
@@ -12,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SIZES = (1024, 512, 256)  # window lengths; hops are a quarter
+from csm_chat.types import SAMPLE_RATE
+
+_SIZES = (2048, 512)  # window lengths, of harmonics and of pulses; hops are a quarter
+_HIGHEST_HZ = 6_000
+_PIECE_S = 0.6
+_POWER = 0.35  # of the magnitudes
 _CHANNELS = 16
 _LEARNING_RATE = 3e-4
 
@@ -47,7 +54,10 @@ class Judge(nn.Module):
                 normalized=True,
                 return_complex=True,
             )
-        x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)  # (B, 2, T, bins)
+            real, imag = spectrum.real, spectrum.imag
+            gain = (real.square() + imag.square() + 1e-6) ** ((_POWER - 1) / 2)
+        x = torch.stack([real * gain, imag * gain], dim=1).transpose(2, 3)  # (B, 2, T, bins)
+        x = x[..., : _HIGHEST_HZ * self._size // SAMPLE_RATE + 1]
         outputs: list[Tensor] = []
         for layer in self.layers:
             x = layer(x if not outputs else functional.leaky_relu(outputs[-1], 0.2))
@@ -66,6 +76,9 @@ class Adversary:
 
     def losses(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Both (B, n). The codec lowers "adversarial" and "features"; "judges" is for the log."""
+        n = round(_PIECE_S * SAMPLE_RATE)
+        start = int(torch.randint(max(1, heard.shape[1] - n), ()))
+        heard, original = (pcm[:, start : start + n] for pcm in (heard, original))
         judged = self._learn(heard.detach(), original)
         adversarial, features = [], []
         for judge in self._judges:

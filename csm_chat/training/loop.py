@@ -273,7 +273,8 @@ def _take_threads(plan: Plan) -> None:
     if threads is None:
         others = max(0.0, os.getloadavg()[0] - torch.get_num_threads())
         # the load of the last minute says nothing of what began with this run; OMP_NUM_THREADS does
-        most = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+        asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # "4,3": levels of nesting
+        most = int(asked) if asked else os.cpu_count() or 1
         threads = max(1, min(most, (os.cpu_count() or 1) - round(others)))
     torch.set_num_threads(threads)
 
