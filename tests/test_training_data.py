@@ -210,6 +210,23 @@ def test_speech_has_the_agreed_form(voice, text):
 
 
 @pytest.mark.usefixtures("synthesiser")
+@pytest.mark.parametrize("voice", [TRAINING_VOICES[0], HELD_OUT_VOICES[6]], ids=lambda v: v.name)
+def test_phonemes_stand_where_they_are_heard(voice):
+    spoken = speak("Sow. So.", voice)
+    starts = [phoneme.start for phoneme in spoken.phonemes]
+    assert starts == sorted(starts)
+    ends = [*starts[1:], len(spoken.pcm) / SAMPLE_RATE]
+    crossings = {"s": [], "vowel": []}
+    for phoneme, end in zip(spoken.phonemes, ends, strict=True):
+        piece = spoken.pcm[max(0, int(phoneme.start * SAMPLE_RATE)) : int(end * SAMPLE_RATE)]
+        if phoneme.name:
+            kind = "s" if phoneme.name == "s" else "vowel"
+            crossings[kind].append(np.mean(np.diff(np.sign(piece)) != 0))
+    assert len(crossings["s"]) == 2
+    assert min(crossings["s"]) > 2 * max(crossings["vowel"])
+
+
+@pytest.mark.usefixtures("synthesiser")
 def test_text_without_words_is_refused():
     with pytest.raises(UsageError, match="says nothing"):
         speak("...", TRAINING_VOICES[0])

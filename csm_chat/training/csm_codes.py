@@ -27,8 +27,8 @@ _GROUP_FRAMES = 8000  # encoded at once where a GPU is to be filled
 def quick_dtype() -> torch.dtype:
     """For the convolutions on this cpu.
 
-    bfloat16 is 1.7 times as quick where there are instructions for it, and sounds alike: 99 % of
-    codebooks 0 and 1 are as in float32, 72 % of codebook 7.
+    bfloat16 is 1.7 times as quick where there are instructions for it; 99 % of codebooks 0 and 1
+    are then as in float32, 72 % of codebook 7.
     """
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
