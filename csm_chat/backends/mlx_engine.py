@@ -31,6 +31,7 @@ Depth: TypeAlias = Callable[[mx.array, mx.array, mx.array, Rows, Rows], tuple[mx
 class MlxEngine(CachedEngine[mx.array]):
     """`Engine` on MLX. One generator of `frames` at a time: a new one ends the one before.
 
+    A stop request waits for a frame, or for a layer of up to 256 prompt rows.
     Streams of MLX belong to the thread that makes them: this one's is made anew in each thread.
     `compiled` is for Metal: on a cpu MLX compiles by a C++ compiler, if there is one, kernel by
     kernel for a minute or more.

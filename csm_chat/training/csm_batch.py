@@ -157,15 +157,15 @@ def sounds(clip: _Clip) -> npt.NDArray[np.int64]:
     A class of its name, PAUSE_SOUND, or NO_SOUND where the clip's phonemes are not known. Two of
     the sixty names or so may share one.
     """
-    n_moments = n_frames(clip.pcm) * SOUNDS_A_FRAME
+    shape = (n_frames(clip.pcm), SOUNDS_A_FRAME)
     if not clip.phonemes:
-        return np.full((n_moments // SOUNDS_A_FRAME, SOUNDS_A_FRAME), NO_SOUND)
-    moments = (np.arange(n_moments) + 0.5) / (FRAMES_PER_S * SOUNDS_A_FRAME)
+        return np.full(shape, NO_SOUND)
+    moments = (np.arange(shape[0] * shape[1]).reshape(shape) + 0.5) / (FRAMES_PER_S * shape[1])
     starts = [phoneme.start for phoneme in clip.phonemes]
     # before the first one is a pause
     classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in clip.phonemes)])
     heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
-    return heard.reshape(-1, SOUNDS_A_FRAME)
+    return heard
 
 
 def _sound(name: str) -> int:

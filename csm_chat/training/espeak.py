@@ -10,7 +10,6 @@ import ctypes
 import ctypes.util
 import functools
 import importlib.util
-import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -218,15 +217,14 @@ class _Espeak:
     def _take(self, samples: int | None, n_samples: int, events: Any) -> int:
         if samples and n_samples:
             self._blocks.append(ctypes.string_at(samples, 2 * n_samples))
-        for i in itertools.count():
-            event = events[i]
-            if event.type == NO_MORE_EVENTS:
-                return 0  # go on
+        i = 0
+        while (event := events[i]).type != NO_MORE_EVENTS:
             if event.type == PHONEME_EVENT:
                 name = event.name.decode(errors="replace").lstrip(STRESS)
                 name = "" if name.startswith(PAUSE) else name
                 self._phonemes.append(Phoneme(name, event.sample / self._rate))
-        raise AssertionError("the list has an end")
+            i += 1
+        return 0  # go on
 
     def _set_voice(self, voice: SyntheticVoice) -> None:
         name = f"{voice.language}+{voice.variant}"
