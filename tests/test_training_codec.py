@@ -24,8 +24,10 @@ from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, crop, worker_batches
 from csm_chat.training.codec_losses import SpectralLoss, mel_filters
 from csm_chat.training.codec_model import Sizes, quantise
+from csm_chat.training.espeak import Phoneme, Spoken
 from csm_chat.training.loop import LOG, Plan, Run
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+from csm_chat.training.sounds import NO_SOUND, PAUSE_SOUND, SOUNDS_A_FRAME, heard_sounds
+from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE
 
 TINY = Sizes(
     width=16,
@@ -39,6 +41,7 @@ TINY = Sizes(
     code_width=8,
 )
 RECIPE = Recipe(batch=4, crop_frames=6, plain_steps=4)
+SOUNDS = (RECIPE.batch, RECIPE.crop_frames)
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +55,15 @@ def tones(first_step: int) -> Iterator[Crops]:
     step = first_step
     while True:
         pitches = np.random.default_rng(step).uniform(100, 400, (RECIPE.batch, 1))
-        yield (0.2 * np.sin(2 * np.pi * pitches * time)).astype(np.float32)
+        pcm = (0.2 * np.sin(2 * np.pi * pitches * time)).astype(np.float32)
+        # what is said is how high it is, low or high
+        sounds = np.broadcast_to((pitches > 250)[:, :, None], (*SOUNDS, SOUNDS_A_FRAME))
+        yield Crops(pcm, sounds.astype(np.int64))
         step += 1
 
 
 def held_out_tones() -> dict[str, Tensor]:
-    return {"": torch.from_numpy(next(tones(10_000)))}
+    return {"": torch.from_numpy(next(tones(10_000)).pcm)}
 
 
 def plan(out: Path, steps: int) -> Plan:
@@ -97,6 +103,8 @@ def test_losses_fall(trained: Path) -> None:
     held_out = log(trained, "valid_loss")
     assert held_out[-1] < held_out[0]
     assert log(trained, "skipped") == [0] * len(losses)
+    sounds = log(trained, "sounds")
+    assert sounds[-1] < sounds[0] - 0.05
 
 
 def test_codebooks_are_used(trained: Path) -> None:
@@ -131,7 +139,7 @@ def test_export_loads_where_kyutais_does(trained: Path, tmp_path: Path) -> None:
     export(trained, tmp_path)
 
     codec = load_codec(tmp_path, TINY.codebooks)
-    codes = codec.encode(next(tones(0))[0])
+    codes = codec.encode(next(tones(0)).pcm[0])
     with codec.decoding() as decode:
         pcm = decode(codes)
     assert codes.shape == (RECIPE.crop_frames, TINY.codebooks)
@@ -145,7 +153,7 @@ def test_export_of_full_width_is_the_averaged_model(trained: Path, tmp_path: Pat
     averaged = task().model
     averaged.load_state_dict(torch.load(trained / "last.pt", weights_only=True)["ema"])
 
-    pcm = next(tones(0))[0]
+    pcm = next(tones(0)).pcm[0]
     with no_compile(), torch.no_grad():
         codes = averaged.encode(torch.from_numpy(pcm)[None, None])
         heard = averaged.decode(codes)[0, 0].numpy()
@@ -179,7 +187,7 @@ def test_export_without_training_is_refused(tmp_path: Path) -> None:
 def test_judges_learn_and_resume() -> None:
     torch.manual_seed(0)
     whole = Adversary("cpu")
-    noise, tone = torch.randn(2, 4 * FRAME_SAMPLES) * 0.1, torch.from_numpy(next(tones(0)))[:2]
+    noise, tone = torch.randn(2, 4 * FRAME_SAMPLES) * 0.1, torch.from_numpy(next(tones(0)).pcm)[:2]
     original = tone[:, : 4 * FRAME_SAMPLES]
     judged = [float(whole.losses(noise, original)["judges"]) for _ in range(12)]
     assert judged[-1] < 0.8 * judged[0]
@@ -223,7 +231,7 @@ def test_each_item_is_quantised_to_its_own_depth(latents: Tensor) -> None:
     depths = torch.tensor([1, 3, 4])
 
     with torch.no_grad():
-        quantised, _ = quantise(model.eval(), latents, depths, step=0)
+        quantised, *_ = quantise(model.eval(), latents, depths, step=0)
         codes = model.quantizer.encode(latents)
         for item, depth in enumerate(depths.tolist()):
             expected = model.quantizer.decode(codes[item : item + 1, :depth])
@@ -234,8 +242,8 @@ def test_depth_zero_passes_unquantised(latents: Tensor) -> None:
     model = filled_task().model.eval()
 
     with torch.no_grad():
-        mixed, _ = quantise(model, latents, torch.tensor([0, 2, 0]), step=0)
-        alone, commitment = quantise(model, latents, torch.zeros(3, dtype=torch.long), step=0)
+        mixed, *_ = quantise(model, latents, torch.tensor([0, 2, 0]), step=0)
+        alone, commitment, _ = quantise(model, latents, torch.zeros(3, dtype=torch.long), step=0)
     assert torch.allclose(mixed[[0, 2]], alone[[0, 2]], atol=1e-6)
     assert not torch.allclose(mixed[1], alone[1], atol=1e-2)
     assert commitment == 0
@@ -244,7 +252,7 @@ def test_depth_zero_passes_unquantised(latents: Tensor) -> None:
 def test_gradients_pass_only_codebooks_that_are_heard(latents: Tensor) -> None:
     model = filled_task().model.train()
 
-    quantised, _ = quantise(model, latents, torch.ones(3, dtype=torch.long), step=1)
+    quantised, *_ = quantise(model, latents, torch.ones(3, dtype=torch.long), step=1)
     quantised.sum().backward()
 
     quantizer = model.quantizer
@@ -302,16 +310,38 @@ def test_crops_have_one_length_and_stay_in_range() -> None:
     for length in (100, 5 * FRAME_SAMPLES, 40 * FRAME_SAMPLES):
         clip = rng.uniform(-1, 1, length).astype(np.float32)
         for _ in range(20):
-            piece = crop(clip, RECIPE, rng)
-            assert piece.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
-            assert piece.dtype == np.float32
-            assert np.abs(piece).max() <= 1
+            piece = crop(Spoken(clip, ()), RECIPE, rng)
+            assert piece.pcm.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
+            assert piece.pcm.dtype == np.float32
+            assert np.abs(piece.pcm).max() <= 1
+            assert (piece.sounds == NO_SOUND).all()
 
 
-def noises(seed: int) -> Iterator[Pcm]:
+def test_a_crops_sounds_are_those_heard_in_it() -> None:
+    loud, n = np.ones(8 * FRAME_SAMPLES, np.float32), 4 * FRAME_SAMPLES
+    pcm = np.concatenate([loud * 0.01, loud])  # "a", then "b", louder
+    spoken = Spoken(pcm, (Phoneme("a", 0.0), Phoneme("b", 8 / FRAMES_PER_S)))
+    (a,), (b,) = ({*heard_sounds([Phoneme(name, 0)], 1).flat} for name in "ab")
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(40):
+        piece = crop(spoken, Recipe(crop_frames=4), rng)
+        levels = np.abs(piece.pcm[:n]).reshape(4, SOUNDS_A_FRAME, -1)
+        middles = levels[:, :, levels.shape[2] // 2]
+        quiet = np.unique(middles[middles > 0])
+        for level, sound in zip(middles.flat, piece.sounds.flat, strict=True):
+            if level == 0:  # the silence before a clip, or after it
+                assert sound in (PAUSE_SOUND, b)
+            elif len(quiet) == 2:
+                assert sound == (a if level == quiet[0] else b)
+            seen.add(int(sound))
+    assert seen == {PAUSE_SOUND, a, b}
+
+
+def noises(seed: int) -> Iterator[Spoken]:
     rng = np.random.default_rng(seed)
     while True:
-        yield rng.uniform(-1, 1, 6 * FRAME_SAMPLES).astype(np.float32)
+        yield Spoken(rng.uniform(-1, 1, 6 * FRAME_SAMPLES).astype(np.float32), ())
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
@@ -325,8 +355,8 @@ def test_crops_of_a_step_are_the_same_wherever_a_run_begins(n_workers: int) -> N
         ]
         return [next(shares[step % n_workers]) for step in range(n)]
 
-    whole = crops(0, 9)
-    assert np.array_equal(whole[5:], crops(5, 4))
+    whole = [each.pcm for each in crops(0, 9)]
+    assert np.array_equal(whole[5:], [each.pcm for each in crops(5, 4)])
     assert len({piece.tobytes() for piece in whole}) == 9
 
 

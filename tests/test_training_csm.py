@@ -24,7 +24,6 @@ from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer
 from csm_chat.training.csm import CsmTask, Recipe, settle
 from csm_chat.training.csm_batch import (
-    NO_SOUND,
     BatchSettings,
     Draft,
     draft,
@@ -32,7 +31,6 @@ from csm_chat.training.csm_batch import (
     filled,
     merged,
     rows,
-    sounds,
 )
 from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import LossSettings, losses
@@ -50,6 +48,13 @@ from csm_chat.training.export import (
 )
 from csm_chat.training.export import main as export_main
 from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
+from csm_chat.training.sounds import (
+    NO_CHARACTER,
+    NO_SOUND,
+    PAUSE_SOUND,
+    heard_sounds,
+    said_characters,
+)
 from csm_chat.training.text_tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
 from csm_chat.types import FRAME_SAMPLES, Backend, Codes, Pcm, Prompt, Sampling, Segment, Utterance
 from tests.checkpoints import BINS, make_checkpoint
@@ -64,6 +69,7 @@ class Clip:
     text: str
     pcm: Pcm
     phonemes: tuple[Phoneme, ...] = ()
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -487,11 +493,55 @@ def test_fewer_codebooks_are_the_codecs_first(codec_folder, tmp_path):
 
 def test_sounds_are_those_of_the_phonemes_said_then():
     phonemes = (Phoneme("a", 0.02), Phoneme("", 0.07), Phoneme("b", 0.1))
-    said = Clip("Ab.", np.zeros(3 * FRAME_SAMPLES, np.float32), phonemes)  # 26.7 ms a moment
-    a, pause, b = (sounds(said)[0, 1], 0, sounds(said)[1, 1])
-    assert sounds(said).tolist() == [[pause, a, a], [pause, b, b], [b, b, b]]
+    sounds = heard_sounds(phonemes, 3)  # 26.7 ms a moment
+    a, pause, b = (sounds[0, 1], PAUSE_SOUND, sounds[1, 1])
+    assert sounds.tolist() == [[pause, a, a], [pause, b, b], [b, b, b]]
     assert len({a, pause, b}) == 3
-    assert (sounds(SHORT) == NO_SOUND).all()
+    assert heard_sounds(phonemes, 2, start_s=0.08).tolist() == [[pause, b, b], [b, b, b]]
+    assert (heard_sounds((), 2) == NO_SOUND).all()
+
+
+# "a bee.", 80 ms a frame: the pause at the end is said where its full stop is
+A_BEE = (Phoneme("a", 0.0, 0), Phoneme("b", 0.15, 2), Phoneme("i:", 0.2, 2), Phoneme("", 0.3, 5))
+
+
+def test_characters_are_those_of_the_word_said_then():
+    said = said_characters(A_BEE, 6, len("a bee."))
+    assert "".join("a bee."[i] for i in said) == "  ee.."
+    assert (said_characters((), 2, 9) == NO_CHARACTER).all()
+
+
+def test_places_are_rows_of_the_lines_own_text(tokenizer, codec):
+    bee = Clip("a bee.", np.zeros(6 * FRAME_SAMPLES, np.float32), A_BEE, "a bee.")
+    read = rows([Line(1, SHORT), Line(12, bee)], tokenizer, CODEBOOKS, 200)
+    text = "".join(chr(byte) for byte in b"a bee.")
+    begin = read.starts[1] - 1 - len(text)  # end of text comes between
+    assert [*read.places[3:] - begin] == [*said_characters(A_BEE, 6, len(text))]
+    assert (read.places[:3] == NO_CHARACTER).all()
+    # one whose words are not the rows' own
+    other = rows([Line(1, replace(bee, words="a bee, say."))], tokenizer, CODEBOOKS, 200)
+    assert (other.places == NO_CHARACTER).all()
+
+
+def test_heads_learn_to_look_at_what_is_said_next(tokenizer, codec):
+    sizes = tiny_sizes()
+    model = CsmTrainer(new_csm(sizes, seed=0), sizes)
+    bee = Clip("a bee.", clip("", 6 * FRAME_SAMPLES, seed=9).pcm, A_BEE, "a bee.")
+    batch = batch_of(((Line(0, SHORT), Line(1, bee)),), tokenizer, codec)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    found = []
+    for _ in range(40):
+        optimiser.zero_grad()
+        each = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
+        each.total.backward()
+        optimiser.step()
+        found.append(float(each.looks))
+    assert found[0] > 1 and found[-1] < 0.2
+    with torch.no_grad():
+        _, looks = model.hidden_and_looks(batch.tokens, batch.mask)
+    (frame,) = (batch.places == int(batch.places.max())).nonzero()[-1].tolist()
+    seen = looks[-1][batch.frames[0, frame], batch.frames[1, frame] - 1]
+    assert abs(int(seen[: int(batch.frames[1, frame])].argmax()) - int(batch.places.max())) <= 2
 
 
 def test_phonemes_are_learned_where_they_are_known(tokenizer, codec):

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from moshi.utils.compile import no_compile
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from csm_chat.backends.mimi_files import KYUTAI_FILE
 from csm_chat.backends.sizes import read_json
@@ -33,10 +34,12 @@ from csm_chat.training.codec_model import (
     quantise,
 )
 from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
+from csm_chat.training.sounds import N_SOUNDS, NO_SOUND, SOUNDS_A_FRAME
 
 _COMMITMENT = 0.25
 _ADVERSARIAL = 1.0
 _FEATURES = 2.0
+_SOUNDS = 1.0
 
 
 class CodecTask:
@@ -60,6 +63,9 @@ class CodecTask:
         self._is_coded = refined is not None
         if refined is not None:
             _begin_at(self.model, sizes, refined)
+        else:  # of the training alone
+            n_sounds = SOUNDS_A_FRAME * N_SOUNDS
+            self.model.sounds_head = nn.Linear(sizes.code_width, n_sounds, bias=False)
         self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
         self._adversary = adversary
         self.extras = {} if adversary is None else {"adversary": adversary}
@@ -70,7 +76,7 @@ class CodecTask:
         self._held_out = held_out
 
     def loss(self, batch: Crops, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        pcm = torch.from_numpy(batch).to(self._device)
+        pcm = torch.from_numpy(batch.pcm).to(self._device)
         depths = self._depths(len(pcm), step)
         if self._is_coded:
             self.model.quantizer.eval()
@@ -78,16 +84,32 @@ class CodecTask:
             with torch.set_grad_enabled(not self._is_coded):
                 latents = encoded(self.model, pcm[:, None])
                 with torch.autocast(pcm.device.type, enabled=False):
-                    quantised, commitment = quantise(self.model, latents.float(), depths, step)
+                    quantised, commitment, said = quantise(
+                        self.model, latents.float(), depths, step
+                    )
             heard = decoded(self.model, quantised)
         with torch.autocast(pcm.device.type, enabled=False):
             figures = self._losses(heard[:, 0].float(), pcm)
         figures["commitment"] = commitment
         loss = figures["spectral_loss"] + _COMMITMENT * commitment
+        if not self._is_coded:
+            figures["sounds"] = self._sounds(said, batch)
+            loss = loss + _SOUNDS * figures["sounds"]
         if self._adversary is not None:
             figures |= self._adversary.losses(heard[:, 0].float(), pcm)
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
         return loss, figures
+
+    def _sounds(self, said: Tensor, batch: Crops) -> Tensor:
+        """How well codebook 0 tells phonemes: those are what a CSM can know of a text's sound.
+
+        Mimi learns the same of a recogniser of speech (Kyutai's Moshi, arXiv 2410.00037, 3.3.2).
+        """
+        sounds = torch.from_numpy(batch.sounds).to(self._device)
+        logits = self.model.sounds_head(said.float()).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
+        flat = logits.flatten(0, -2), sounds.flatten()
+        errors = functional.cross_entropy(*flat, ignore_index=NO_SOUND, reduction="sum")
+        return errors / (sounds != NO_SOUND).sum().clamp(min=1)
 
     def _depths(self, n: int, step: int) -> Tensor:
         """How many codebooks each crop gets, (n,); 0: it passes unquantised."""
@@ -156,6 +178,8 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     """Tensors as files hold them: entries in place of their sums, which few bits would blur."""
     out = {}
     for name, tensor in state.items():
+        if name.startswith("sounds_head"):
+            continue
         if name.endswith("embedding_sum"):
             usage = state[name.removesuffix("embedding_sum") + "cluster_usage"]
             tensor = tensor / usage.clamp(min=1e-5)[:, None]

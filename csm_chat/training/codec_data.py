@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,33 @@ from torch import Tensor
 
 from csm_chat.training import corpus
 from csm_chat.training.sentences import Split
+from csm_chat.training.sounds import Named, heard_sounds
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 _VALID_CLIPS = 24  # of each split
 _VALID_FRAMES = 36
 _VALID_SEED = 0
+_PARTS = ("pcm", "sounds")
 
-Crops: TypeAlias = npt.NDArray[np.float32]  # (batch, samples)
-MakeClips: TypeAlias = "Callable[[int], Iterator[Pcm]]"  # endless clips from a seed
+
+class Clip(Protocol):
+    """Speech, and what is said in it where that is known."""
+
+    @property
+    def pcm(self) -> Pcm: ...
+    @property
+    def phonemes(self) -> Sequence[Named]: ...
+
+
+MakeClips: TypeAlias = "Callable[[int], Iterator[Clip]]"  # endless clips from a seed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """What a step sees, or one crop of it without the first dimension."""
+
+    pcm: npt.NDArray[np.float32]  # (batch, samples)
+    sounds: npt.NDArray[np.int64]  # (batch, frames, SOUNDS_A_FRAME), see `sounds`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +64,12 @@ def stream(first_step: int, seed: int, recipe: Recipe, n_workers: int = 1) -> It
     A step's depend on it, the seed and the number of workers alone, but for the synthesiser's own
     noise, which no seed reaches.
     """
-    make = partial(worker_batches, speech, first_step, seed, recipe, n_workers)
+    make = partial(worker_batches, _speech, first_step, seed, recipe, n_workers)
     return corpus.background(make, n_workers, n_ahead=16 * n_workers)
 
 
-def speech(seed: int) -> Iterator[Pcm]:
-    return (clip.pcm for clip in corpus.clips(seed, "train"))
+def _speech(seed: int) -> Iterator[Clip]:
+    return corpus.clips(seed, "train")
 
 
 def worker_batches(
@@ -84,7 +103,7 @@ def _batches(
         block += 1
 
 
-def _block(clips: Iterator[Pcm], recipe: Recipe, rng: np.random.Generator) -> Iterator[Crops]:
+def _block(clips: Iterator[Clip], recipe: Recipe, rng: np.random.Generator) -> Iterator[Crops]:
     pool = [next(clips) for _ in range(recipe.pool)]
     for _ in range(recipe.block_steps):
         crops = []
@@ -93,20 +112,22 @@ def _block(clips: Iterator[Pcm], recipe: Recipe, rng: np.random.Generator) -> It
             crops.append(crop(pool[place], recipe, rng))
             if rng.integers(recipe.crops_a_clip) == 0:
                 pool[place] = next(clips)
-        yield np.stack(crops)
+        yield Crops(*(np.stack([getattr(each, name) for each in crops]) for name in _PARTS))
 
 
-def crop(pcm: Pcm, recipe: Recipe, rng: np.random.Generator) -> Pcm:
-    """A piece of a clip at some loudness, after silence if it is the beginning; (samples,)."""
-    n = recipe.crop_frames * FRAME_SAMPLES
+def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
+    """A piece of a clip at some loudness, after silence if it is the beginning."""
+    n, pcm = recipe.crop_frames * FRAME_SAMPLES, clip.pcm
     if rng.random() < recipe.lead_share:
-        pcm = np.pad(pcm, (int(rng.integers(SAMPLE_RATE // 4)), 0))
+        start = -int(rng.integers(SAMPLE_RATE // 4))
+        pcm = np.pad(pcm, (-start, 0))
     else:
-        pcm = pcm[int(rng.integers(max(1, len(pcm) - n // 2))) :]
+        start = int(rng.integers(max(1, len(pcm) - n // 2)))
+        pcm = pcm[start:]
     pcm = np.pad(pcm[:n], (0, max(0, n - len(pcm))))
     gain = 10 ** (rng.uniform(-8, 4) / 20)
     quieter: Pcm = np.clip(pcm * gain, -1, 1).astype(np.float32)
-    return quieter
+    return Crops(quieter, heard_sounds(clip.phonemes, recipe.crop_frames, start / SAMPLE_RATE))
 
 
 def held_out(split: Split) -> Tensor:

@@ -27,12 +27,12 @@ _BRANCH_LEVEL = 0.3  # of a residual branch at first
 class Sizes:
     """Of the codec. Most of the time goes at 24 kHz; a large last stride keeps it there."""
 
-    width: int = 160
-    n_filters: int = 32  # at 24 kHz, doubled at every stride
+    width: int = 192
+    n_filters: int = 24  # at 24 kHz, doubled at every stride
     strides: tuple[int, ...] = (5, 4, 6, 8)  # decoder's order; down to 25 steps a second
     heads: int = 4
     layers: int = 2
-    feedforward: int = 320
+    feedforward: int = 384
     context: int = 24  # steps of 40 ms; longer than a crop's could not be learnt
     codebooks: int = 8
     entries: int = 1024
@@ -138,19 +138,25 @@ def decoded(model: Any, latents: Tensor) -> Tensor:
     return pcm
 
 
-def quantise(model: Any, latents: Tensor, depths: Tensor, step: int) -> tuple[Tensor, Tensor]:
+def quantise(
+    model: Any, latents: Tensor, depths: Tensor, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise each item to its own number of codebooks, with gradients straight through.
 
-    Returns (B, width, frames) and the commitment loss. Codebooks follow their vectors and dead
+    Returns (B, width, frames), the commitment loss, and what codebook 0 says, as (B, frames, code
+    width). Codebooks follow their vectors and dead
     entries are replaced, by moshi's own step; all of them learn from all items.
     """
     if not bool(depths.any()):
         first, rest = (
-            group.output_proj(group.input_proj(latents))
+            group.input_proj(latents)
             for group in (model.quantizer.rvq_first, model.quantizer.rvq_rest)
         )
-        return first + rest, latents.new_zeros(())
+        out = model.quantizer.rvq_first.output_proj(first)
+        out = out + model.quantizer.rvq_rest.output_proj(rest)
+        return out, latents.new_zeros(()), first.transpose(1, 2)
     out, losses, level = torch.zeros_like(latents), [], 0
+    said: list[Tensor] = []  # by each of the two groups
     for group in (model.quantizer.rvq_first, model.quantizer.rvq_rest):
         vectors = group.input_proj(latents).transpose(1, 2)  # (B, frames, code width)
         present = ((depths == 0) | (depths > level))[:, None, None]
@@ -167,8 +173,9 @@ def quantise(model: Any, latents: Tensor, depths: Tensor, step: int) -> tuple[Te
             level += 1
         total = torch.where((depths == 0)[:, None, None], vectors, total)
         straight = (vectors + (total - vectors).detach()) * present
+        said.append(straight)
         out = out + group.output_proj(straight.transpose(1, 2))
-    return out, torch.stack(losses).sum()
+    return out, torch.stack(losses).sum(), said[0]
 
 
 def _nearest(codebook: Any, vectors: Tensor, step: int, may_begin: bool) -> Tensor:

@@ -55,6 +55,7 @@ class Clip:
     voice: str  # equal for equal settings of the synthesiser
     pcm: Pcm
     phonemes: tuple[Phoneme, ...] = ()  # where they are known
+    words: str = ""  # that these are of
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,9 @@ def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
 
 
 def _said(text: str, voice: SyntheticVoice) -> Clip:
-    spoken = speak(heard_words(text), voice)
-    return Clip(text, voice.name, spoken.pcm, spoken.phonemes)
+    words = heard_words(text)
+    spoken = speak(words, voice)
+    return Clip(text, voice.name, spoken.pcm, spoken.phonemes, words)
 
 
 def _voice(rng: Random, split: Split) -> SyntheticVoice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -15,21 +14,10 @@ import torch
 from torch import Tensor
 
 from csm_chat.speech import prompt
-from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Tokenizer
+from csm_chat.training.sounds import NO_CHARACTER, Named, heard_sounds, said_characters
+from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
 
 _T = TypeVar("_T", bound=np.generic)
-
-SOUNDS_A_FRAME = 3  # moments at which a frame is asked what phoneme is heard
-N_SOUNDS = 128
-PAUSE_SOUND = 0
-NO_SOUND = -1  # nobody knows
-
-
-class _Phoneme(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def start(self) -> float: ...
 
 
 class _Clip(Protocol):
@@ -38,7 +26,9 @@ class _Clip(Protocol):
     @property
     def pcm(self) -> Pcm: ...
     @property
-    def phonemes(self) -> Sequence[_Phoneme]: ...
+    def phonemes(self) -> Sequence[Named]: ...
+    @property
+    def words(self) -> str: ...
 
 
 class _Line(Protocol):
@@ -71,6 +61,7 @@ class Rows:
     starts: tuple[int, ...]  # the row of each clip's first frame
     clips: tuple[Pcm, ...]
     sounds: npt.NDArray[np.int64]  # (frames of all clips, SOUNDS_A_FRAME)
+    places: npt.NDArray[np.int64]  # (frames of all clips,): see `Batch`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +75,7 @@ class Draft:
     clips: tuple[Pcm, ...]
     frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
     sounds: npt.NDArray[np.int64]  # (frames, SOUNDS_A_FRAME)
+    places: npt.NDArray[np.int64]  # (frames,)
     codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
@@ -97,6 +89,7 @@ class Batch:
     ends: Tensor  # (B, S) bool, none of them outside `learned`
     frames: Tensor  # (2, frames) int64: the rows of frames; (B, S)
     sounds: Tensor  # (frames, SOUNDS_A_FRAME) int64: what is heard in them, see `sounds`
+    places: Tensor  # (frames,) int64: the row of text that is said in them, or NO_CHARACTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +112,8 @@ def rows(
 
     Targets are each frame and the end of speech, of the lines that `learns` picks.
     """
-    prompts, learned, starts, clips, heard, n_rows = [], [], [], [], [], 0
+    prompts, learned, starts, clips, n_rows = [], [], [], [], 0
+    heard, places = [], []
     for i, line in enumerate(conversation):
         silent = np.zeros((n_frames(line.clip.pcm), codebooks), np.int32)
         segment = Segment(line.speaker, line.clip.text, silent)
@@ -134,7 +128,8 @@ def rows(
         learned.append(targets)
         starts.append(n_rows + start)
         clips.append(line.clip.pcm)
-        heard.append(sounds(line.clip))
+        heard.append(heard_sounds(line.clip.phonemes, len(silent)))
+        places.append(_places(line, len(silent), n_rows, n_rows + start))
         n_rows += len(said.tokens)
     if not prompts:
         return None
@@ -143,33 +138,24 @@ def rows(
     ends[[start + n_frames(clip) - 1 for start, clip in zip(starts, clips, strict=True)]] = True
     ends &= all_targets
     rows_of_all = prompt.join(prompts)
-    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), np.concatenate(heard))
+    known = np.concatenate(heard), np.concatenate(places)
+    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), *known)
+
+
+def _places(line: _Line, n_frames: int, start: int, end: int) -> npt.NDArray[np.int64]:
+    """The row that each frame says of the text in rows `start` to `end`, (n_frames,)."""
+    words = line.clip.words
+    marks = f"[{line.speaker}]"
+    # begin of text, marks, words and end of text; fewer rows where tokens are longer
+    if not words.isascii() or end - start != len(marks) + len(words) + 2:
+        return np.full(n_frames, NO_CHARACTER)
+    characters = said_characters(line.clip.phonemes, n_frames, len(words))
+    return np.where(characters == NO_CHARACTER, characters, characters + end - 1 - len(words))
 
 
 def n_frames(clip: Pcm) -> int:
     """Frames that hold a clip, the last one padded."""
     return -(-len(clip) // FRAME_SAMPLES)
-
-
-def sounds(clip: _Clip) -> npt.NDArray[np.int64]:
-    """The phoneme heard at moments of each frame, (frames, SOUNDS_A_FRAME).
-
-    A class of its name, PAUSE_SOUND, or NO_SOUND where the clip's phonemes are not known. Two of
-    the sixty names or so may share one.
-    """
-    shape = (n_frames(clip.pcm), SOUNDS_A_FRAME)
-    if not clip.phonemes:
-        return np.full(shape, NO_SOUND)
-    moments = (np.arange(shape[0] * shape[1]).reshape(shape) + 0.5) / (FRAMES_PER_S * shape[1])
-    starts = [phoneme.start for phoneme in clip.phonemes]
-    # before the first one is a pause
-    classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in clip.phonemes)])
-    heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
-    return heard
-
-
-def _sound(name: str) -> int:
-    return zlib.crc32(name.encode()) % (N_SOUNDS - 1) + 1 if name else PAUSE_SOUND
 
 
 def draft(sequences: Sequence[Rows]) -> Draft:
@@ -187,6 +173,7 @@ def draft(sequences: Sequence[Rows]) -> Draft:
         tuple(clip for sequence in sequences for clip in sequence.clips),
         np.concatenate(frames, axis=1),
         np.concatenate([sequence.sounds for sequence in sequences]),
+        np.concatenate([sequence.places for sequence in sequences]),
     )
 
 
@@ -214,7 +201,8 @@ def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
     codes = encode(draft.clips) if draft.codes is None else there(draft.codes)
     tokens[frames[0], frames[1], :-1] = codes
     learned, ends = there(draft.learned), there(draft.ends)
-    return Batch(tokens, there(draft.mask), learned, ends, frames, there(draft.sounds))
+    known = there(draft.sounds), there(draft.places)
+    return Batch(tokens, there(draft.mask), learned, ends, frames, *known)
 
 
 def merged(

@@ -6,14 +6,18 @@ never are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csm_chat.training.csm_batch import NO_SOUND, Batch
+from csm_chat.training.csm_batch import Batch
 from csm_chat.training.csm_model import CsmTrainer
+from csm_chat.training.sounds import NO_CHARACTER, NO_SOUND
+
+_NEAR = 2  # characters; espeak-ng tells where words begin, not which letter is which phoneme
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class LossSettings:
     depth_share: float = 1 / 4  # of the frames, drawn anew each time; ends of speech always
     first_codebook_weight: float = 1.0  # against all other codebooks together
     sounds_weight: float = 1.0  # of what phonemes the next frame holds, where they are known
+    looks_weight: float = 0.5  # of where in the text the next frame is, where that is known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +37,7 @@ class Losses:
     end: Tensor  # codebook 0 of the frame that ends speech
     depth: Tensor  # a codebook after the first, of frames
     sounds: Tensor  # a phoneme of frames; 0 where none is known
+    looks: Tensor  # how little the guided heads look at what is said next; 0 where that is unknown
 
 
 def losses(
@@ -41,7 +47,7 @@ def losses(
     generator: torch.Generator | None = None,
 ) -> Losses:
     """`generator`, on the cpu, draws which frames the depth decoder learns; None: torch's own."""
-    hidden = model.hidden(batch.tokens, batch.mask)
+    hidden, logits = model.hidden_and_looks(batch.tokens, batch.mask)
     where = batch.learned.nonzero(as_tuple=True)
     assert len(where[0]), "a batch has rows to learn"
     states = hidden[where]  # (N, width)
@@ -54,10 +60,11 @@ def losses(
     depth = _entropy(model.depth_logits(states[chosen], frames[chosen]), frames[chosen, 1:])
     sounds = _sounds(model, hidden, batch)
     total = settings.first_codebook_weight * first.mean() + _mean(depth)
-    total = total + settings.sounds_weight * sounds
+    looks = _looks(logits, batch)
+    total = total + settings.sounds_weight * sounds + settings.looks_weight * looks
     with torch.no_grad():
         of_frames = _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]])
-        return Losses(total, *of_frames, sounds.detach())
+        return Losses(total, *of_frames, sounds.detach(), looks.detach())
 
 
 def _sounds(model: CsmTrainer, hidden: Tensor, batch: Batch) -> Tensor:
@@ -69,6 +76,26 @@ def _sounds(model: CsmTrainer, hidden: Tensor, batch: Batch) -> Tensor:
     is_asked = batch.learned[sequence, row - 1] & (batch.sounds[:, 0] != NO_SOUND)
     states = hidden[sequence[is_asked], row[is_asked] - 1]
     return _mean(_entropy(model.sound_logits(states), batch.sounds[is_asked]))
+
+
+def _looks(looks: Sequence[Tensor], batch: Batch) -> Tensor:
+    """Minus the log of the attention that falls within some characters of what is said next.
+
+    After Tachibana et al., arXiv 1710.08969: heads that nobody guides take thousands of steps to
+    find out that text is said in order.
+    """
+    sequence, row = batch.frames
+    is_asked = batch.learned[sequence, row - 1] & (batch.places != NO_CHARACTER)
+    sequence, row, place = sequence[is_asked], row[is_asked] - 1, batch.places[is_asked]
+    columns = torch.arange(batch.tokens.shape[1], device=row.device)
+    is_later = columns > row[:, None]
+    is_elsewhere = (columns - place[:, None]).abs() > _NEAR
+    missed = []
+    for logits in looks:
+        seen = logits[sequence, row].float().masked_fill(is_later, -torch.inf)  # (N, S)
+        near = seen.masked_fill(is_elsewhere, -torch.inf).logsumexp(1)
+        missed.append(seen.logsumexp(1) - near)
+    return _mean(torch.stack(missed))
 
 
 def _entropy(logits: Tensor, codes: Tensor) -> Tensor:

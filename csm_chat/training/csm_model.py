@@ -6,6 +6,7 @@ The parameters are those of the engine's own modules; a state dict fits both unc
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
-from csm_chat.training.csm_batch import N_SOUNDS, SOUNDS_A_FRAME
+from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
+_GUIDED = (1 / 3, 2 / 3)  # how deep the layers are whose first head learns where the text is said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +46,17 @@ class CsmTrainer(nn.Module):
 
         A row sees itself and all before it; what pads a sequence at its end changes nothing.
         """
-        turns = self._turns("backbone", self.sizes.backbone, self.sizes.context_rows, tokens.device)
-        return _run(self.csm.backbone, self._embedded(tokens, mask), turns)
+        return self.hidden_and_looks(tokens, mask)[0]
+
+    def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """`hidden`, and where a head of some layers looks.
+
+        The looks are logits (B, S, S) from each row to each, not masked yet; see `_GUIDED`.
+        """
+        sizes = self.sizes
+        turns = self._turns("backbone", sizes.backbone, sizes.context_rows, tokens.device)
+        guided = {int(sizes.backbone.layers * share) for share in _GUIDED}
+        return _run(self.csm.backbone, self._embedded(tokens, mask), turns, guided)
 
     def first_logits(self, hidden: Tensor) -> Tensor:
         """Codebook 0 of the next row: (..., width) to (..., audio_vocab)."""
@@ -67,7 +78,7 @@ class CsmTrainer(nn.Module):
         rows = torch.cat((hidden[:, None].to(codes.dtype), codes), dim=1)
         turns = self._turns("depth", self.sizes.depth, self.sizes.codebooks, rows.device)
         # float32 between the layers, as in the backbone: autocast narrows what a matrix returns
-        seen = _run(csm.depth, csm.projection(rows).to(codes.dtype), turns)[:, 1:]
+        seen = _run(csm.depth, csm.projection(rows).to(codes.dtype), turns)[0][:, 1:]
         return torch.einsum("nkw,kvw->nkv", seen, csm.depth_heads.weight)
 
     def _embedded(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -94,33 +105,36 @@ class CsmTrainer(nn.Module):
         return self._tables[key]
 
 
-def _run(stack: Stack, x: Tensor, turns: _Turns) -> Tensor:
-    """(B, S, width) to (B, S, width)."""
+def _run(
+    stack: Stack, x: Tensor, turns: _Turns, guided: Container[int] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """(B, S, width) to (B, S, width), and the looks of the guided layers."""
     n_rows = x.shape[1]
     turns = _Turns(turns.cos[:n_rows], turns.sin[:n_rows])
-    for layer in stack.layers:
+    looks = []
+    for index, layer in enumerate(stack.layers):
         assert isinstance(layer, Layer), layer
-        x = x + _attend(layer.attn, layer.attn_norm(x), turns)
+        seen, q, k = _attend(layer.attn, layer.attn_norm(x), turns)
+        if index in guided:
+            looks.append(q[:, 0] @ k[:, 0].mT / math.sqrt(q.shape[-1]))
+        x = x + seen
         x = x + layer.mlp(layer.mlp_norm(x))
     hidden: Tensor = stack.norm(x)
-    return hidden
+    return hidden, looks
 
 
-def _attend(attn: Attention, x: Tensor, turns: _Turns) -> Tensor:
+def _attend(attn: Attention, x: Tensor, turns: _Turns) -> tuple[Tensor, Tensor, Tensor]:
+    """What is seen, (B, S, width), and the queries and keys, (B, heads, S, head_width)."""
     heads, kv_heads = attn.heads, attn.kv_heads
     fused = attn.qkv(x).unflatten(-1, (-1, attn.head_width))  # (B, S, heads + 2 kv_heads, head)
     values = fused[..., heads + kv_heads :, :]
     turned = _rotate(fused[..., : heads + kv_heads, :], turns)
-    q, k = turned[..., :heads, :], turned[..., heads:, :]
+    q, k = turned[..., :heads, :].transpose(1, 2), turned[..., heads:, :].transpose(1, 2)
     seen = F.scaled_dot_product_attention(
-        q.transpose(1, 2),
-        k.transpose(1, 2),
-        values.transpose(1, 2),
-        is_causal=True,
-        enable_gqa=heads != kv_heads,
+        q, k, values.transpose(1, 2), is_causal=True, enable_gqa=heads != kv_heads
     )
     mixed: Tensor = attn.out(seen.transpose(1, 2).flatten(2))
-    return mixed
+    return mixed, q, k
 
 
 def _rotate(x: Tensor, turns: _Turns) -> Tensor:

@@ -69,6 +69,7 @@ class Phoneme:
 
     name: str  # espeak-ng's, without stress; "" for a pause
     start: float  # s
+    word: int = 0  # where in the text its word begins, characters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +223,8 @@ class _Espeak:
             if event.type == PHONEME_EVENT:
                 name = event.name.decode(errors="replace").lstrip(STRESS)
                 name = "" if name.startswith(PAUSE) else name
-                self._phonemes.append(Phoneme(name, event.sample / self._rate))
+                start, word = event.sample / self._rate, event.text_position - 1
+                self._phonemes.append(Phoneme(name, start, word))
             i += 1
         return 0  # go on
 
