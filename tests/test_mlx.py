@@ -179,6 +179,15 @@ def test_tensors_in_half_precision_are_read_as_torch_reads_them(tmp_path: Path) 
     )
 
 
+def test_tensors_in_8_bit_floats_are_read_as_torch_reads_them(tmp_path: Path) -> None:
+    tensors = parity.tensors("tiny-b").items()
+    narrow = {name: t.to(torch.float8_e4m3fn) for name, t in tensors if t.ndim > 1}
+    folder = parity.copy("tiny-b", tmp_path, **narrow)
+    np.testing.assert_allclose(
+        answer(load(folder)), answer(backends.load_engine(folder)), rtol=0, atol=1e-4
+    )
+
+
 @parity.on_each_backend
 def test_names_may_begin_with_model(tmp_path: Path) -> None:
     edits: dict[str, torch.Tensor | None] = {}

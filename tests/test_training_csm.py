@@ -22,7 +22,7 @@ from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer
-from csm_chat.training.csm import CsmTask, Recipe, settle
+from csm_chat.training.csm import CsmTask, Recipe, begun, settle
 from csm_chat.training.csm_batch import (
     BatchSettings,
     Draft,
@@ -355,6 +355,16 @@ def test_an_exported_model_says_what_the_trained_one_does(trained, tokenizer):
     asked = prompt.text_rows(tokenizer, "Why?", 1, CODEBOOKS)
     said = [*trained.backend.engine.frames(asked, Sampling(temperature=0, max_frames=20))]
     np.testing.assert_array_equal(np.stack(said), spoken_by_the_trainer(trained.model, asked))
+
+
+def test_training_begins_with_what_was_exported(trained, tmp_path):
+    model = begun(trained.model.sizes, 0, trained.written.folder)
+    for name, tensor in trained.model.csm.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0.01, atol=0.01)
+    assert all(each.requires_grad for each in model.parameters())
+    other = replace(trained.model.sizes, text_vocab=100)
+    with pytest.raises(UsageError, match="of other sizes"):
+        begun(other, 0, trained.written.folder)
 
 
 def test_an_exported_folder_has_the_sizes_it_was_trained_with(trained):

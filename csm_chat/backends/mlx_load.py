@@ -16,7 +16,7 @@ from csm_chat.backends.mlx_matrix import Form, Matrix, Packed, Plain, pack
 from csm_chat.backends.mlx_model import Csm
 from csm_chat.backends.mlx_quantised import beside, form_of, packed_forms, without_packing
 from csm_chat.backends.sizes import read_sizes
-from csm_chat.backends.weights import Shape, Source
+from csm_chat.backends.weights import Shape, Source, safetensors_dtypes
 from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)
@@ -170,4 +170,6 @@ def _open(path: Path) -> dict[str, Any]:
     except RuntimeError as error:
         raise weights.unreadable(path, error) from error
     assert isinstance(arrays, dict), path
-    return arrays
+    # MLX has no such dtype and hands out the bytes
+    narrow = (name for name, dtype in safetensors_dtypes(path).items() if dtype == "F8_E4M3")
+    return arrays | {name: mx.from_fp8(arrays[name], mx.float32) for name in narrow}

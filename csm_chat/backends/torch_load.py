@@ -51,10 +51,17 @@ def load_engine(
             _quantised(folder, sizes, sources, homes, quantize, cache, notify), sizes
         )
     model = _empty_model(sizes, torch.device(device), getattr(torch, dtype))
-    with torch.no_grad():
-        _fill(slots(model), sources, homes)
+    _fill(slots(model), sources, homes)
     log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, dtype)
     return TorchEngine(model, sizes, FrameGraphs if graphs and device == "cuda" else None, notify)
+
+
+def load_model(folder: Path) -> Csm:
+    """The weights of a folder, in float32 on the cpu. Raises CheckpointError."""
+    sizes = read_sizes(folder)
+    model = _empty_model(sizes, torch.device("cpu"), torch.float32)
+    _fill(slots(model), *_sources(folder, sizes))
+    return model
 
 
 def _sources(folder: Path, sizes: CsmSizes) -> tuple[tuple[Source, ...], dict[str, Path]]:
@@ -100,6 +107,7 @@ def _empty_model(sizes: CsmSizes, device: torch.device, dtype: torch.dtype) -> C
     return model.requires_grad_(False).eval()
 
 
+@torch.no_grad()
 def _fill(
     slots: Mapping[str, Tensor], sources: Iterable[Source], homes: Mapping[str, Path]
 ) -> None:

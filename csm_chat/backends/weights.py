@@ -125,12 +125,20 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 def safetensors_shapes(path: Path) -> dict[str, Shape]:
     """Names and shapes of a safetensors file, from its header alone. Raises CheckpointError."""
+    return {name: tuple(slice.get_shape()) for name, slice in _header(path).items()}
+
+
+def safetensors_dtypes(path: Path) -> dict[str, str]:
+    """Names and dtypes ("F32", "BF16", "F8_E4M3") as in `safetensors_shapes`."""
+    return {name: slice.get_dtype() for name, slice in _header(path).items()}
+
+
+def _header(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         file: Any = safe_open(path, framework="np")  # type: ignore[no-untyped-call]  # the library's
-        names = list(file.keys())
-        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        return {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from error
 

@@ -18,7 +18,6 @@ from csm_chat.types import SAMPLE_RATE
 HARMONICS = 2048  # window length that tells apart the harmonics of 90 Hz
 MELS = ((1024, 80, 3), (512, 40, 5), (256, 20, 8))  # window length, bands, spectra averaged
 LOW_HZ = 1500  # below, harmonics are what is heard as pitch
-PHASE_HZ = 400  # below, single waves are to be where they were: a low voice is made of its pulses
 _FLOOR = 1e-3  # magnitudes below are silence; ten times as much hid soft consonants
 _QUIET = 1e-3  # of the clip's loudest power: added to a spectrum's own before it divides
 
@@ -31,7 +30,6 @@ class Weights:
     log_magnitude: float = 1.0
     low: float = 1.0
     convergence: float = 1.0
-    phase: float = 0.5
 
 
 class SpectralLoss(nn.Module):
@@ -67,52 +65,36 @@ class SpectralLoss(nn.Module):
         return functional.l1_loss(bands(ours), bands(theirs))
 
     def _harmonics(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
-        window = self.get_buffer(f"window_{HARMONICS}")
-        with torch.no_grad():
-            theirs = spectrum(original, HARMONICS, window)
-        ours = spectrum(heard, HARMONICS, window)
-        levels = _magnitudes(ours), _magnitudes(theirs)
-        log_distance = (_log(levels[0]) - _log(levels[1])).abs()
-        n_low, n_phase = (hz * HARMONICS // SAMPLE_RATE for hz in (LOW_HZ, PHASE_HZ))
+        ours, theirs = self._both(HARMONICS, heard, original)
+        log_distance = (_log(ours) - _log(theirs)).abs()
+        n_low = LOW_HZ * HARMONICS // SAMPLE_RATE
+        error, power = (x.square().sum(1) for x in (ours - theirs, theirs))  # (B, spectra)
+        loudest = power.amax(1, keepdim=True).clamp(min=1e-6)
+        # the square root's gradient at zero is infinite
+        ratio = (error / (power + _QUIET * loudest) + 1e-8).sqrt() - 1e-4
+        weight = (power / loudest) ** 0.25  # soft spectra count, loud ones more
+        convergence = (ratio * weight).sum() / weight.sum().clamp(min=1.0)
         return {
             "log_magnitude": log_distance.mean(),
             "low": log_distance[:, :n_low].mean(),
-            "convergence": _convergence((levels[0] - levels[1]).square(), theirs),
-            "phase": _convergence(_power((ours - theirs)[:, :n_phase]), theirs[:, :n_phase]),
+            "convergence": convergence,
         }
 
     def _both(self, size: int, heard: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
         """Magnitudes (B, bins, spectra); the second ones give no gradients."""
         window = self.get_buffer(f"window_{size}")
         with torch.no_grad():
-            theirs = _magnitudes(spectrum(original, size, window))
-        return _magnitudes(spectrum(heard, size, window)), theirs
+            theirs = magnitudes(original, size, window)
+        return magnitudes(heard, size, window), theirs
 
 
-def spectrum(pcm: Tensor, size: int, window: Tensor) -> Tensor:
-    """(B, n) to (B, size / 2 + 1, frames), complex, scaled so that sizes are comparable."""
-    return torch.stft(
+def magnitudes(pcm: Tensor, size: int, window: Tensor) -> Tensor:
+    """(B, n) to (B, size / 2 + 1, frames), scaled so that sizes are comparable."""
+    spectrum = torch.stft(
         pcm, size, size // 4, window=window, center=True, normalized=True, return_complex=True
     )
-
-
-def _power(values: Tensor) -> Tensor:
-    return values.real.square() + values.imag.square()
-
-
-def _magnitudes(values: Tensor) -> Tensor:
     # the square root's gradient at zero is infinite
-    return (_power(values) + 1e-8).sqrt()
-
-
-def _convergence(error: Tensor, original: Tensor) -> Tensor:
-    """The error's share of the original; its power and that, complex, are (B, bins, spectra)."""
-    power = _power(original).sum(1)
-    loudest = power.amax(1, keepdim=True).clamp(min=1e-6)
-    # the square root's gradient at zero is infinite
-    ratio = (error.sum(1) / (power + _QUIET * loudest) + 1e-8).sqrt() - 1e-4
-    weight = (power / loudest) ** 0.25  # soft spectra count, loud ones more
-    return (ratio * weight).sum() / weight.sum().clamp(min=1.0)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
 
 
 def _log(values: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from csm_chat.backends.mimi_files import mimi_config
 from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
+from csm_chat.backends.torch_load import load_model
+from csm_chat.backends.torch_model import Csm
 from csm_chat.errors import UsageError
 from csm_chat.speech.reading import ReadingTokenizer, as_read
 from csm_chat.speech.text import load_tokenizer
@@ -76,6 +78,7 @@ class Recipe:
 
     size: str = "small"
     codebooks: int | None = None  # the codec's first ones; None: all it has
+    begin: Path | None = None  # folder of a CSM of these sizes to begin with; None: drawn weights
     n_merges: int = 0  # of the tokenizer; 0: the model spells
     loss: LossSettings = field(default_factory=LossSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
@@ -159,7 +162,7 @@ def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
         "": _held_out("valid", tokenizer, sizes.codebooks),
         "voices_": _held_out("voices", tokenizer, sizes.codebooks),
     }
-    model = CsmTrainer(new_csm(sizes, plan.seed), sizes)
+    model = CsmTrainer(begun(sizes, plan.seed, recipe.begin), sizes)
     task = CsmTask(model, FrozenCodec(prepared, device), held_out, recipe.loss, device)
     run: Run[Draft] = Run(plan, task)
 
@@ -204,6 +207,15 @@ def _begin(prepared: Path, recipe: Recipe, codec: Path) -> None:
     sizes = sizes_of(recipe.size, codebooks, quantizer["bins"], text_vocab)
     with tempfile.TemporaryDirectory() as folder:
         prepare(sizes, write_tokenizer(tokenizer, Path(folder)), codec, prepared, torch.bfloat16)
+
+
+def begun(sizes: CsmSizes, seed: int, folder: Path | None) -> Csm:
+    """A CSM to train: of drawn weights, or that of a folder. Raises UsageError, CheckpointError."""
+    if folder is None:
+        return new_csm(sizes, seed)
+    if read_sizes(folder) != sizes:
+        raise UsageError(f"{folder}: a CSM of other sizes; begin with one of this run's")
+    return load_model(folder).requires_grad_(True)
 
 
 def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
@@ -282,18 +294,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recipe = Recipe(
         size=options.size,
         codebooks=options.codebooks,
+        begin=options.begin,
         n_merges=options.merges,
         batch=BatchSettings(batch_rows=options.batch_rows),
         n_single=options.single_steps,
         n_workers=options.workers,
     )
-    train(plan, recipe, options.codec)
+    train(plan, recipe, options.codec or options.begin)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="csm", description="Train a small CSM.")
     parser.add_argument("--codec", type=Path, metavar="FOLDER", help="what speech is coded with")
+    parser.add_argument(
+        "--begin", type=Path, metavar="FOLDER", help="an exported CSM to begin with, and its codec"
+    )
     parser.add_argument("--out", type=Path, default=Path(".train/csm"), help="checkpoint, log")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
