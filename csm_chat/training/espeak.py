@@ -108,30 +108,30 @@ def _voices(sex: Sex, table: str) -> tuple[SyntheticVoice, ...]:
 TRAINING_VOICES = _voices(
     "male",
     """
-    m1 en-us 50 50 165
-    m2 en 55 50 160
-    m3 en-us 45 55 170
-    m4 en-gb-x-rp 50 60 165
-    m5 en-us 62 50 158
-    m6 en 40 50 172
-    m7 en-us 55 45 168
-    m8 en 50 50 162
-    Mike en-us 48 55 175
-    Andy en-gb-scotland 52 50 160
-    Lee en 58 50 178
-    Gene en-us 44 45 166
-    victor en-gb-x-rp 60 55 164
-    Alex en-us 52 50 170
-    robert en 65 50 156
-    max en-us 38 50 168
-    john en-gb-x-rp 56 45 174
-    pablo en-us 50 50 162
-    Michael en 60 60 170
-    Diogo en-us 66 50 160
-    edward en 45 55 164
-    ed en-us 55 50 176
-    Denis en-029 58 50 158
-    m3 en-gb-x-gbclan 68 55 166
+    m1 en-us 72 50 165
+    m2 en 77 50 160
+    m3 en-us 67 55 170
+    m4 en-gb-x-rp 72 60 165
+    m5 en-us 84 50 158
+    m6 en 62 50 172
+    m7 en-us 77 45 168
+    m8 en 72 50 162
+    Mike en-us 70 55 175
+    Andy en-gb-scotland 74 50 160
+    Lee en 80 50 178
+    Gene en-us 66 45 166
+    victor en-gb-x-rp 82 55 164
+    Alex en-us 74 50 170
+    robert en 87 50 156
+    max en-us 60 50 168
+    john en-gb-x-rp 78 45 174
+    pablo en-us 72 50 162
+    Michael en 82 60 170
+    Diogo en-us 88 50 160
+    edward en 67 55 164
+    ed en-us 77 50 176
+    Denis en-029 80 50 158
+    m3 en-gb-x-gbclan 90 55 166
     """,
 ) + _voices(
     "female",
@@ -167,12 +167,12 @@ TRAINING_VOICES = _voices(
 HELD_OUT_VOICES = _voices(
     "male",
     """
-    paul en-us 50 50 164
-    travis en 55 50 168
-    Mario en-us 62 50 160
-    rob en-gb-x-rp 56 50 170
-    boris en 42 55 172
-    sandro en-us 48 50 166
+    paul en-us 72 50 164
+    travis en 77 50 168
+    Mario en-us 84 50 160
+    rob en-gb-x-rp 78 50 170
+    boris en 64 55 172
+    sandro en-us 70 50 166
     """,
 ) + _voices(
     "female",

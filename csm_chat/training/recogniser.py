@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from csm_chat.training.recogniser_net import (
     levelled,
     spelled,
 )
+from csm_chat.training.sounds import NO_SOUND, sounds_at
 from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
@@ -48,6 +49,8 @@ VALID_SEED = 10_000
 N_VALID = 100
 SUFFIX = ".npz"  # of an exported one
 SIZES = "sizes"  # an entry of it
+STEP_SAMPLES = HOP * STRIDE
+SOUNDS_WEIGHT = 0.5  # of telling phonemes, which are known moment by moment, unlike letters
 
 
 class Recogniser:
@@ -105,6 +108,7 @@ class Batch:
     n_samples: npt.NDArray[np.int64]  # (B,)
     letters: npt.NDArray[np.int64]  # (B, longest), classes; zeros after each text's end
     n_letters: npt.NDArray[np.int64]  # (B,)
+    sounds: npt.NDArray[np.int64]  # (B, steps), see `sounds`
 
 
 def classes(text: str) -> list[int]:
@@ -114,7 +118,8 @@ def classes(text: str) -> list[int]:
 
 def collate(chosen: Sequence[Clip], random: np.random.Generator) -> Batch:
     """Clips as a batch, a little quicker or slower, with some silence around them."""
-    clips = [_varied(clip.pcm, random) for clip in chosen]
+    varied = [_varied(clip, random) for clip in chosen]
+    clips = [pcm for pcm, _ in varied]
     texts = [classes(clip.text) for clip in chosen]
     n_samples = np.array([len(pcm) for pcm in clips], np.int64)
     n_letters = np.array([len(text) for text in texts], np.int64)
@@ -123,20 +128,29 @@ def collate(chosen: Sequence[Clip], random: np.random.Generator) -> Batch:
         n_samples,
         np.zeros((len(clips), n_letters.max()), np.int64),
         n_letters,
+        np.full((len(clips), n_samples.max() // STEP_SAMPLES + 1), NO_SOUND),
     )
-    for row, (pcm, text) in enumerate(zip(clips, texts, strict=True)):
+    for row, ((pcm, sounds), text) in enumerate(zip(varied, texts, strict=True)):
         batch.pcm[row, : len(pcm)] = pcm
         batch.letters[row, : len(text)] = text
+        batch.sounds[row, : len(sounds)] = sounds
     return batch
 
 
-def _varied(pcm: Pcm, random: np.random.Generator) -> Pcm:
-    """Half of the clips at another speed, and with it pitch."""
+def _varied(clip: Clip, random: np.random.Generator) -> tuple[Pcm, npt.NDArray[np.int64]]:
+    """A clip with silence around it, half of the time at another speed, and with it pitch.
+
+    And what is said at each step.
+    """
+    pcm, speed = clip.pcm, 1.0
     if random.random() < 0.5:
-        places = np.arange(0, len(pcm) - 1, random.uniform(*SPEEDS))
+        speed = random.uniform(*SPEEDS)
+        places = np.arange(0, len(pcm) - 1, speed)
         pcm = np.interp(places, np.arange(len(pcm)), pcm).astype(np.float32)
     before, after = random.integers(0, round(2 * MARGIN_S * SAMPLE_RATE), 2)
-    return np.pad(pcm, (before, after))
+    pcm = np.pad(pcm, (before, after))
+    moments = (np.arange(len(pcm) // STEP_SAMPLES + 1) * STEP_SAMPLES - before) / SAMPLE_RATE
+    return pcm, sounds_at(clip.phonemes, moments * speed)
 
 
 def pool(seed: int, number: int, size: int = BATCH) -> list[Batch]:
@@ -189,7 +203,8 @@ class Training:
         held_out: Sequence[Clip],
         alter: Callable[[Tensor], Tensor] = altered,
     ) -> None:
-        self.model: nn.Module = Network(sizes)
+        self._network = Network(sizes)
+        self.model: nn.Module = self._network
         self.settings = {"sizes": asdict(sizes)}
         self._mels = Mels().to(device)
         self._device = device
@@ -197,16 +212,20 @@ class Training:
         self._alter = alter  # log-mels, while training
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        pcm, n_samples, letters, n_letters = (
-            torch.from_numpy(each).to(self._device)
-            for each in (batch.pcm, batch.n_samples, batch.letters, batch.n_letters)
+        pcm, n_samples, letters, n_letters, sounds = (
+            torch.from_numpy(getattr(batch, each.name)).to(self._device) for each in fields(batch)
         )
         with torch.no_grad():
             mels = levelled(self._alter(self._mels(with_noise(pcm))))
-        log_probs = self.model(mels).log_softmax(-1).transpose(0, 1)  # (T, B, letters + 1)
-        n_steps = n_samples.div(HOP * STRIDE, rounding_mode="floor") + 1
-        loss = F.ctc_loss(log_probs, letters, n_steps, n_letters, zero_infinity=True)
-        return loss, {}
+        logits, sound_logits = self._network.letters_and_sounds(mels)
+        log_probs = logits.log_softmax(-1).transpose(0, 1)  # (T, B, letters + 1)
+        n_steps = n_samples.div(STEP_SAMPLES, rounding_mode="floor") + 1
+        spelt = F.ctc_loss(log_probs, letters, n_steps, n_letters, zero_infinity=True)
+        errors = F.cross_entropy(
+            sound_logits.flatten(0, 1), sounds.flatten(), ignore_index=NO_SOUND, reduction="sum"
+        )
+        heard = errors / (sounds != NO_SOUND).sum().clamp(min=1)
+        return spelt + SOUNDS_WEIGHT * heard, {"letters": spelt, "sounds": heard}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         assert isinstance(model, Network)

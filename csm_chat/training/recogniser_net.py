@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csm_chat.training.measures import mel_filters
+from csm_chat.training.sounds import N_SOUNDS
 from csm_chat.types import SAMPLE_RATE
 
 LETTERS = " 'abcdefghijklmnopqrstuvwxyz"  # class n + 1; 0 is CTC's blank
@@ -91,15 +92,20 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.gru = nn.GRU(width, sizes.gru, batch_first=True, bidirectional=True)
         self.head = nn.Linear(2 * sizes.gru, len(LETTERS) + 1)
+        self.sounds_head = nn.Linear(width, N_SOUNDS)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, N_MELS) to (B, steps(T), letters + 1), float32."""
+        return self.letters_and_sounds(x)[0]
+
+    def letters_and_sounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of letters, and of the phonemes beneath them, (B, steps(T), N_SOUNDS)."""
         x = F.gelu(self.second(F.gelu(self.first(x.mT)))).mT
         x = self.norm(self.blocks(x))
-        x = self.dropout(self.gru(x)[0])
-        logits: Tensor = self.head(x)
-        return logits.float()
+        sounds: Tensor = self.sounds_head(x)
+        letters: Tensor = self.head(self.dropout(self.gru(x)[0]))
+        return letters.float(), sounds.float()
 
 
 def spelled(classes: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +37,21 @@ def heard_sounds(
     A class of its name, PAUSE_SOUND, or NO_SOUND where the phonemes are not known. Two of the
     sixty names or so may share a class.
     """
-    shape = (n_frames, SOUNDS_A_FRAME)
+    rate = FRAMES_PER_S * SOUNDS_A_FRAME
+    moments = start_s + (np.arange(n_frames * SOUNDS_A_FRAME) + 0.5) / rate
+    return sounds_at(phonemes, moments).reshape(n_frames, SOUNDS_A_FRAME)
+
+
+def sounds_at(
+    phonemes: Sequence[Named], moments: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.int64]:
+    """As `heard_sounds`, at moments in seconds, (n,)."""
     if not phonemes:
-        return np.full(shape, NO_SOUND)
-    moments = (np.arange(shape[0] * shape[1]).reshape(shape) + 0.5) / (FRAMES_PER_S * shape[1])
+        return np.full(len(moments), NO_SOUND)
     starts = [phoneme.start for phoneme in phonemes]
     # before the first one is a pause
     classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in phonemes)])
-    heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments + start_s, side="right")]
+    heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
     return heard
 
 
