@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 examples:
-  csm-chat                                   talk with CSM-1B, if it is in the Hugging Face cache
+  csm-chat                                   talk: with CSM-1B if the Hugging Face cache has it,
+                                             else with the small built-in voice
   csm-chat --model sesame/csm-1b             download it first (7.1 GB, once)
   echo 'Hi there!||Oh, hello.' | csm-chat    read entries from a pipe, save the takes
   csm-chat say -o hello.mp3 "Hello."         say one thing

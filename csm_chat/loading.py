@@ -30,11 +30,11 @@ def load(
 ) -> Backend:
     """Load a model to speak with, downloading it if it is named and not here.
 
-    `model` is a folder, a Hugging Face repository, or "auto": CSM-1B if it is in the Hugging Face
-    cache. `backend` is auto, torch or mlx; `device` auto, cpu, cuda, mps or metal; `dtype` auto,
-    float32, bfloat16 or float16; `quantize` auto, none, int8 or int4, these on a cpu or metal.
-    With `graphs` a GPU is given a frame's steps recorded. Weights in few bits are kept below
-    `packed`, in the user's cache if that is None.
+    `model` is a folder, a Hugging Face repository, "builtin", or "auto": CSM-1B if it is in the
+    Hugging Face cache, else the built-in voice. `backend` is auto, torch or mlx; `device` auto,
+    cpu, cuda, mps or metal; `dtype` auto, float32, bfloat16 or float16; `quantize` auto, none, int8
+    or int4, these on a cpu or metal. With `graphs` a GPU is given a frame's steps recorded. Weights
+    in few bits are kept below `packed`, in the user's cache if that is None.
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """

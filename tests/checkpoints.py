@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -419,18 +418,3 @@ def _transformers_mimi(tensors: Tensors, heads: int) -> Tensors:
             weight = weight if part == "v" else _half_split(weight, head_dim)
             out[name.replace(".in_projs.0.", f".{part}_proj.")] = weight
     return out
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Make a tiny random checkpoint to try the prompt on."
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--layout", choices=get_args(Layout), default="transformers")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    make_checkpoint(options.folder, options.layout, seed=options.seed)
-
-
-if __name__ == "__main__":
-    main()

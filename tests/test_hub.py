@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+import csm_chat
 from csm_chat.backends.hub import Progress, find_checkpoint
 from csm_chat.backends.mimi_files import KYUTAI_FILE
 from csm_chat.errors import ModelError
@@ -282,13 +283,18 @@ def test_auto_takes_what_is_whole_in_the_cache_and_asks_nobody(tmp_path: Path) -
     assert (said["weights"], said["name"]) == (str(folder), OPEN)
 
 
-def test_auto_with_nothing_cached_says_three_ways_and_downloads_nothing(tmp_path: Path) -> None:
+def test_auto_with_nothing_cached_is_the_built_in_voice_and_downloads_nothing(
+    tmp_path: Path,
+) -> None:
     with HubServer(mirrors()) as hub:
-        said = find("auto", tmp_path, hub.url)
+        said, chosen = find_all(["auto", "builtin"], tmp_path, hub.url)
         assert hub.requests == []
-    assert said["error"] == "ModelError"
-    steps = re.findall(r"^  \d\. .*--model (\S+)", said["message"], re.MULTILINE)
-    assert steps == [GATED, OPEN, "/path/to/folder"]
+    (notice,) = said["notices"]
+    assert f"csm-chat --model {OPEN}" in notice and "built-in" in notice
+    assert said["name"] == chosen["name"] == "builtin"
+    assert said["weights"] == said["codec"] == chosen["tokenizer"]
+    assert Path(said["weights"]) == Path(csm_chat.__file__).parent / "builtin"
+    assert chosen["notices"] == []
     assert not (tmp_path / "hub").exists()
 
 

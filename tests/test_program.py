@@ -108,7 +108,6 @@ def test_the_same_seed_gives_the_same_takes(checkpoint: Path, tmp_path: Path) ->
     [
         ("$CLAER$\nHi.\n", [], 1, "Did you mean $CLEAR$?"),
         ("Hi.\n", ["--model", "/nowhere"], 3, "/nowhere"),
-        ("Hi.\n", ["--model", "auto"], 3, "1. csm-chat --model sesame/csm-1b"),
         ("Hi.\n", ["--model", "sesame/csm-1b"], 3, "HF_HUB_OFFLINE"),
         ("Hi.\n", ["--set", "temperatur=1"], 2, "sampling.temperature"),
         ("Hi.\n", ["--config", "missing.yaml"], 5, "missing.yaml"),

@@ -25,7 +25,7 @@ SHELL = [
 ]
 # Exit codes on a machine without network; a command that is not here fails the test below.
 CODES = {
-    "pip install uv && uv run csm-chat": 3,
+    "pip install uv && uv run csm-chat": 0,
     "uv run csm-chat --model sesame/csm-1b": 3,
     "uv run csm-chat --model unsloth/csm-1b": 3,
     "uv run csm-chat --model path/to/folder": 0,
@@ -34,8 +34,7 @@ CODES = {
     "uv run csm-chat render night-market.txt": 0,
     "uv run csm-chat --quantize int8": 0,
     "uv run csm-chat doctor": 0,
-    "uv run python -m tests.checkpoints path/to/another": 0,
-    "uv run python -m tests.picture picture.svg --model path/to/folder": 0,
+    "uv run python -m tests.picture picture.svg": 0,
     # this very run
     "pip install uv && uv run pytest": None,
 }

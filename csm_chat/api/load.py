@@ -28,10 +28,10 @@ def load_csm_1b(
 
     `device` is auto, cpu, cuda, mps or metal; `backend` auto, torch or mlx; `dtype` auto, float32,
     bfloat16 or float16; `quantize` auto, none, int8 or int4: how a cpu or metal keeps the weights.
-    `model` is auto (CSM-1B if it is in the Hugging Face cache; nothing is downloaded), a
-    repository, which is downloaded once, or a checkpoint folder. With `normalize` the model reads
-    numbers, dates and symbols as words. Raises ModelError, which says how to get the model, and
-    UsageError.
+    `model` is auto (CSM-1B if it is in the Hugging Face cache, else the small built-in voice;
+    nothing is downloaded), builtin, a repository, which is downloaded once, or a checkpoint folder.
+    With `normalize` the model reads numbers, dates and symbols as words. Raises ModelError, which
+    says how to get the model, and UsageError.
     """
     from csm_chat.loading import load
 

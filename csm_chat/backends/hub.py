@@ -1,4 +1,6 @@
-"""Find a checkpoint: a folder, the Hugging Face cache, or the hub. Knows which files make one.
+"""Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one.
+
+Knows which files make one.
 
 What is whole in the cache is used without any network. What is downloaded goes to the ordinary
 Hugging Face cache; its size is compared with the disk's free space first.
@@ -15,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import csm_chat
 from csm_chat.backends import hub_errors
 from csm_chat.backends.hub_cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.backends.hub_client import HubClient, HubFailure, RemoteFile, Repo
@@ -23,6 +26,9 @@ from csm_chat.backends.sizes import read_json
 from csm_chat.backends.weights import find_weights
 from csm_chat.errors import CheckpointError, ModelError
 
+AUTO = "auto"
+BUILTIN = "builtin"  # the small voice that comes with the package
+BUILTIN_FOLDER = Path(csm_chat.__file__).parent / "builtin"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 
@@ -102,15 +108,19 @@ def find_checkpoint(
 ) -> Checkpoint:
     """Return folders that hold a complete checkpoint, downloading what a named repository lacks.
 
-    `model` is a folder, "owner/name" or "owner/name@revision" of the hub, or "auto": CSM-1B if the
-    cache has it whole. Neither "auto" nor a repository whole in the cache touches the network.
-    `notify` gets one line before a download; `progress` and `cancelled` are called several times a
-    second during one. A stopped or broken download goes on where it was at the next call: inside a
-    file with huggingface_hub before 1.0, from the last whole file with recent ones.
+    `model` is a folder, "owner/name" or "owner/name@revision" of the hub, "builtin", or "auto":
+    CSM-1B if the cache has it whole, else the built-in voice. Neither "auto" nor a repository whole
+    in the cache touches the network.
+    `notify` gets one line before a download and where "auto" is the built-in voice; `progress` and
+    `cancelled` are called several times a second during a download. One that stopped or broke goes
+    on at the next call: inside a file with huggingface_hub before 1.0, from the last whole file
+    with recent ones.
     Raises ModelError, HubError, CheckpointError.
     """
-    if model == "auto":
-        return _cached_csm()
+    if model == AUTO:
+        return _cached_csm() or _builtin(notify)
+    if model == BUILTIN:
+        return _builtin()
     folder = _expanded(model)
     if folder.is_dir():
         return Checkpoint(folder, folder, folder, model)
@@ -129,12 +139,14 @@ def cached_checkpoint(repo: Repo) -> Checkpoint | None:
         return None
 
 
-def _cached_csm() -> Checkpoint:
-    for name in hub_errors.MODEL_REPOS:
-        checkpoint = cached_checkpoint(Repo(name))
-        if checkpoint is not None:
-            return checkpoint
-    raise ModelError(hub_errors.no_model())
+def _cached_csm() -> Checkpoint | None:
+    cached = (cached_checkpoint(Repo(name)) for name in hub_errors.MODEL_REPOS)
+    return next((checkpoint for checkpoint in cached if checkpoint is not None), None)
+
+
+def _builtin(notify: Callable[[str], None] = lambda line: None) -> Checkpoint:
+    notify(hub_errors.INSTEAD)
+    return Checkpoint(BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN)
 
 
 def _expanded(model: str) -> Path:

@@ -12,6 +12,10 @@ MODEL_REPO = "sesame/csm-1b"  # gated
 UNGATED_REPOS = ("unsloth/csm-1b", "eustlb/csm-1b", "senstella/csm-1b-mlx")
 MODEL_REPOS = (MODEL_REPO, *UNGATED_REPOS)
 MODEL_SIZE = "7.1 GB"  # of the files that are downloaded from MODEL_REPO
+INSTEAD = (
+    "the built-in voice speaks, small and synthetic; for CSM-1B, once "
+    f"({MODEL_SIZE}): csm-chat --model {UNGATED_REPOS[0]}"
+)
 
 _RERUN = "run the same command again"
 _RESUME = f"{_RERUN}: it goes on from what is there"
@@ -56,17 +60,6 @@ def with_steps(what: str, *steps: str) -> str:
 def hub_error(failure: Failure) -> HubError:
     """Make the error a user reads."""
     return HubError(_MESSAGES[failure.kind](failure))
-
-
-def no_model() -> str:
-    """Say how to get CSM-1B when nothing was asked for and nothing is there."""
-    return with_steps(
-        "no model is chosen and CSM-1B is not in the Hugging Face cache",
-        f"csm-chat --model {MODEL_REPO}   downloads about {MODEL_SIZE}, once; it is gated: accept "
-        f"the terms at https://huggingface.co/{MODEL_REPO}, then hf auth login (or set HF_TOKEN)",
-        f"or csm-chat --model {UNGATED_REPOS[0]}   a mirror that is not gated",
-        "or csm-chat --model /path/to/folder   a checkpoint that is on this disk",
-    )
 
 
 def no_space(repo: str, needed: int, free: int, cache: str) -> HubError:

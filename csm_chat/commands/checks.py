@@ -102,20 +102,23 @@ def mlx(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def model(config: Config, config_file: Path | None) -> Iterator[Check]:
+    from csm_chat.backends.hub import AUTO, BUILTIN
     from csm_chat.backends.hub_errors import MODEL_REPO, size
 
-    name = MODEL_REPO if config.model == "auto" else config.model
     try:
         checkpoint = _cached(config.model)
     except ModelError as error:
-        named = REPOSITORY.fullmatch(name)
-        fix = f"csm-chat download {name}" if named else "--model names a folder or a repository"
+        named = REPOSITORY.fullmatch(config.model)
+        fix = "--model names a folder or a repository"
+        fix = f"csm-chat download {config.model}" if named else fix
         yield Check("model", "FAIL", str(error).splitlines()[0].rstrip(":"), fix)
         return
     folder = checkpoint.weights
     n_bytes = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     revision = f", revision {folder.name[:12]}" if folder.parent.name == "snapshots" else ""
-    yield Check("model", "ok", f"{checkpoint.name}{revision}, {size(n_bytes)} in {folder}")
+    is_instead = config.model == AUTO and checkpoint.name == BUILTIN
+    fix = f"csm-chat download {MODEL_REPO}, for CSM-1B" if is_instead else ""
+    yield Check("model", "ok", f"{checkpoint.name}{revision}, {size(n_bytes)} in {folder}", fix)
 
 
 def _cached(model: str) -> Checkpoint:

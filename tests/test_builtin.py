@@ -1,0 +1,138 @@
+"""The built-in voice, heard by a recogniser: its words, its ends, whose voice it is, in each mode.
+
+The bounds are what was measured, and some room: a line's errors vary from seed to seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import csm_chat
+from csm_chat.audio.files import read_clip
+from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.speech.session import Session
+from csm_chat.training.evaluate import error_rate
+from csm_chat.training.measures import median_f0
+from csm_chat.training.recogniser import Recogniser
+from csm_chat.types import Backend, Pcm, Segment, Turn, Utterance, Voice
+
+ROOT = Path(__file__).parents[1]
+BUILTIN = ROOT / "csm_chat" / "builtin"
+RECOGNISER = Path(__file__).parent / "data" / "recogniser.npz"
+MEGABYTES = 24
+ERRORS = 40.0  # per cent of the characters
+LATER_ERRORS = 12.0  # points more at the end of a long scene than at its beginning
+QUANTISED_ERRORS = {"int8": 8.0, "int4": 12.0}  # points more
+LINES = (
+    "Good morning.", "How are you today?", "I am fine, thank you.", "Where is the train station?",
+    "It is next to the market.", "Would you like some coffee?", "Yes, please.",
+    "The children are playing in the garden.", "We have to leave at seven.",
+    "My sister lives in a small house near the river.", "Can you help me with this box?",
+    "Of course I can.", "What time is it?", "It is ten past four.", "I bought bread and cheese.",
+    "The weather is getting better.", "Did you see the new film?", "No, not yet.",
+    "Let us go home.", "See you tomorrow.",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+    pcm: Pcm
+    turn: Turn
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    return Recogniser.load(RECOGNISER)
+
+
+@pytest.fixture(scope="module")
+def backend() -> Backend:
+    return csm_chat.load("builtin", device="cpu", dtype="float32")
+
+
+def session(backend: Backend, seed: int = 7, max_turns: int = 0) -> Session:
+    """One that speaks in the two sample voices, and forgets each line unless it may keep some."""
+    voices = []
+    for speaker, name in enumerate(("reference", "reference1")):
+        pcm = read_clip(ROOT / "references" / f"{name}.wav").pcm
+        text = (ROOT / "references" / f"{name}.txt").read_text("utf-8").strip()
+        voices.append(Voice(speaker, name, (Segment(speaker, text, backend.codec.encode(pcm)),)))
+    context = ContextConfig(max_turns=max_turns)
+    return Session(backend, tuple(voices), sampling=SamplingConfig(seed=seed), context=context)
+
+
+def spoken(session: Session, text: str, speaker: int) -> Said:
+    stream = session.take(Utterance(text, speaker))
+    pieces: list[Pcm] = []
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            return Said(text, np.concatenate([*pieces, np.zeros(0, np.float32)]), end.value)
+
+
+def scene(session: Session, n_turns: int = len(LINES)) -> list[Said]:
+    return [spoken(session, LINES[i % len(LINES)], i % 2) for i in range(n_turns)]
+
+
+def errors(recogniser: Recogniser, said: list[Said]) -> float:
+    return error_rate(recogniser.hear, [(each.text, each.pcm) for each in said])
+
+
+@pytest.fixture(scope="module")
+def lines(backend: Backend) -> list[Said]:
+    return scene(session(backend))
+
+
+def test_it_is_small_and_of_the_real_ones_layout() -> None:
+    sizes = [path.stat().st_size for path in BUILTIN.iterdir() if path.is_file()]
+    assert sum(sizes) < MEGABYTES * 1e6
+    names = {path.name for path in BUILTIN.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "mimi_config.json"} <= names
+
+
+def test_words_are_recognised(recogniser: Recogniser, lines: list[Said]) -> None:
+    assert errors(recogniser, lines) < ERRORS
+
+
+def test_takes_end_by_themselves_in_time(lines: list[Said]) -> None:
+    assert [each.turn.ended for each in lines].count("eos") >= len(lines) - 1
+    rates = [len(each.text) / (len(each.pcm) / 24_000) for each in lines]
+    assert 8 < np.median(rates) < 25  # characters a second
+
+
+def test_each_speaks_in_the_voice_of_their_clip(lines: list[Said]) -> None:
+    for speaker, name in enumerate(("reference", "reference1")):
+        wanted = median_f0(read_clip(ROOT / "references" / f"{name}.wav").pcm)
+        heard = [median_f0(each.pcm) for each in lines[speaker::2]]
+        found = [each for each in heard if each is not None]
+        assert wanted is not None and len(found) > len(heard) / 2
+        assert abs(np.median(found) / wanted - 1) < 0.2
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_fewer_bits_are_heard_nearly_as_well(
+    quantize: str, recogniser: Recogniser, lines: list[Said]
+) -> None:
+    quantised = csm_chat.load("builtin", device="cpu", quantize=quantize)
+    said = scene(session(quantised))
+    assert errors(recogniser, said) < errors(recogniser, lines) + QUANTISED_ERRORS[quantize]
+
+
+def test_what_is_streamed_is_what_is_decoded_at_once(backend: Backend, lines: list[Said]) -> None:
+    for each in lines[:4]:
+        with backend.codec.decoding() as decode:
+            whole = decode(each.turn.segment.codes)
+        np.testing.assert_allclose(each.pcm, whole[: len(each.pcm)], rtol=0, atol=1e-4)
+
+
+def test_forty_turns_stay_intelligible_to_the_end(backend: Backend, recogniser: Recogniser) -> None:
+    said = scene(session(backend, max_turns=16), n_turns=2 * len(LINES))
+    first, last = said[: len(LINES)], said[len(LINES) :]  # the same lines
+    assert errors(recogniser, last) < errors(recogniser, first) + LATER_ERRORS
+    assert [each.turn.ended for each in last].count("eos") >= len(last) - 1
