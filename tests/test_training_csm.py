@@ -441,6 +441,9 @@ def test_a_run_is_validated_and_exported(
     logits = csm_chat.load(folder, dtype="float32").engine.frame_logits(asked)
     expected = TorchEngine(csm.csm, csm.sizes).frame_logits(asked)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
+    export_run(run, folder, torch.float32, sharpness=1.5)
+    sharper = csm_chat.load(folder, dtype="float32").engine.frame_logits(asked)
+    np.testing.assert_allclose(sharper[0], 1.5 * logits[0], atol=1e-4)
 
 
 def changed_codec(codec_folder: Path, folder: Path, part: str) -> Path:

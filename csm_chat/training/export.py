@@ -71,12 +71,17 @@ def write_weights(csm: Csm, sizes: CsmSizes, folder: Path, dtype: torch.dtype) -
 
 
 def export_run(
-    run: Path, folder: Path, dtype: torch.dtype = torch.bfloat16, codec: Path | None = None
+    run: Path,
+    folder: Path,
+    dtype: torch.dtype = torch.bfloat16,
+    codec: Path | None = None,
+    sharpness: float = 1.0,
 ) -> Written:
     """Export what `csm_chat.training.csm` has in its folder `run`: averaged weights, if kept.
 
-    `codec` is a folder with the run's codec whose decoder has learnt more since. Raises
-    CheckpointError when it codes otherwise.
+    Logits are multiplied by `sharpness`: a small model speaks best below the temperature that suits
+    CSM-1B, which is the program's default. `codec` is a folder with the run's codec whose decoder
+    has learnt more since. Raises CheckpointError when it codes otherwise.
     """
     content = load_checkpoint(run / LAST)
     prepared = run / PREPARED
@@ -93,6 +98,9 @@ def export_run(
             raise CheckpointError(
                 f"{codec}: codes otherwise than the codec of {run}; give one refined from that"
             )
+    with torch.no_grad():
+        for heads in (model.csm.codebook0_head, model.csm.depth_heads):
+            heads.weight *= sharpness
     return write_weights(model.csm, sizes, folder, dtype)
 
 
@@ -234,8 +242,12 @@ def main(arguments: Sequence[str]) -> int:
         "--codec", type=Path, metavar="FOLDER", help="the run's, with a refined decoder"
     )
     parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16", help="of the matrices")
+    parser.add_argument(
+        "--sharpness", type=float, default=1.0, help="what logits are multiplied by"
+    )
     options = parser.parse_args(arguments)
-    written = export_run(options.run, options.out, _DTYPES[options.dtype], options.codec)
+    dtype = _DTYPES[options.dtype]
+    written = export_run(options.run, options.out, dtype, options.codec, options.sharpness)
     sys.stdout.write(f"{written}\n")
     return 0
 
