@@ -342,6 +342,8 @@ def test_unreadable_file_is_named(tmp_path):
 def test_loading_draws_no_weights_and_compiles_nothing(folders):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
+        "from csm_chat.backends import load_engine\n"
+        f"load_engine(Path({str(folders['sesame'])!r}), 'cpu', 'float32')\n"
         "from csm_chat.backends.torch_mimi import MimiCodec, load_codec\n"
         f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
         "    decode(np.ones((2, 8), np.int32))\n"

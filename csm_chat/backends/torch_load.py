@@ -18,6 +18,7 @@ from csm_chat.backends.torch_device import choose_device, choose_dtype
 from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.backends.torch_graphs import FrameGraphs
 from csm_chat.backends.torch_model import Csm, slots
+from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.backends.weights import Shape, Source
 from csm_chat.errors import CheckpointError
 
@@ -101,9 +102,12 @@ def _quantised(
 
 
 def _empty_model(sizes: CsmSizes, device: torch.device, dtype: torch.dtype) -> Csm:
-    with torch.device("meta"):
+    with undrawn():
         model = Csm(sizes).to(dtype)
-    model.to_empty(device=device)
+    # `to_empty` imports sympy, for 2 s
+    model._apply(  # type: ignore[no-untyped-call]  # torch's
+        lambda slot: torch.empty(slot.shape, dtype=slot.dtype, device=device)
+    )
     return model.requires_grad_(False).eval()
 
 

@@ -16,14 +16,13 @@ from moshi.models import loaders
 from moshi.models.compression import MimiModel
 from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors import SafetensorError, safe_open
-from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from csm_chat.backends.mimi_files import Found, file_names, find_mimi, mimi_config
 from csm_chat.backends.sizes import read_json
 from csm_chat.backends.torch_mimi_decoder import DecoderStream, MimiDecoder
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
+from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.backends.weights import unreadable
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
@@ -181,7 +180,7 @@ def _empty(folder: Path, fields: dict[str, Any]) -> MimiModel:
     """The model without weights. Raises CheckpointError when the sizes make no Mimi for CSM."""
     try:
         config = mimi_config(folder, fields)
-        with torch.device("meta"), _NoDraws():
+        with undrawn():
             n_q = config["quantizer"]["n_q"]
             mimi = loaders.get_mimi(None, config, device="meta", num_codebooks=n_q)
     except _BAD_SIZES as error:
@@ -195,18 +194,6 @@ def _empty(folder: Path, fields: dict[str, Any]) -> MimiModel:
             f"CSM needs {FRAME_SAMPLES} at {SAMPLE_RATE} Hz"
         )
     return mimi
-
-
-class _NoDraws(TorchFunctionMode):
-    """Leave new layers undrawn: on "meta" drawing the random weights imports sympy, for 2 s."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> torch.Tensor | Any:
-        kwargs = kwargs or {}
-        if func in (nn.init.uniform_, nn.init.kaiming_uniform_):
-            return kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def _names(folder: Path, mimi: MimiModel, found: Found) -> dict[str, tuple[str, ...]]:

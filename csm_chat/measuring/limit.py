@@ -10,6 +10,7 @@ import torch
 from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_model import Csm, slots
 from csm_chat.backends.torch_quantised_load import bytes_a_weight
+from csm_chat.backends.torch_undrawn import undrawn
 
 _READ_BYTES = 2**29  # past the caches of any processor
 _N_READS = 5
@@ -40,7 +41,7 @@ def weight_bytes(sizes: CsmSizes, numbers: str) -> int:
 
 def shapes(sizes: CsmSizes) -> dict[str, tuple[int, ...]]:
     """The shape of each part of a checkpoint."""
-    with torch.device("meta"):
+    with undrawn():
         return {part: tuple(slot.shape) for part, slot in slots(Csm(sizes)).items()}
 
 

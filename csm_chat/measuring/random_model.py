@@ -91,10 +91,11 @@ def _write_csm(folder: Path) -> None:
 
 
 def _mimi() -> dict[str, Tensor]:
-    import torch
     from moshi.models import loaders
 
-    with torch.device("meta"):
+    from csm_chat.backends.torch_undrawn import undrawn
+
+    with undrawn():
         mimi = loaders.get_mimi(None, device="meta", num_codebooks=32)
     return {
         name: draw(name, tuple(tensor.shape)).float() for name, tensor in mimi.state_dict().items()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
@@ -146,7 +147,7 @@ def _rotate(x: Tensor, turns: _Turns) -> Tensor:
 def new_csm(sizes: CsmSizes, seed: int) -> Csm:
     """A model with drawn weights: small, those that write to the residual stream smaller still."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):
+    with undrawn():
         csm = Csm(sizes)
     csm.to_empty(device="cpu")
     with torch.no_grad():
