@@ -116,7 +116,7 @@ class WatermarkConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    model: str = option("auto", "auto, a Hugging Face repository, or a folder")
+    model: str = option("auto", "auto, builtin, a Hugging Face repository, or a folder")
     backend: str = option(
         "auto", "what the model is computed with", choices=("auto", "torch", "mlx")
     )

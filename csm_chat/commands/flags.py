@@ -31,7 +31,7 @@ class Flag:
 MODEL = Flag(
     ("-m", "--model"),
     "model",
-    "auto, a Hugging Face repository or a folder",
+    "auto, builtin, a Hugging Face repository or a folder",
     also=("-w", "--weight", "--model-path"),
 )
 BACKEND = Flag(("--backend",), "backend", "what to compute with: auto, torch or mlx")

@@ -52,6 +52,7 @@ READY = """
 import sys, csm_chat
 folder, device, dtype = sys.argv[1:]
 csm_chat.Session(csm_chat.load(folder, device=device, dtype=dtype)).warm_up(3)
+print("ready", flush=True)
 """
 
 Tell = Callable[[str], object]
@@ -190,8 +191,12 @@ def seconds_to_ready(backend: Backend, n_starts: int) -> float:
     command = [sys.executable, "-c", READY, str(backend.path), backend.device, backend.dtype]
     for _ in range(n_starts):
         start = time.perf_counter()
-        subprocess.run(command, check=True)
-        seconds.append(time.perf_counter() - start)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            seconds.append(time.perf_counter() - start)
+        if said != "ready\n":
+            raise CsmChatError(f"{backend.path}: does not load in a process of its own")
     return min(seconds)
 
 
