@@ -209,6 +209,8 @@ def test_four_clips_are_learned_by_heart_and_read_back_from_the_checkpoint(tmp_p
     export(tmp_path, tmp_path / "ears.npz")
     exported = Recogniser.load(tmp_path / "ears.npz")
     assert [exported.hear(clip.pcm) for clip in held_out] == texts
+    begun = Training(TINY, "cpu", held_out, begin=tmp_path / "ears.npz")
+    assert begun.validate(begun.model) == {"character_errors": 0}
     assert task.validate(task.model) == {"character_errors": 0}
 
 

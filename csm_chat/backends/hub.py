@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import csm_chat
 from csm_chat.backends import hub_errors
 from csm_chat.backends.hub_cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.backends.hub_client import HubClient, HubFailure, RemoteFile, Repo
@@ -28,7 +27,7 @@ from csm_chat.errors import CheckpointError, ModelError
 
 AUTO = "auto"
 BUILTIN = "builtin"  # the small voice that comes with the package
-BUILTIN_FOLDER = Path(csm_chat.__file__).parent / "builtin"
+BUILTIN_FOLDER = Path(__file__).parents[1] / "builtin"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csm_chat.backends.mimi_files import KYUTAI_FILE
+from csm_chat.backends.mimi_files import KYUTAI_FILE, find_mimi
 from csm_chat.backends.sizes import read_json
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
@@ -148,7 +148,8 @@ def _begin_at(model: Any, sizes: Sizes, folder: Path) -> None:
     """Take over an exported codec; only what decodes goes on learning. Raises CheckpointError."""
     if read_json(folder / "mimi_config.json") != mimi_config(sizes):
         raise CheckpointError(f"{folder}: a codec of other sizes; refine one that was made here")
-    model.load_state_dict(load_file(folder / KYUTAI_FILE))
+    files = {stored.file for stored in find_mimi(folder, {}).values()}
+    model.load_state_dict({name: x for file in files for name, x in load_file(file).items()})
     forget_embeddings(model)
     for coding in (model.encoder, model.encoder_transformer, model.downsample, model.quantizer):
         coding.requires_grad_(False)

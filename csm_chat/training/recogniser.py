@@ -65,13 +65,7 @@ class Recogniser:
     def load(cls, path: Path, device: str = "cpu") -> Recogniser:
         """From a folder that it was trained in, or a file of `export`. Raises CheckpointError."""
         file = path / LAST if path.is_dir() else path
-        try:
-            sizes, state = _exported(file) if file.suffix == SUFFIX else _trained(file)
-            network = Network(Sizes(**sizes))
-            network.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError, OSError, ValueError, BadZipFile) as error:
-            raise CheckpointError(f"{file}: no recogniser of this program; train one") from error
-        return cls(network, device)
+        return cls(_read(file), device)
 
     @torch.inference_mode()
     def hear(self, pcm: Pcm) -> str:
@@ -80,6 +74,16 @@ class Recogniser:
         samples = torch.from_numpy(np.pad(pcm.astype(np.float32), margin)).to(self._device)
         logits: Tensor = self._network(levelled(self._mels(samples[None])))
         return spelled(logits[0].argmax(-1).tolist())
+
+
+def _read(file: Path) -> Network:
+    try:
+        sizes, state = _exported(file) if file.suffix == SUFFIX else _trained(file)
+        network = Network(Sizes(**sizes))
+        network.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError, OSError, ValueError, BadZipFile) as error:
+        raise CheckpointError(f"{file}: no recogniser of this program; train one") from error
+    return network
 
 
 def _trained(file: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
@@ -202,8 +206,10 @@ class Training:
         device: str,
         held_out: Sequence[Clip],
         alter: Callable[[Tensor], Tensor] = altered,
+        begin: Path | None = None,
     ) -> None:
-        self._network = Network(sizes)
+        """`begin`: a file of `export` to begin with. Raises CheckpointError."""
+        self._network = Network(sizes) if begin is None else _read(begin)
         self.model: nn.Module = self._network
         self.settings = {"sizes": asdict(sizes)}
         self._mels = Mels().to(device)
@@ -246,6 +252,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--workers", type=int, default=1, help="processes that speak (1)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--begin", type=Path, metavar="FILE", help="an exported one to begin with")
     parser.add_argument("--export", type=Path, metavar="FILE", help="only write the weights")
     return parser.parse_args(arguments)
 
@@ -270,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             muon="blocks.",
         )
         held_out = list(islice(clips(VALID_SEED, "voices"), N_VALID))
-        run = Run(plan, Training(Sizes(), device, held_out))
+        run = Run(plan, Training(Sizes(), device, held_out, begin=options.begin))
         step = run.train(lambda step: batches(options.seed, options.workers, step))
     except CsmChatError as error:
         sys.stderr.write(f"{error}\n")
