@@ -17,8 +17,12 @@ _log = logging.getLogger(__name__)
 
 # The voices that the program comes with: file name, voice, words.
 SAMPLES = (
-    ("reference", "mike-en-us-48", "This is a sample voice, made by a machine. Put your own here."),
-    ("reference1", "f2-en-us-48", "I am a sample, too. Nobody has to be asked to copy my voice."),
+    ("reference", "f3-en-us-50", "This is a sample voice, made by a machine. Put your own here."),
+    (
+        "reference1",
+        "diogo-en-us-78",
+        "I am a sample, too. Nobody has to be asked to copy my voice.",
+    ),
 )
 
 

@@ -126,12 +126,12 @@ TRAINING_VOICES = _voices(
     max en-us 60 50 168
     john en-gb-x-rp 78 45 174
     pablo en-us 72 50 162
-    Michael en 82 60 170
-    Diogo en-us 88 50 160
+    Michael en 72 60 170
+    Diogo en-us 78 50 160
     edward en 67 55 164
-    ed en-us 77 50 176
+    ed en-us 56 50 176
     Denis en-029 80 50 158
-    m3 en-gb-x-gbclan 90 55 166
+    m3 en-gb-x-gbclan 80 55 166
     """,
 ) + _voices(
     "female",
@@ -169,7 +169,7 @@ HELD_OUT_VOICES = _voices(
     """
     paul en-us 72 50 164
     travis en 77 50 168
-    Mario en-us 84 50 160
+    Mario en-us 76 50 160
     rob en-gb-x-rp 78 50 170
     boris en 64 55 172
     sandro en-us 70 50 166
