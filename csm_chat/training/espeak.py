@@ -112,7 +112,7 @@ TRAINING_VOICES = _voices(
     m2 en 77 50 160
     m3 en-us 67 55 170
     m4 en-gb-x-rp 72 60 165
-    m5 en-us 84 50 158
+    m5 en-us 80 50 158
     m6 en 62 50 172
     m7 en-us 77 45 168
     m8 en 72 50 162
@@ -131,7 +131,7 @@ TRAINING_VOICES = _voices(
     edward en 67 55 164
     ed en-us 56 50 176
     Denis en-029 80 50 158
-    m3 en-gb-x-gbclan 80 55 166
+    m3 en-gb-x-gbclan 74 55 166
     """,
 ) + _voices(
     "female",
@@ -169,7 +169,7 @@ HELD_OUT_VOICES = _voices(
     """
     paul en-us 72 50 164
     travis en 77 50 168
-    Mario en-us 76 50 160
+    Mario en-us 72 50 160
     rob en-gb-x-rp 78 50 170
     boris en 64 55 172
     sandro en-us 70 50 166
