@@ -1,4 +1,4 @@
-"""A picture of the prompt at work: `python -m tests.picture OUT.svg [--model FOLDER]`."""
+"""A picture of the prompt at work: `python -m tests.picture OUT.svg`."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def _colour(name: str, default: str) -> str:
     return COLOURS.get(name, f"#{name}" if len(name) == 6 else FOREGROUND)
 
 
-def shown(*flags: str, folder: Path) -> list[Row]:
+def shown(folder: Path) -> list[Row]:
     """What is on the terminal after a scene, while the next one is typed."""
-    typist = Typist.start(*FLAGS, *flags, folder=folder)
+    typist = Typist.start(*FLAGS, folder=folder)
     typist.sees("model:")
     typist.enter(SCENE)
     typist.sees("seed 9")  # of the third part
@@ -106,14 +106,10 @@ def shown(*flags: str, folder: Path) -> list[Row]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Draw the prompt at work.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="auto")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
-        folder, model = Path(name), Path(options.model)
-        shutil.copytree(ROOT / "references", folder / "references")
-        if model.is_dir():  # to be named without its whole path
-            (folder / model.name).symlink_to(model.resolve())
-        svg = picture(shown("--model", model.name, folder=folder))
+        shutil.copytree(ROOT / "references", Path(name) / "references")
+        svg = picture(shown(Path(name)))
     options.out.write_text(svg, encoding="utf-8")
 
 

@@ -16,10 +16,10 @@ import csm_chat
 from csm_chat.audio.files import read_clip
 from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.speech.session import Session
-from csm_chat.training.evaluate import error_rate
+from csm_chat.training.evaluate import collect, error_rate
 from csm_chat.training.measures import median_f0
 from csm_chat.training.recogniser import Recogniser
-from csm_chat.types import Backend, Pcm, Segment, Turn, Utterance, Voice
+from csm_chat.types import Backend, Pcm, Segment, Turn, Voice
 
 ROOT = Path(__file__).parents[1]
 BUILTIN = ROOT / "csm_chat" / "builtin"
@@ -68,13 +68,7 @@ def session(backend: Backend, seed: int = 7, max_turns: int = 0) -> Session:
 
 
 def spoken(session: Session, text: str, speaker: int) -> Said:
-    stream = session.take(Utterance(text, speaker))
-    pieces: list[Pcm] = []
-    while True:
-        try:
-            pieces.append(next(stream))
-        except StopIteration as end:
-            return Said(text, np.concatenate([*pieces, np.zeros(0, np.float32)]), end.value)
+    return Said(text, *collect(session, text, speaker))
 
 
 def scene(session: Session, n_turns: int = len(LINES)) -> list[Said]:

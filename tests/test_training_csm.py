@@ -144,7 +144,9 @@ def spoken_by_the_trainer(model: CsmTrainer, asked: Prompt, max_frames: int = 10
         n = len(asked.tokens) + len(said)
         with torch.no_grad():
             tokens = torch.from_numpy(all_rows.tokens[None, :n]).long()
-            hidden = model.hidden(tokens, torch.from_numpy(all_rows.mask[None, :n]))[:, -1]
+            hidden = model.hidden_and_looks(tokens, torch.from_numpy(all_rows.mask[None, :n]))[0][
+                :, -1
+            ]
             frame = torch.zeros(1, CODEBOOKS, dtype=torch.long)
             frame[0, 0] = model.first_logits(hidden)[0, :BINS].argmax()
             for i in range(1, CODEBOOKS):
@@ -236,7 +238,7 @@ def test_logits_are_the_engines(tokenizer, codec):
     model = loud_model()
     batch = batch_of(CONVERSATIONS, tokenizer, codec)
     engine = TorchEngine(model.csm, model.sizes)
-    hidden = model.hidden(batch.tokens, batch.mask)
+    hidden, _ = model.hidden_and_looks(batch.tokens, batch.mask)
     for b, conversation in enumerate(CONVERSATIONS):
         n = int(batch.mask[b].any(dim=-1).sum())
         asked = Prompt(batch.tokens[b, :n].numpy().astype(np.int32), batch.mask[b, :n].numpy())
@@ -253,7 +255,7 @@ def test_the_loss_is_the_mean_entropy_of_what_is_learned(tokenizer, codec):
     batch = batch_of(CONVERSATIONS[:1], tokenizer, codec)
     settings = LossSettings(depth_share=1.0, first_codebook_weight=3.0)
     found = losses(model, batch, settings, torch.Generator())
-    hidden = model.hidden(batch.tokens, batch.mask)[0]
+    hidden = model.hidden_and_looks(batch.tokens, batch.mask)[0][0]
     first, depth = [], []
     start = int(batch.learned[0].nonzero()[0, 0])
     for row in range(start, start + 4):  # 3 frames and the end

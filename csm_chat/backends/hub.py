@@ -117,9 +117,12 @@ def find_checkpoint(
     Raises ModelError, HubError, CheckpointError.
     """
     if model == AUTO:
-        return _cached_csm() or _builtin(notify)
+        if cached := _cached_csm():
+            return cached
+        notify(hub_errors.INSTEAD)
+        model = BUILTIN
     if model == BUILTIN:
-        return _builtin()
+        return Checkpoint(BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN)
     folder = _expanded(model)
     if folder.is_dir():
         return Checkpoint(folder, folder, folder, model)
@@ -141,11 +144,6 @@ def cached_checkpoint(repo: Repo) -> Checkpoint | None:
 def _cached_csm() -> Checkpoint | None:
     cached = (cached_checkpoint(Repo(name)) for name in hub_errors.MODEL_REPOS)
     return next((checkpoint for checkpoint in cached if checkpoint is not None), None)
-
-
-def _builtin(notify: Callable[[str], None] = lambda line: None) -> Checkpoint:
-    notify(hub_errors.INSTEAD)
-    return Checkpoint(BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN)
 
 
 def _expanded(model: str) -> Path:

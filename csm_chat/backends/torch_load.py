@@ -45,23 +45,23 @@ def load_engine(
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
     sizes = read_sizes(folder)
-    sources, homes = _sources(folder, sizes)
     if quantize != "none":
         assert (device, dtype) == ("cpu", "float32"), (device, dtype)
         return TorchEngine(
-            _quantised(folder, sizes, sources, homes, quantize, cache, notify), sizes
+            _quantised(folder, sizes, *_sources(folder, sizes), quantize, cache, notify), sizes
         )
-    model = _empty_model(sizes, torch.device(device), getattr(torch, dtype))
-    _fill(slots(model), sources, homes)
-    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, dtype)
+    model = load_model(folder, sizes, device, getattr(torch, dtype))
     return TorchEngine(model, sizes, FrameGraphs if graphs and device == "cuda" else None, notify)
 
 
-def load_model(folder: Path) -> Csm:
-    """The weights of a folder, in float32 on the cpu. Raises CheckpointError."""
-    sizes = read_sizes(folder)
-    model = _empty_model(sizes, torch.device("cpu"), torch.float32)
-    _fill(slots(model), *_sources(folder, sizes))
+def load_model(
+    folder: Path, sizes: CsmSizes, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Csm:
+    """A model with the folder's weights, which learns nothing yet. Raises CheckpointError."""
+    sources, homes = _sources(folder, sizes)
+    model = empty_model(sizes, device, dtype)
+    _fill(slots(model), sources, homes)
+    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, dtype)
     return model
 
 
@@ -101,7 +101,8 @@ def _quantised(
         return quantised_model(sizes, part, mode)
 
 
-def _empty_model(sizes: CsmSizes, device: torch.device, dtype: torch.dtype) -> Csm:
+def empty_model(sizes: CsmSizes, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Csm:
+    """A model whose memory holds anything yet, and which learns nothing."""
     with undrawn():
         model = Csm(sizes).to(dtype)
     # `to_empty` imports sympy, for 2 s

@@ -125,12 +125,12 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 def safetensors_shapes(path: Path) -> dict[str, Shape]:
     """Names and shapes of a safetensors file, from its header alone. Raises CheckpointError."""
-    return {name: tuple(slice.get_shape()) for name, slice in _header(path).items()}
+    return {name: tuple(found.get_shape()) for name, found in _header(path).items()}
 
 
 def safetensors_dtypes(path: Path) -> dict[str, str]:
     """Names and dtypes ("F32", "BF16", "F8_E4M3") as in `safetensors_shapes`."""
-    return {name: slice.get_dtype() for name, slice in _header(path).items()}
+    return {name: found.get_dtype() for name, found in _header(path).items()}
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from csm_chat.commands.progress import Bar
     from csm_chat.config import Config
 
-AUTO = "auto"
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
@@ -28,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.backends.hub import find_checkpoint
+    from csm_chat.backends.hub import AUTO, find_checkpoint
     from csm_chat.backends.hub_errors import MODEL_REPO
 
     console = Console(quiet=args.quiet)

@@ -16,7 +16,6 @@ import torch
 from moshi.utils.compile import no_compile
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from csm_chat.backends.mimi_files import KYUTAI_FILE, find_mimi
 from csm_chat.backends.sizes import read_json
@@ -34,7 +33,7 @@ from csm_chat.training.codec_model import (
     quantise,
 )
 from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
-from csm_chat.training.sounds import N_SOUNDS, NO_SOUND, SOUNDS_A_FRAME
+from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 
 _COMMITMENT = 0.25
 _ADVERSARIAL = 1.0
@@ -107,9 +106,7 @@ class CodecTask:
         """
         sounds = torch.from_numpy(batch.sounds).to(self._device)
         logits = self.model.sounds_head(said.float()).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
-        flat = logits.flatten(0, -2), sounds.flatten()
-        errors = functional.cross_entropy(*flat, ignore_index=NO_SOUND, reduction="sum")
-        return errors / (sounds != NO_SOUND).sum().clamp(min=1)
+        return sounds_loss(logits, sounds)
 
     def _depths(self, n: int, step: int) -> Tensor:
         """How many codebooks each crop gets, (n,); 0: it passes unquantised."""

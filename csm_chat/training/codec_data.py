@@ -20,7 +20,6 @@ from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 _VALID_CLIPS = 24  # of each split
 _VALID_FRAMES = 36
 _VALID_SEED = 0
-_PARTS = ("pcm", "sounds")
 
 
 class Clip(Protocol):
@@ -64,12 +63,9 @@ def stream(first_step: int, seed: int, recipe: Recipe, n_workers: int = 1) -> It
     A step's depend on it, the seed and the number of workers alone, but for the synthesiser's own
     noise, which no seed reaches.
     """
-    make = partial(worker_batches, _speech, first_step, seed, recipe, n_workers)
+    clips = partial(corpus.clips, split="train")
+    make = partial(worker_batches, clips, first_step, seed, recipe, n_workers)
     return corpus.background(make, n_workers, n_ahead=16 * n_workers)
-
-
-def _speech(seed: int) -> Iterator[Clip]:
-    return corpus.clips(seed, "train")
 
 
 def worker_batches(
@@ -112,7 +108,7 @@ def _block(clips: Iterator[Clip], recipe: Recipe, rng: np.random.Generator) -> I
             crops.append(crop(pool[place], recipe, rng))
             if rng.integers(recipe.crops_a_clip) == 0:
                 pool[place] = next(clips)
-        yield Crops(*(np.stack([getattr(each, name) for each in crops]) for name in _PARTS))
+        yield Crops(np.stack([c.pcm for c in crops]), np.stack([c.sounds for c in crops]))
 
 
 def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:

@@ -144,20 +144,17 @@ def quantise(
     """Quantise each item to its own number of codebooks, with gradients straight through.
 
     Returns (B, width, frames), the commitment loss, and what codebook 0 says, as (B, frames, code
-    width). Codebooks follow their vectors and dead
-    entries are replaced, by moshi's own step; all of them learn from all items.
+    width). Codebooks follow their vectors and dead entries are replaced, by moshi's own step; all
+    of them learn from all items.
     """
+    groups = model.quantizer.rvq_first, model.quantizer.rvq_rest
     if not bool(depths.any()):
-        first, rest = (
-            group.input_proj(latents)
-            for group in (model.quantizer.rvq_first, model.quantizer.rvq_rest)
-        )
-        out = model.quantizer.rvq_first.output_proj(first)
-        out = out + model.quantizer.rvq_rest.output_proj(rest)
+        first, rest = (group.input_proj(latents) for group in groups)
+        out = groups[0].output_proj(first) + groups[1].output_proj(rest)
         return out, latents.new_zeros(()), first.transpose(1, 2)
     out, losses, level = torch.zeros_like(latents), [], 0
     said: list[Tensor] = []  # by each of the two groups
-    for group in (model.quantizer.rvq_first, model.quantizer.rvq_rest):
+    for group in groups:
         vectors = group.input_proj(latents).transpose(1, 2)  # (B, frames, code width)
         present = ((depths == 0) | (depths > level))[:, None, None]
         residual, total = vectors, torch.zeros_like(vectors)

@@ -215,7 +215,7 @@ def begun(sizes: CsmSizes, seed: int, folder: Path | None) -> Csm:
         return new_csm(sizes, seed)
     if read_sizes(folder) != sizes:
         raise UsageError(f"{folder}: a CSM of other sizes; begin with one of this run's")
-    return load_model(folder).requires_grad_(True)
+    return load_model(folder, sizes).requires_grad_(True)
 
 
 def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:

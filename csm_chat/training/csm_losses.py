@@ -15,7 +15,7 @@ from torch import Tensor
 
 from csm_chat.training.csm_batch import Batch
 from csm_chat.training.csm_model import CsmTrainer
-from csm_chat.training.sounds import NO_CHARACTER, NO_SOUND
+from csm_chat.training.sounds import NO_CHARACTER, sounds_loss
 
 _NEAR = 2  # characters; espeak-ng tells where words begin, not which letter is which phoneme
 
@@ -73,9 +73,9 @@ def _sounds(model: CsmTrainer, hidden: Tensor, batch: Batch) -> Tensor:
     Codes tell it too, but take many times the steps: half of what is in them is how, not what.
     """
     sequence, row = batch.frames
-    is_asked = batch.learned[sequence, row - 1] & (batch.sounds[:, 0] != NO_SOUND)
+    is_asked = batch.learned[sequence, row - 1]
     states = hidden[sequence[is_asked], row[is_asked] - 1]
-    return _mean(_entropy(model.sound_logits(states), batch.sounds[is_asked]))
+    return sounds_loss(model.sound_logits(states).float(), batch.sounds[is_asked])
 
 
 def _looks(looks: Sequence[Tensor], batch: Batch) -> Tensor:

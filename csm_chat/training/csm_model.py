@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csm_chat.backends.sizes import CsmSizes, StackSizes
+from csm_chat.backends.torch_load import empty_model
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
-from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
@@ -42,17 +42,11 @@ class CsmTrainer(nn.Module):
         nn.init.zeros_(self.sounds_head.weight)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
-    def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Backbone states (B, S, width) of rows, both (B, S, codebooks + 1).
-
-        A row sees itself and all before it; what pads a sequence at its end changes nothing.
-        """
-        return self.hidden_and_looks(tokens, mask)[0]
-
     def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """`hidden`, and where a head of some layers looks.
+        """Backbone states (B, S, width) of rows, both (B, S, codebooks + 1), and looks.
 
-        The looks are logits (B, S, S) from each row to each, not masked yet; see `_GUIDED`.
+        A row sees itself and all before it; what pads a sequence at its end changes nothing. Looks
+        are a head's logits (B, S, S) from each row to each, not masked yet; see `_GUIDED`.
         """
         sizes = self.sizes
         turns = self._turns("backbone", sizes.backbone, sizes.context_rows, tokens.device)
@@ -147,9 +141,7 @@ def _rotate(x: Tensor, turns: _Turns) -> Tensor:
 def new_csm(sizes: CsmSizes, seed: int) -> Csm:
     """A model with drawn weights: small, those that write to the residual stream smaller still."""
     generator = torch.Generator().manual_seed(seed)
-    with undrawn():
-        csm = Csm(sizes)
-    csm.to_empty(device="cpu")
+    csm = empty_model(sizes).requires_grad_(True)
     with torch.no_grad():
         for name, parameter in csm.named_parameters():
             if name.endswith("norm.weight"):

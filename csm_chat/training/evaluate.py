@@ -123,8 +123,9 @@ def speak(backend: Backend, line: Clip, reference: Clip, seed: int) -> Spoken:
     return Spoken(line, pcm, turn)
 
 
-def collect(session: Session, text: str) -> tuple[Pcm, Turn]:
-    stream = session.take(Utterance(text, 0))
+def collect(session: Session, text: str, speaker: int = 0) -> tuple[Pcm, Turn]:
+    """A whole take."""
+    stream = session.take(Utterance(text, speaker))
     blocks: list[Pcm] = [np.zeros(0, np.float32)]
     while True:
         try:

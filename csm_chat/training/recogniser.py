@@ -37,7 +37,7 @@ from csm_chat.training.recogniser_net import (
     levelled,
     spelled,
 )
-from csm_chat.training.sounds import NO_SOUND, sounds_at
+from csm_chat.training.sounds import NO_SOUND, sounds_at, sounds_loss
 from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
@@ -227,10 +227,7 @@ class Training:
         log_probs = logits.log_softmax(-1).transpose(0, 1)  # (T, B, letters + 1)
         n_steps = n_samples.div(STEP_SAMPLES, rounding_mode="floor") + 1
         spelt = F.ctc_loss(log_probs, letters, n_steps, n_letters, zero_infinity=True)
-        errors = F.cross_entropy(
-            sound_logits.flatten(0, 1), sounds.flatten(), ignore_index=NO_SOUND, reduction="sum"
-        )
-        heard = errors / (sounds != NO_SOUND).sum().clamp(min=1)
+        heard = sounds_loss(sound_logits, sounds)
         return spelt + SOUNDS_WEIGHT * heard, {"letters": spelt, "sounds": heard}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:

@@ -1,4 +1,7 @@
-"""What is being said at a moment, as classes to learn. Knows phonemes, no model and no batch."""
+"""What is being said at a moment, as classes to learn, and how well that is told.
+
+Knows phonemes, no model and no batch.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
+from torch.nn import functional
 
 from csm_chat.types import FRAMES_PER_S
 
@@ -53,6 +58,13 @@ def sounds_at(
     classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in phonemes)])
     heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
     return heard
+
+
+def sounds_loss(logits: Tensor, sounds: Tensor) -> Tensor:
+    """Mean cross entropy of (..., N_SOUNDS) at (...) where sounds are known; 0 if none is."""
+    flat = logits.flatten(0, -2), sounds.flatten()
+    errors = functional.cross_entropy(*flat, ignore_index=NO_SOUND, reduction="sum")
+    return errors / (sounds != NO_SOUND).sum().clamp(min=1)
 
 
 def said_characters(
