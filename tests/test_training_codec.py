@@ -22,10 +22,11 @@ from csm_chat.errors import CheckpointError
 from csm_chat.training.codec import CodecTask, export, perplexity
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, crop, worker_batches
-from csm_chat.training.codec_losses import SpectralLoss, mel_filters
+from csm_chat.training.codec_losses import SpectralLoss, mel_filters, wave_distance
 from csm_chat.training.codec_model import Sizes, quantise
 from csm_chat.training.espeak import Phoneme, Spoken
 from csm_chat.training.loop import LOG, Plan, Run
+from csm_chat.training.pitches import NO_PITCH, heard_pitches, pitch_classes
 from csm_chat.training.sounds import NO_SOUND, PAUSE_SOUND, SOUNDS_A_FRAME, heard_sounds
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE
 
@@ -58,7 +59,13 @@ def tones(first_step: int) -> Iterator[Crops]:
         pcm = (0.2 * np.sin(2 * np.pi * pitches * time)).astype(np.float32)
         # what is said is how high it is, low or high
         sounds = np.broadcast_to((pitches > 250)[:, :, None], (*SOUNDS, SOUNDS_A_FRAME))
-        yield Crops(pcm, sounds.astype(np.int64))
+        heard = [heard_pitches(each, RECIPE.crop_frames) for each in pcm]
+        yield Crops(
+            pcm,
+            sounds.astype(np.int64),
+            np.stack([each.classes for each in heard]),
+            np.stack([each.shifts for each in heard]),
+        )
         step += 1
 
 
@@ -166,7 +173,7 @@ def test_export_of_full_width_is_the_averaged_model(trained: Path, tmp_path: Pat
 def test_a_refined_decoder_learns_and_the_codes_stay(trained: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     export(trained, first)
-    refining = CodecTask(TINY, RECIPE, held_out_tones(), refined=first)
+    refining = CodecTask(TINY, RECIPE, held_out_tones(), begin=first, is_coded=True)
     with torch.no_grad():
         before = refining.validate(refining.model)
     Run(plan(tmp_path / "run", 40), refining).train(tones)
@@ -176,7 +183,7 @@ def test_a_refined_decoder_learns_and_the_codes_stay(trained: Path, tmp_path: Pa
     changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
     assert changed == {"decoder", "decoder_transformer", "upsample"}
     with pytest.raises(CheckpointError, match="other sizes"):
-        CodecTask(replace(TINY, width=32), RECIPE, {}, refined=first)
+        CodecTask(replace(TINY, width=32), RECIPE, {}, begin=first)
 
 
 def test_export_without_training_is_refused(tmp_path: Path) -> None:
@@ -379,6 +386,36 @@ def test_distance_hears_pitch() -> None:
 
     for name in ("log_magnitude", "convergence", "mel"):
         assert far[name] > 1.2 * near[name]
+
+
+def humming(pitch: float, phase: float) -> Tensor:
+    """A fundamental and a softer second wave that goes with it."""
+    time = torch.arange(4 * FRAME_SAMPLES) / SAMPLE_RATE
+    turn = 2 * torch.pi * pitch * time + phase
+    return (0.2 * torch.cos(turn) + 0.1 * torch.cos(2 * turn + 1))[None]
+
+
+def waves_apart(heard: Tensor, original: Tensor) -> float:
+    found = heard_pitches(original[0].numpy(), 4)
+    shifts, is_voiced = torch.from_numpy(found.shifts), torch.from_numpy(found.classes) != NO_PITCH
+    return float(wave_distance(heard, original, shifts[None], is_voiced[None]))
+
+
+@pytest.mark.parametrize("pitch", [100, 150, 250])
+def test_waves_are_compared_as_if_each_frame_began_at_the_same_phase(pitch: float) -> None:
+    # 12.5 periods a second more or less: every frame's middle is a crest
+    crested = humming(pitch, 2 * torch.pi * (1 - pitch * 0.04 % 1))
+    for phase in (0.0, 1.0, 4.0):
+        assert waves_apart(crested, humming(pitch, phase)) < 0.15
+    assert waves_apart(humming(pitch * 1.1, 0), crested) > 0.9
+    assert waves_apart(torch.zeros_like(crested), crested) == pytest.approx(1, abs=0.01)
+
+
+def test_pitches_are_classes_of_three_per_cent() -> None:
+    assert pitch_classes(np.array([0.0, 70, 140, 1000, 20])).tolist() == [0, 1, 25, 57, 1]
+    silence = np.zeros(3 * FRAME_SAMPLES, np.float32)
+    found = heard_pitches(silence, 4)
+    assert found.classes.tolist() == found.shifts.tolist() == [NO_PITCH] * 4
 
 
 def test_distance_to_silence_has_finite_gradients() -> None:

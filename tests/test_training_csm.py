@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import signal
@@ -48,6 +49,7 @@ from csm_chat.training.export import (
 )
 from csm_chat.training.export import main as export_main
 from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
+from csm_chat.training.pitches import N_PITCHES, pitch_classes
 from csm_chat.training.sounds import (
     NO_CHARACTER,
     NO_SOUND,
@@ -56,7 +58,17 @@ from csm_chat.training.sounds import (
     said_characters,
 )
 from csm_chat.training.text_tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
-from csm_chat.types import FRAME_SAMPLES, Backend, Codes, Pcm, Prompt, Sampling, Segment, Utterance
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    Backend,
+    Codes,
+    Pcm,
+    Prompt,
+    Sampling,
+    Segment,
+    Utterance,
+)
 from tests.checkpoints import BINS, make_checkpoint
 
 CPU = torch.device("cpu")
@@ -253,7 +265,9 @@ def test_logits_are_the_engines(tokenizer, codec):
 def test_the_loss_is_the_mean_entropy_of_what_is_learned(tokenizer, codec):
     model = loud_model()
     batch = batch_of(CONVERSATIONS[:1], tokenizer, codec)
-    settings = LossSettings(depth_share=1.0, first_codebook_weight=3.0)
+    settings = LossSettings(
+        depth_share=1.0, first_codebook_weight=3.0, fading=0.5, pitches_weight=2.0
+    )
     found = losses(model, batch, settings, torch.Generator())
     hidden = model.hidden_and_looks(batch.tokens, batch.mask)[0][0]
     first, depth = [], []
@@ -264,7 +278,11 @@ def test_the_loss_is_the_mean_entropy_of_what_is_learned(tokenizer, codec):
         first.append(-shares[frame[0]])
         heads = model.depth_logits(hidden[row][None], frame[None])[0].log_softmax(-1)
         depth.append(-heads[torch.arange(CODEBOOKS - 1), frame[1:]])
-    expected = 3 * torch.stack(first).mean() + torch.stack(depth).mean()
+    # a new head finds all pitches as likely; what is said is not known
+    weights = 0.5 ** torch.arange(CODEBOOKS - 1)
+    faded = (torch.stack(depth) * weights).mean() / weights.mean()
+    expected = 3 * torch.stack(first).mean() + faded + 2 * found.pitches
+    assert found.pitches == pytest.approx(math.log(N_PITCHES), rel=0.1)
     torch.testing.assert_close(found.total, expected)
     torch.testing.assert_close(found.first, torch.stack(first[:-1]).mean().detach())
     torch.testing.assert_close(found.end, first[-1].detach())
@@ -557,6 +575,23 @@ def test_heads_learn_to_look_at_what_is_said_next(tokenizer, codec):
     (frame,) = (batch.places == int(batch.places.max())).nonzero()[-1].tolist()
     seen = looks[-1][batch.frames[0, frame], batch.frames[1, frame] - 1]
     assert abs(int(seen[: int(batch.frames[1, frame])].argmax()) - int(batch.places.max())) <= 2
+
+
+def test_pitch_is_learned(tokenizer, codec):
+    model = CsmTrainer(new_csm(tiny_sizes(), seed=0), tiny_sizes())
+    time = np.arange(8 * FRAME_SAMPLES, dtype=np.float32) / SAMPLE_RATE
+    low, high = (
+        Clip("Yes.", (0.1 * np.sin(2 * np.pi * hz * time)).astype(np.float32)) for hz in (110, 220)
+    )
+    batch = batch_of(((Line(0, low), Line(1, high)),), tokenizer, codec)
+    assert batch.pitches.unique().tolist() == pitch_classes(np.array([110.0, 220])).tolist()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimiser.zero_grad()
+        found = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
+        found.total.backward()
+        optimiser.step()
+    assert found.pitches < 0.1
 
 
 def test_phonemes_are_learned_where_they_are_known(tokenizer, codec):

@@ -29,6 +29,7 @@ from csm_chat.training.evaluate import (
     speed_figures,
 )
 from csm_chat.training.figures import Figure, table, write_figures
+from csm_chat.training.lexicon import Lexicon, count_words
 from csm_chat.training.loop import Plan, Run
 from csm_chat.training.measures import (
     character_errors,
@@ -158,6 +159,32 @@ def test_greedy_reading_merges_repeats_and_drops_blanks():
     assert spelled([0, a, a, 0, a, space, space, 0, b, space]) == "aa b"
 
 
+def spelt(*likely: str) -> np.ndarray:
+    """Log-probabilities of steps at which these letters are about alike; _ is the blank."""
+    steps = np.full((len(likely), 1 + len(LETTERS)), 1e-4)
+    for step, letters in zip(steps, likely, strict=True):
+        for rank, letter in enumerate(letters):
+            step[0 if letter == "_" else LETTERS.index(letter) + 1] = 1 - 0.1 * rank
+    return np.log(steps / steps.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("likely", "heard"),
+    [
+        ("a _ a", "aa"),  # no such word: spelt
+        ("t a", "ta"),  # likewise
+        ("t ie a", "tea"),  # not the likeliest letters, but a word
+        ("b e _ e", "bee"),
+        ("t e a sp _ b e _ e", "tea bee"),
+        ("_", ""),
+    ],
+)
+def test_known_words_are_preferred_to_letters(likely: str, heard: str):
+    lexicon = Lexicon({"tea": 5, "bee": 3, "beer": 1}, LETTERS)
+    steps = [step.replace("sp", " ") for step in likely.split()]
+    assert lexicon.words(spelt(*steps)) == heard
+
+
 def test_classes_spell_the_text_as_read_out():
     assert "".join(LETTERS[c - 1] for c in classes("It's 3.")) == "it's three"
 
@@ -204,6 +231,7 @@ def test_four_clips_are_learned_by_heart_and_read_back_from_the_checkpoint(tmp_p
             yield collate(held_out, random)
 
     assert Run(plan, task).train(endless) == 200
+    (tmp_path / "words.json").write_text(json.dumps(count_words(texts)))
     recogniser = Recogniser.load(tmp_path)
     assert [recogniser.hear(clip.pcm) for clip in held_out] == texts
     export(tmp_path, tmp_path / "ears.npz")

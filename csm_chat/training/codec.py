@@ -16,13 +16,14 @@ import torch
 from moshi.utils.compile import no_compile
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from csm_chat.backends.mimi_files import KYUTAI_FILE, find_mimi
 from csm_chat.backends.sizes import read_json
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
-from csm_chat.training.codec_losses import SpectralLoss
+from csm_chat.training.codec_losses import SpectralLoss, wave_distance
 from csm_chat.training.codec_model import (
     Sizes,
     decoded,
@@ -33,12 +34,15 @@ from csm_chat.training.codec_model import (
     quantise,
 )
 from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
+from csm_chat.training.pitches import N_PITCHES, NO_PITCH
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 
 _COMMITMENT = 0.25
 _ADVERSARIAL = 1.0
 _FEATURES = 2.0
 _SOUNDS = 1.0
+_PITCHES = 1.0
+_WAVES = 3.0
 
 
 class CodecTask:
@@ -51,20 +55,27 @@ class CodecTask:
         held_out: Mapping[str, Tensor],
         device: str = "cpu",
         adversary: Adversary | None = None,
-        refined: Path | None = None,
+        begin: Path | None = None,
+        is_coded: bool = False,
     ) -> None:
         """`held_out`: (clips, samples) by the prefix of their figures, "" for the main ones.
 
-        `refined`, a folder that `export` wrote, is where a decoder begins that learns alone: what
-        sounds are coded as stays. Raises CheckpointError.
+        `begin` is a folder that `export` wrote, to begin with. `is_coded`: what sounds are coded as
+        stays, and the decoder learns alone. Raises CheckpointError.
         """
         self.model = new_mimi(sizes)
-        self._is_coded = refined is not None
-        if refined is not None:
-            _begin_at(self.model, sizes, refined)
+        if begin is not None:
+            _begin_at(self.model, sizes, begin)
+        self._is_coded = is_coded
+        if is_coded:
+            model = self.model
+            for coding in (model.encoder, model.encoder_transformer, model.downsample):
+                coding.requires_grad_(False)
+            model.quantizer.requires_grad_(False)
         else:  # of the training alone
             n_sounds = SOUNDS_A_FRAME * N_SOUNDS
             self.model.sounds_head = nn.Linear(sizes.code_width, n_sounds, bias=False)
+            self.model.pitches_head = nn.Linear(sizes.code_width, N_PITCHES)
         self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
         self._adversary = adversary
         self.extras = {} if adversary is None else {"adversary": adversary}
@@ -89,11 +100,19 @@ class CodecTask:
             heard = decoded(self.model, quantised)
         with torch.autocast(pcm.device.type, enabled=False):
             figures = self._losses(heard[:, 0].float(), pcm)
+            pitches, shifts = (
+                torch.from_numpy(x).to(self._device) for x in (batch.pitches, batch.shifts)
+            )
+            is_voiced = pitches != NO_PITCH
+            figures["waves"] = wave_distance(heard[:, 0].float(), pcm, shifts, is_voiced)
         figures["commitment"] = commitment
-        loss = figures["spectral_loss"] + _COMMITMENT * commitment
+        loss = figures["spectral_loss"] + _COMMITMENT * commitment + _WAVES * figures["waves"]
         if not self._is_coded:
-            figures["sounds"] = self._sounds(said, batch)
-            loss = loss + _SOUNDS * figures["sounds"]
+            figures["sounds"] = self._sounds(said[0], batch)
+            # a voice's pitch is what a CSM has to follow; a decoder that is told it makes waves
+            logits = self.model.pitches_head(said[1].float())
+            figures["pitches"] = functional.cross_entropy(logits.flatten(0, 1), pitches.flatten())
+            loss = loss + _SOUNDS * figures["sounds"] + _PITCHES * figures["pitches"]
         if self._adversary is not None:
             figures |= self._adversary.losses(heard[:, 0].float(), pcm)
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
@@ -142,14 +161,14 @@ class CodecTask:
 
 
 def _begin_at(model: Any, sizes: Sizes, folder: Path) -> None:
-    """Take over an exported codec; only what decodes goes on learning. Raises CheckpointError."""
+    """Take over an exported codec. Raises CheckpointError."""
     if read_json(folder / "mimi_config.json") != mimi_config(sizes):
-        raise CheckpointError(f"{folder}: a codec of other sizes; refine one that was made here")
+        raise CheckpointError(
+            f"{folder}: a codec of other sizes; begin with one that was made here"
+        )
     files = {stored.file for stored in find_mimi(folder, {}).values()}
     model.load_state_dict({name: x for file in files for name, x in load_file(file).items()})
     forget_embeddings(model)
-    for coding in (model.encoder, model.encoder_transformer, model.downsample, model.quantizer):
-        coding.requires_grad_(False)
 
 
 def perplexity(codes: Tensor, entries: int) -> float:
@@ -176,7 +195,7 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     """Tensors as files hold them: entries in place of their sums, which few bits would blur."""
     out = {}
     for name, tensor in state.items():
-        if name.startswith("sounds_head"):
+        if name.startswith(("sounds_head", "pitches_head")):
             continue
         if name.endswith("embedding_sum"):
             usage = state[name.removesuffix("embedding_sum") + "cluster_usage"]
@@ -192,13 +211,14 @@ def train(
     recipe: Recipe,
     n_workers: int = 1,
     is_adversarial: bool = False,
-    refined: Path | None = None,
+    begin: Path | None = None,
+    is_coded: bool = False,
 ) -> int:
     """Train, or go on, with crops from `n_workers` processes; returns the step reached."""
     clips = {"": held_out("valid"), "voices_": held_out("voices")}
     torch.manual_seed(plan.seed)
     adversary = Adversary(plan.device) if is_adversarial else None
-    task = CodecTask(Sizes(), recipe, clips, plan.device, adversary, refined)
+    task = CodecTask(Sizes(), recipe, clips, plan.device, adversary, begin, is_coded)
     run: Run[Crops] = Run(plan, task)
     return run.train(lambda first_step: stream(first_step, plan.seed, recipe, n_workers))
 
@@ -215,7 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--adversarial", action="store_true", help="judges as well: for the end")
     parser.add_argument("--learning-rate", type=float, default=8e-4)
     parser.add_argument(
-        "--refine", type=Path, metavar="FOLDER", help="train an exported codec's decoder alone"
+        "--begin", type=Path, metavar="FOLDER", help="an exported codec to begin with"
+    )
+    parser.add_argument(
+        "--refine", type=Path, metavar="FOLDER", help="the same, and train its decoder alone"
     )
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="only write the codec")
     options = parser.parse_args(arguments)
@@ -228,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=pick_device(options.device),
         seed=options.seed,
         learning_rate=options.learning_rate,
+        warmup_steps=200,
         betas=(0.8, 0.99),
         weight_decay=0.0,
         muon="coder",
@@ -235,8 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ema_decay=0.999,
         bf16=True,
     )
-    recipe = Recipe(batch=options.batch)
-    train(plan, recipe, options.workers, options.adversarial, options.refine)
+    begin, is_coded = options.refine or options.begin, options.refine is not None
+    plain_steps = Recipe().plain_steps if begin is None else 0
+    recipe = Recipe(batch=options.batch, plain_steps=plain_steps)
+    train(plan, recipe, options.workers, options.adversarial, begin, is_coded)
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from csm_chat.training import corpus
+from csm_chat.training.pitches import heard_pitches
 from csm_chat.training.sentences import Split
 from csm_chat.training.sounds import Named, heard_sounds
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
@@ -40,6 +41,8 @@ class Crops:
 
     pcm: npt.NDArray[np.float32]  # (batch, samples)
     sounds: npt.NDArray[np.int64]  # (batch, frames, SOUNDS_A_FRAME), see `sounds`
+    pitches: npt.NDArray[np.int64]  # (batch, frames), see `pitches`
+    shifts: npt.NDArray[np.int64]  # (batch, frames), see `pitches`
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _block(clips: Iterator[Clip], recipe: Recipe, rng: np.random.Generator) -> I
             crops.append(crop(pool[place], recipe, rng))
             if rng.integers(recipe.crops_a_clip) == 0:
                 pool[place] = next(clips)
-        yield Crops(np.stack([c.pcm for c in crops]), np.stack([c.sounds for c in crops]))
+        yield Crops(*(np.stack([getattr(c, each.name) for c in crops]) for each in fields(Crops)))
 
 
 def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
@@ -123,7 +126,9 @@ def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
     pcm = np.pad(pcm[:n], (0, max(0, n - len(pcm))))
     gain = 10 ** (rng.uniform(-8, 4) / 20)
     quieter: Pcm = np.clip(pcm * gain, -1, 1).astype(np.float32)
-    return Crops(quieter, heard_sounds(clip.phonemes, recipe.crop_frames, start / SAMPLE_RATE))
+    sounds = heard_sounds(clip.phonemes, recipe.crop_frames, start / SAMPLE_RATE)
+    pitches = heard_pitches(quieter, recipe.crop_frames)
+    return Crops(quieter, sounds, pitches.classes, pitches.shifts)
 
 
 def held_out(split: Split) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csm_chat.types import SAMPLE_RATE
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 
 # A window is heard either for harmonics or for what follows what. Short ones see the single pulses
 # of a low voice. Where these fall is not in the codes, so that noise came nearer to them than
@@ -20,6 +20,9 @@ MELS = ((1024, 80, 3), (512, 40, 5), (256, 20, 8))  # window length, bands, spec
 LOW_HZ = 1500  # below, harmonics are what is heard as pitch
 PITCH_WINDOW = 1024  # holds four periods of a low voice
 PITCH_LAGS = (48, 320)  # samples: 75 to 500 Hz
+WAVES_HZ = 1000  # below, a voice's waves are compared as they are
+MAX_SHIFT = 400  # samples: half a period of the lowest voice, and some
+QUIET_WAVES = 3e-3  # of the loudest frame's power: frames below it count less
 _FLOOR = 1e-3  # magnitudes below are silence; ten times as much hid soft consonants
 _QUIET = 1e-3  # of the clip's loudest power: added to a spectrum's own before it divides
 
@@ -29,6 +32,7 @@ class Weights:
     """Of the parts in the sum."""
 
     mel: float = 2.0
+    timbre: float = 3.0
     log_magnitude: float = 1.0
     low: float = 1.0
     convergence: float = 1.0
@@ -48,8 +52,11 @@ class SpectralLoss(nn.Module):
 
     def forward(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Both (B, n), float32. Returns each part and their weighted sum, "spectral_loss"."""
+        apart = [self._mel(*mel, heard, original) for mel in MELS]
         parts = {
-            "mel": torch.stack([self._mel(*mel, heard, original) for mel in MELS]).mean(),
+            "mel": torch.stack([bands.abs().mean() for bands in apart]).mean(),
+            # what stays over a second or more is whose voice it is
+            "timbre": apart[0].mean(2).abs().mean(),
             **self._harmonics(heard, original),
             "pitch": self._pitch(heard, original),
         }
@@ -59,6 +66,7 @@ class SpectralLoss(nn.Module):
     def _mel(
         self, size: int, n_mels: int, n_averaged: int, heard: Tensor, original: Tensor
     ) -> Tensor:
+        """Differences of logarithms, (B, bands, spectra)."""
         filters = self.get_buffer(f"mel_{size}")
 
         def bands(magnitudes: Tensor) -> Tensor:
@@ -66,7 +74,7 @@ class SpectralLoss(nn.Module):
             return _log(filters @ averaged)
 
         ours, theirs = self._both(size, heard, original)
-        return functional.l1_loss(bands(ours), bands(theirs))
+        return bands(ours) - bands(theirs)
 
     def _harmonics(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
         ours, theirs = self._both(HARMONICS, heard, original)
@@ -111,6 +119,29 @@ class SpectralLoss(nn.Module):
         with torch.no_grad():
             theirs = magnitudes(original, size, window)
         return magnitudes(heard, size, window), theirs
+
+
+def wave_distance(heard: Tensor, original: Tensor, shifts: Tensor, is_voiced: Tensor) -> Tensor:
+    """How far waves below WAVES_HZ are from the original's, frame by frame; 1 is like silence.
+
+    Each frame of the original is taken `shifts` samples on, so that a crest of its fundamental is
+    in the frame's middle: then pitch alone says where waves are, and codes need not. Waves are
+    (B, n), `shifts` and `is_voiced` (B, n / FRAME_SAMPLES); the others give no gradients.
+    """
+    window = torch.hann_window(FRAME_SAMPLES, periodic=False, device=heard.device)
+    n_bins = WAVES_HZ * FRAME_SAMPLES // SAMPLE_RATE
+    n_frames = shifts.shape[1]
+    padded = functional.pad(original, (MAX_SHIFT, MAX_SHIFT))
+    starts = torch.arange(n_frames, device=heard.device) * FRAME_SAMPLES + MAX_SHIFT
+    starts = starts + shifts.clamp(-MAX_SHIFT, MAX_SHIFT)
+    places = starts[..., None] + torch.arange(FRAME_SAMPLES, device=heard.device)
+    shifted = padded.gather(1, places.flatten(1)).view(*shifts.shape, -1)
+    theirs = torch.view_as_real(torch.fft.rfft(shifted * window)[..., :n_bins])
+    ours = torch.view_as_real(torch.fft.rfft(heard.view(*shifts.shape, -1) * window)[..., :n_bins])
+    error, power = (x.square().sum((-2, -1)) for x in (ours - theirs, theirs))  # (B, frames)
+    loudest = power.amax(1, keepdim=True)
+    ratio = (error / (power + QUIET_WAVES * loudest + 1e-6) + 1e-6).sqrt()
+    return (ratio * is_voiced).sum() / is_voiced.sum().clamp(min=1)
 
 
 def magnitudes(pcm: Tensor, size: int, window: Tensor) -> Tensor:

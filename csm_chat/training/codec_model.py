@@ -140,20 +140,20 @@ def decoded(model: Any, latents: Tensor) -> Tensor:
 
 def quantise(
     model: Any, latents: Tensor, depths: Tensor, step: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Quantise each item to its own number of codebooks, with gradients straight through.
 
-    Returns (B, width, frames), the commitment loss, and what codebook 0 says, as (B, frames, code
-    width). Codebooks follow their vectors and dead entries are replaced, by moshi's own step; all
-    of them learn from all items.
+    Returns (B, width, frames), the commitment loss, and what codebooks 0 and 1 say, each as (B,
+    frames, code width). Codebooks follow their vectors and dead entries are replaced, by moshi's
+    own step; all of them learn from all items.
     """
     groups = model.quantizer.rvq_first, model.quantizer.rvq_rest
     if not bool(depths.any()):
         first, rest = (group.input_proj(latents) for group in groups)
         out = groups[0].output_proj(first) + groups[1].output_proj(rest)
-        return out, latents.new_zeros(()), first.transpose(1, 2)
+        return out, latents.new_zeros(()), [first.transpose(1, 2), rest.transpose(1, 2)]
     out, losses, level = torch.zeros_like(latents), [], 0
-    said: list[Tensor] = []  # by each of the two groups
+    said: list[Tensor] = []  # by the first codebook of each of the two groups
     for group in groups:
         vectors = group.input_proj(latents).transpose(1, 2)  # (B, frames, code width)
         present = ((depths == 0) | (depths > level))[:, None, None]
@@ -165,14 +165,21 @@ def quantise(
             had_begun, entry = codebook.initialized, _nearest(codebook, residual, step, may_begin)
             may_begin = had_begun
             losses.append(functional.mse_loss(residual, entry))
+            if residual is vectors:
+                passes = (depths == 0)[:, None, None]
+                said.append(torch.where(passes, vectors, _straight(vectors, entry)))
             residual = residual - entry
             total = total + entry * (depths > level)[:, None, None]
             level += 1
         total = torch.where((depths == 0)[:, None, None], vectors, total)
-        straight = (vectors + (total - vectors).detach()) * present
-        said.append(straight)
+        straight = _straight(vectors, total) * present
         out = out + group.output_proj(straight.transpose(1, 2))
-    return out, torch.stack(losses).sum(), said[0]
+    return out, torch.stack(losses).sum(), said
+
+
+def _straight(vectors: Tensor, quantised: Tensor) -> Tensor:
+    """The quantised ones, with the vectors' gradients."""
+    return vectors + (quantised - vectors).detach()
 
 
 def _nearest(codebook: Any, vectors: Tensor, step: int, may_begin: bool) -> Tensor:

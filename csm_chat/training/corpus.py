@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from random import Random
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -45,6 +45,7 @@ VOICE_COUNTS = (1, 1, 2, 2, 2, 3)  # of a conversation, drawn evenly
 # and not to name it. Words a minute stay within SPEEDS_WPM.
 PITCH_STRAY, RANGE_STRAY, SPEED_STRAY = 8, 10, 12
 SPEEDS_WPM = (140, 190)
+SIZES = (0.9, 1.1)  # of heads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +110,11 @@ def _voice(rng: Random, split: Split) -> SyntheticVoice:
     pitch_range = voice.pitch_range + rng.randint(-RANGE_STRAY, RANGE_STRAY)
     speed = voice.speed_wpm + rng.randint(-SPEED_STRAY, SPEED_STRAY)
     speed = min(max(speed, SPEEDS_WPM[0]), SPEEDS_WPM[1])
-    name = f"{voice.name}~{pitch}-{pitch_range}-{speed}"
-    return replace(voice, name=name, pitch=pitch, pitch_range=pitch_range, speed_wpm=speed)
+    size = round(rng.uniform(*SIZES), 2)
+    name = f"{voice.name}~{pitch}-{pitch_range}-{speed}-{size:g}"
+    return SyntheticVoice(
+        name, voice.language, voice.variant, pitch, pitch_range, speed, voice.sex, size
+    )
 
 
 Make: TypeAlias = Callable[[int, int], Iterator[T]]  # worker, items it gave: those after them

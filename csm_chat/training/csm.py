@@ -53,7 +53,7 @@ _VALID_CONVERSATIONS = 24  # of each part
 _N_TAKES = 8  # spoken of each part at a validation
 _MAX_WORKERS = 64
 
-_FIGURES = ("first", "end", "depth", "sounds", "looks")
+_FIGURES = ("first", "end", "depth", "sounds", "pitches", "looks")
 
 # backbone and depth decoder, by what --size says
 _STACKS = {
@@ -283,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=device,
         seed=options.seed,
         learning_rate=options.learning_rate,
+        warmup_steps=200,
         betas=(0.9, 0.98),
         weight_decay=0.05,
         muon=".layers.",  # the loss falls several times as fast as with AdamW alone

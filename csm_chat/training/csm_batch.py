@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from csm_chat.speech import prompt
+from csm_chat.training.pitches import heard_pitch_classes
 from csm_chat.training.sounds import NO_CHARACTER, Named, heard_sounds, said_characters
 from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
 
@@ -62,6 +63,7 @@ class Rows:
     clips: tuple[Pcm, ...]
     sounds: npt.NDArray[np.int64]  # (frames of all clips, SOUNDS_A_FRAME)
     places: npt.NDArray[np.int64]  # (frames of all clips,): see `Batch`
+    pitches: npt.NDArray[np.int64]  # (frames of all clips,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,7 @@ class Draft:
     frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
     sounds: npt.NDArray[np.int64]  # (frames, SOUNDS_A_FRAME)
     places: npt.NDArray[np.int64]  # (frames,)
+    pitches: npt.NDArray[np.int64]  # (frames,)
     codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
@@ -90,6 +93,7 @@ class Batch:
     frames: Tensor  # (2, frames) int64: the rows of frames; (B, S)
     sounds: Tensor  # (frames, SOUNDS_A_FRAME) int64: what is heard in them, see `sounds`
     places: Tensor  # (frames,) int64: the row of text that is said in them, or NO_CHARACTER
+    pitches: Tensor  # (frames,) int64: how high the voice is in them, see `pitches`
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class BatchSettings:
     batch_rows: int = 6144  # of a batch, padding included; a longer sequence is one of its own
     max_rows: int = 2048  # of a sequence: lines from the first that does not fit are left out
     pool: int = 8  # batches whose sequences are sorted by length at a time
-    merged_share: float = 0.25  # of the sequences: several conversations, their lines interleaved
+    merged_share: float = 0.1  # of the sequences: several conversations, their lines interleaved
     max_merged: int = 6  # conversations in one sequence
 
 
@@ -113,7 +117,7 @@ def rows(
     Targets are each frame and the end of speech, of the lines that `learns` picks.
     """
     prompts, learned, starts, clips, n_rows = [], [], [], [], 0
-    heard, places = [], []
+    heard, places, pitches = [], [], []
     for i, line in enumerate(conversation):
         silent = np.zeros((n_frames(line.clip.pcm), codebooks), np.int32)
         segment = Segment(line.speaker, line.clip.text, silent)
@@ -130,6 +134,7 @@ def rows(
         clips.append(line.clip.pcm)
         heard.append(heard_sounds(line.clip.phonemes, len(silent)))
         places.append(_places(line, len(silent), n_rows, n_rows + start))
+        pitches.append(heard_pitch_classes(line.clip.pcm, len(silent)))
         n_rows += len(said.tokens)
     if not prompts:
         return None
@@ -138,7 +143,7 @@ def rows(
     ends[[start + n_frames(clip) - 1 for start, clip in zip(starts, clips, strict=True)]] = True
     ends &= all_targets
     rows_of_all = prompt.join(prompts)
-    known = np.concatenate(heard), np.concatenate(places)
+    known = (np.concatenate(each) for each in (heard, places, pitches))
     return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), *known)
 
 
@@ -174,6 +179,7 @@ def draft(sequences: Sequence[Rows]) -> Draft:
         np.concatenate(frames, axis=1),
         np.concatenate([sequence.sounds for sequence in sequences]),
         np.concatenate([sequence.places for sequence in sequences]),
+        np.concatenate([sequence.pitches for sequence in sequences]),
     )
 
 
@@ -201,7 +207,7 @@ def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
     codes = encode(draft.clips) if draft.codes is None else there(draft.codes)
     tokens[frames[0], frames[1], :-1] = codes
     learned, ends = there(draft.learned), there(draft.ends)
-    known = there(draft.sounds), there(draft.places)
+    known = (there(each) for each in (draft.sounds, draft.places, draft.pitches))
     return Batch(tokens, there(draft.mask), learned, ends, frames, *known)
 
 

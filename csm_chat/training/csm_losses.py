@@ -22,9 +22,11 @@ _NEAR = 2  # characters; espeak-ng tells where words begin, not which letter is 
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    depth_share: float = 1 / 4  # of the frames, drawn anew each time; ends of speech always
+    depth_share: float = 1 / 3  # of the frames, drawn anew each time; ends of speech always
     first_codebook_weight: float = 1.0  # against all other codebooks together
+    fading: float = 0.7  # weight of each codebook after those, to the one before it
     sounds_weight: float = 1.0  # of what phonemes the next frame holds, where they are known
+    pitches_weight: float = 1.0  # of how high the voice is in it
     looks_weight: float = 0.5  # of where in the text the next frame is, where that is known
 
 
@@ -37,6 +39,7 @@ class Losses:
     end: Tensor  # codebook 0 of the frame that ends speech
     depth: Tensor  # a codebook after the first, of frames
     sounds: Tensor  # a phoneme of frames; 0 where none is known
+    pitches: Tensor  # the pitch class of frames
     looks: Tensor  # how little the guided heads look at what is said next; 0 where that is unknown
 
 
@@ -58,24 +61,29 @@ def losses(
     drawn = torch.rand(len(ends), generator=generator).to(ends.device) < settings.depth_share
     chosen = drawn | ends
     depth = _entropy(model.depth_logits(states[chosen], frames[chosen]), frames[chosen, 1:])
-    sounds = _sounds(model, hidden, batch)
-    total = settings.first_codebook_weight * first.mean() + _mean(depth)
+    sounds, pitches = _sounds_and_pitches(model, hidden, batch)
+    weights = settings.fading ** torch.arange(depth.shape[1], device=depth.device)
+    faded = depth * (weights / weights.mean())
+    total = settings.first_codebook_weight * first.mean() + _mean(faded)
     looks = _looks(logits, batch)
-    total = total + settings.sounds_weight * sounds + settings.looks_weight * looks
+    total = total + settings.sounds_weight * sounds + settings.pitches_weight * pitches
+    total = total + settings.looks_weight * looks
     with torch.no_grad():
         of_frames = _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]])
-        return Losses(total, *of_frames, sounds.detach(), looks.detach())
+        return Losses(total, *of_frames, sounds.detach(), pitches.detach(), looks.detach())
 
 
-def _sounds(model: CsmTrainer, hidden: Tensor, batch: Batch) -> Tensor:
-    """Which letters are being said is what a state has to know to say them.
+def _sounds_and_pitches(model: CsmTrainer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Which letters are being said is what a state has to know to say them, and how high.
 
-    Codes tell it too, but take many times the steps: half of what is in them is how, not what.
+    Codes tell it too, but take many times the steps: half of what is in codebook 0 is how, not
+    what, and the others' losses teach a state of the backbone little about whom to sound like.
     """
     sequence, row = batch.frames
     is_asked = batch.learned[sequence, row - 1]
     states = hidden[sequence[is_asked], row[is_asked] - 1]
-    return sounds_loss(model.sound_logits(states).float(), batch.sounds[is_asked])
+    sounds = sounds_loss(model.sound_logits(states).float(), batch.sounds[is_asked])
+    return sounds, _mean(_entropy(model.pitch_logits(states), batch.pitches[is_asked]))
 
 
 def _looks(looks: Sequence[Tensor], batch: Batch) -> Tensor:

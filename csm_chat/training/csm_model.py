@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_load import empty_model
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.training.pitches import N_PITCHES
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
@@ -39,7 +40,9 @@ class CsmTrainer(nn.Module):
         # of the training alone
         n_sounds = SOUNDS_A_FRAME * N_SOUNDS
         self.sounds_head = nn.Linear(sizes.backbone.width, n_sounds, bias=False)
-        nn.init.zeros_(self.sounds_head.weight)
+        self.pitches_head = nn.Linear(sizes.backbone.width, N_PITCHES)
+        for head in (self.sounds_head, self.pitches_head):
+            nn.init.zeros_(head.weight)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
     def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -62,6 +65,11 @@ class CsmTrainer(nn.Module):
         """Phonemes of the next row: (..., width) to (..., SOUNDS_A_FRAME, N_SOUNDS)."""
         logits: Tensor = self.sounds_head(hidden)
         return logits.view(*hidden.shape[:-1], SOUNDS_A_FRAME, N_SOUNDS)
+
+    def pitch_logits(self, hidden: Tensor) -> Tensor:
+        """Pitch of the next row: (..., width) to (..., N_PITCHES)."""
+        logits: Tensor = self.pitches_head(hidden)
+        return logits
 
     def depth_logits(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """Codebooks 1 and up of frames (N, codebooks) that follow the states (N, width).

@@ -91,6 +91,7 @@ class SyntheticVoice:
     pitch_range: int  # 0 - 99; 50 is the variant's own
     speed_wpm: int
     sex: Sex
+    size: float = 1.0  # of the head: formants and pitch lie this much lower; 1 is the variant's own
 
 
 def _voices(sex: Sex, table: str) -> tuple[SyntheticVoice, ...]:
@@ -163,12 +164,13 @@ TRAINING_VOICES = _voices(
     """,
 )
 
-# No variant of these is among the training voices.
+# No variant of these is among the training voices. None is one that moves its first two formants
+# further apart by half and more (travis, shelby): those say other vowels.
 HELD_OUT_VOICES = _voices(
     "male",
     """
     paul en-us 72 50 164
-    travis en 77 50 168
+    quincy en-us 80 50 164
     Mario en-us 72 50 160
     rob en-gb-x-rp 78 50 170
     boris en 64 55 172
@@ -177,12 +179,12 @@ HELD_OUT_VOICES = _voices(
 ) + _voices(
     "female",
     """
-    shelby en-us 45 50 168
+    linda en-gb-x-rp 32 50 162
     Andrea en 42 50 150
     linda en-us 46 50 166
     Annie en-gb-x-rp 44 50 162
     grandma en 52 50 170
-    shelby en 66 50 160
+    grandma en-us 38 50 164
     """,
 )
 
@@ -238,7 +240,7 @@ class _Espeak:
                 "`espeak-ng --voices=variant` list what there is"
             )
         settings = (
-            (RATE, voice.speed_wpm),
+            (RATE, round(voice.speed_wpm * voice.size)),
             (VOLUME, FULL_VOLUME),
             (PITCH, voice.pitch),
             (RANGE, voice.pitch_range),
@@ -260,8 +262,11 @@ class _Espeak:
         if status != 0:
             raise UsageError(f"espeak-ng failed (status {status}) on {text!r}; leave that text out")
         samples = np.frombuffer(b"".join(self._blocks), np.int16)
-        pcm = resample(samples.astype(np.float32) * INT16_SCALE, self._rate, SAMPLE_RATE)
-        return Spoken(pcm, tuple(self._phonemes))
+        # slower by `size`, which the rate asked for has made good
+        rate = round(self._rate / voice.size)
+        pcm = resample(samples.astype(np.float32) * INT16_SCALE, rate, SAMPLE_RATE)
+        phonemes = (replace(each, start=each.start * voice.size) for each in self._phonemes)
+        return Spoken(pcm, tuple(phonemes))
 
 
 def _library_and_data() -> tuple[Path | str, Path | None]:

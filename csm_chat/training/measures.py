@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _WINDOW = _PITCH_RATE * 32 // 1000
 _HOP = _PITCH_RATE * 10 // 1000
 _LONGEST_LAG = _PITCH_RATE // F0_LOW_HZ + 2
 _SHORTEST_LAG = _PITCH_RATE // F0_HIGH_HZ - 1
+_SPAN = _WINDOW + _LONGEST_LAG  # that a pitch is looked for in
 _PERIODIC = 0.15  # YIN's own threshold: a dip this deep is a period
 _VOICED = 0.3  # a frame whose deepest dip is shallower than this has no pitch
 _QUIET_DB = 35.0  # below the loudest frame: silence
@@ -71,10 +73,21 @@ def median_f0(pcm: Pcm) -> float | None:
 def pitch_track(pcm: Pcm) -> Floats:
     """Pitch in Hz every 10 ms, 0 where a frame has none; (frames,)."""
     samples = _decimated(pcm)
-    span = _WINDOW + _LONGEST_LAG
-    if len(samples) < span:
+    if len(samples) < _SPAN:
         return np.zeros(0)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, span)[::_HOP]
+    return _pitches(np.lib.stride_tricks.sliding_window_view(samples, _SPAN)[::_HOP])
+
+
+def pitch_at(pcm: Pcm, moments: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Pitch in Hz around moments in seconds, 0 where there is none; (moments,)."""
+    samples = np.pad(_decimated(pcm), _SPAN)
+    spans = np.lib.stride_tricks.sliding_window_view(samples, _SPAN)
+    starts = np.round(moments * _PITCH_RATE).astype(np.int64) + _SPAN - _SPAN // 2
+    return _pitches(spans[starts.clip(0, len(spans) - 1)])
+
+
+def _pitches(frames: Floats) -> Floats:
+    """Hz by frame, (frames, _SPAN), 0 where one has none or is quiet beside the others."""
     energy = (frames[:, :_WINDOW] ** 2).mean(1)
     loud = energy > max(energy.max(), 1e-12) * 10 ** (-_QUIET_DB / 10)
     f0 = np.zeros(len(frames))

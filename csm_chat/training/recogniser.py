@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from csm_chat.errors import CheckpointError, CsmChatError
 from csm_chat.training.augment import altered, with_noise
 from csm_chat.training.corpus import Clip, background, clips
+from csm_chat.training.lexicon import Lexicon, count_words
 from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
 from csm_chat.training.measures import character_errors, normalise
 from csm_chat.training.recogniser_net import (
@@ -37,6 +38,7 @@ from csm_chat.training.recogniser_net import (
     levelled,
     spelled,
 )
+from csm_chat.training.sentences import sentences
 from csm_chat.training.sounds import NO_SOUND, sounds_at, sounds_loss
 from csm_chat.training.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
@@ -48,16 +50,21 @@ SPEEDS = (0.92, 1.08)
 VALID_SEED = 10_000
 N_VALID = 100
 SUFFIX = ".npz"  # of an exported one
-SIZES = "sizes"  # an entry of it
+SIZES, WORDS = "sizes", "words"  # entries of it
+N_COUNTED = 100_000  # sentences whose words are known
 STEP_SAMPLES = HOP * STRIDE
 SOUNDS_WEIGHT = 0.5  # of telling phonemes, which are known moment by moment, unlike letters
 
 
 class Recogniser:
-    """A trained network, to hear with."""
+    """A trained network, to hear with, and the words it knows."""
 
-    def __init__(self, network: Network, device: str = "cpu") -> None:
+    def __init__(
+        self, network: Network, device: str = "cpu", lexicon: Lexicon | None = None
+    ) -> None:
+        """Without a lexicon it spells what it hears."""
         self._network = network.to(device).eval()
+        self._lexicon = lexicon
         self._mels = Mels().to(device)
         self._device = device
 
@@ -65,7 +72,8 @@ class Recogniser:
     def load(cls, path: Path, device: str = "cpu") -> Recogniser:
         """From a folder that it was trained in, or a file of `export`. Raises CheckpointError."""
         file = path / LAST if path.is_dir() else path
-        return cls(_read(file), device)
+        network, counts = _read(file)
+        return cls(network, device, Lexicon(counts, LETTERS))
 
     @torch.inference_mode()
     def hear(self, pcm: Pcm) -> str:
@@ -73,36 +81,53 @@ class Recogniser:
         margin = round(MARGIN_S * SAMPLE_RATE)
         samples = torch.from_numpy(np.pad(pcm.astype(np.float32), margin)).to(self._device)
         logits: Tensor = self._network(levelled(self._mels(samples[None])))
-        return spelled(logits[0].argmax(-1).tolist())
+        if self._lexicon is None:
+            return spelled(logits[0].argmax(-1).tolist())
+        return self._lexicon.words(logits[0].log_softmax(-1).cpu().numpy())
 
 
-def _read(file: Path) -> Network:
+def _read(file: Path) -> tuple[Network, Mapping[str, int]]:
     try:
-        sizes, state = _exported(file) if file.suffix == SUFFIX else _trained(file)
+        sizes, state, counts = _exported(file) if file.suffix == SUFFIX else _trained(file)
         network = Network(Sizes(**sizes))
         network.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, OSError, ValueError, BadZipFile) as error:
         raise CheckpointError(f"{file}: no recogniser of this program; train one") from error
-    return network
+    return network, counts
 
 
-def _trained(file: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+Stored = tuple[Mapping[str, Any], Mapping[str, Tensor], Mapping[str, int]]
+
+
+def _trained(file: Path) -> Stored:
     content = load_checkpoint(file)
-    return content["settings"]["sizes"], content["ema"] or content["model"]
+    state = content["ema"] or content["model"]
+    return content["settings"]["sizes"], state, _known_words(file.parent)
 
 
-def _exported(file: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+def _exported(file: Path) -> Stored:
     with file.open("rb") as content, np.load(content) as stored:
-        state = {name: torch.from_numpy(stored[name]).float() for name in stored.files}
-    sizes = bytes(state.pop(SIZES).byte().numpy())
-    return json.loads(sizes), state
+        arrays = {name: stored[name] for name in stored.files}
+    sizes, counts = (json.loads(arrays.pop(name).tobytes()) for name in (SIZES, WORDS))
+    return sizes, {name: torch.from_numpy(x).float() for name, x in arrays.items()}, counts
+
+
+def _known_words(out: Path) -> Mapping[str, int]:
+    """How often the words of many sentences occur; counted once, which takes half a minute."""
+    file = out / f"{WORDS}.json"
+    if not file.is_file():
+        said = (normalise(heard_words(each)) for each in islice(sentences(0, "train"), N_COUNTED))
+        file.write_text(json.dumps(count_words(said)), encoding="utf-8")
+    counts: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+    return counts
 
 
 def export(out: Path, file: Path) -> None:
-    """Write the weights that `out` holds, averaged, in float16. Raises CheckpointError."""
-    sizes, state = _trained(out / LAST)
+    """Write what `out` holds, the averaged weights in float16. Raises CheckpointError."""
+    sizes, state, counts = _trained(out / LAST)
     entries: dict[str, Any] = {name: tensor.half().numpy() for name, tensor in state.items()}
-    entries[SIZES] = np.frombuffer(json.dumps(sizes).encode(), np.uint8)
+    for name, content in ((SIZES, sizes), (WORDS, counts)):
+        entries[name] = np.frombuffer(json.dumps(content).encode(), np.uint8)
     np.savez_compressed(file, **entries)
 
 
@@ -209,7 +234,7 @@ class Training:
         begin: Path | None = None,
     ) -> None:
         """`begin`: a file of `export` to begin with. Raises CheckpointError."""
-        self._network = Network(sizes) if begin is None else _read(begin)
+        self._network = Network(sizes) if begin is None else _read(begin)[0]
         self.model: nn.Module = self._network
         self.settings = {"sizes": asdict(sizes)}
         self._mels = Mels().to(device)
