@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -224,6 +225,32 @@ def test_phonemes_stand_where_they_are_heard(voice):
             crossings[kind].append(np.mean(np.diff(np.sign(piece)) != 0))
     assert len(crossings["s"]) == 2
     assert min(crossings["s"]) > 2 * max(crossings["vowel"])
+
+
+def hertz(pcm) -> float:
+    found = median_f0(pcm)
+    assert found
+    return found
+
+
+@pytest.mark.usefixtures("synthesiser")
+def test_a_larger_head_is_lower_and_as_quick():
+    usual = TRAINING_VOICES[0]
+    one, larger = (speak(SENTENCE, replace(usual, size=size)) for size in (1.0, 1.1))
+    assert hertz(larger.pcm) == pytest.approx(hertz(one.pcm) / 1.1, rel=0.04)
+    assert len(larger.pcm) == pytest.approx(len(one.pcm), rel=0.06)
+    ends = [each.phonemes[-1].start / len(each.pcm) for each in (one, larger)]
+    assert ends[1] == pytest.approx(ends[0], rel=0.03)
+
+
+def test_colours_are_waves_over_the_mel_scale():
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+    assert espeak.coloured(noise, ()) is noise
+    darker = np.abs(np.fft.rfft(espeak.coloured(noise, (0.5,)))) / np.abs(np.fft.rfft(noise))
+    assert darker[0] == pytest.approx(np.exp(0.5), rel=0.01)
+    assert darker[-1] == pytest.approx(np.exp(-0.5), rel=0.01)
+    middle = round(700 * (np.sqrt(1 + 12_000 / 700) - 1))  # Hz, half way up
+    assert darker[middle] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.usefixtures("synthesiser")

@@ -46,6 +46,7 @@ VOICE_COUNTS = (1, 1, 2, 2, 2, 3)  # of a conversation, drawn evenly
 PITCH_STRAY, RANGE_STRAY, SPEED_STRAY = 8, 10, 12
 SPEEDS_WPM = (140, 190)
 SIZES = (0.9, 1.1)  # of heads
+COLOUR, N_COLOURS = 0.5, 4  # nats at most, of so many waves over the spectrum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,9 +112,11 @@ def _voice(rng: Random, split: Split) -> SyntheticVoice:
     speed = voice.speed_wpm + rng.randint(-SPEED_STRAY, SPEED_STRAY)
     speed = min(max(speed, SPEEDS_WPM[0]), SPEEDS_WPM[1])
     size = round(rng.uniform(*SIZES), 2)
-    name = f"{voice.name}~{pitch}-{pitch_range}-{speed}-{size:g}"
+    colour = tuple(round(rng.uniform(-COLOUR, COLOUR), 2) for _ in range(N_COLOURS))
+    settings = (pitch, pitch_range, speed, size, *colour)
     return SyntheticVoice(
-        name, voice.language, voice.variant, pitch, pitch_range, speed, voice.sex, size
+        "~".join((voice.name, *(f"{each:g}" for each in settings))),
+        *(voice.language, voice.variant, pitch, pitch_range, speed, voice.sex, size, colour),
     )
 
 

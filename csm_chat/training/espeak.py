@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import functools
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,7 @@ SPEECH_RMS = 0.1  # -20 dBFS
 PEAK = 0.95
 WINDOW_S = 0.005
 QUIET_RATIO = 0.01  # 40 dB under the loudest window
+MEL_BREAK_HZ = 700  # the mel scale is even below, logarithmic above
 MARGIN_S = 0.06  # of silence kept or added at both ends
 
 Sex = Literal["male", "female"]
@@ -92,6 +94,7 @@ class SyntheticVoice:
     speed_wpm: int
     sex: Sex
     size: float = 1.0  # of the head: formants and pitch lie this much lower; 1 is the variant's own
+    colour: tuple[float, ...] = ()  # nats of the first cosines over the mel scale, see `coloured`
 
 
 def _voices(sex: Sex, table: str) -> tuple[SyntheticVoice, ...]:
@@ -295,13 +298,24 @@ def speak(text: str, voice: SyntheticVoice) -> Spoken:
     Raises UsageError if libespeak-ng is missing, or has nothing to say for `text`.
     """
     whole = _espeak().speak(text, voice)
-    pcm, cut = _trimmed(whole.pcm)
+    pcm, cut = _trimmed(coloured(whole.pcm, voice.colour))
     if not len(pcm):
         raise UsageError(f"espeak-ng says nothing for {text!r}; give it words")
     gain = SPEECH_RMS / float(np.sqrt(np.mean(np.square(pcm))))
     gain = min(gain, PEAK / float(np.abs(pcm).max()))
     phonemes = (replace(each, start=each.start - cut / SAMPLE_RATE) for each in whole.phonemes)
     return Spoken(pcm * np.float32(gain), tuple(phonemes))
+
+
+def coloured(pcm: Pcm, colour: Sequence[float]) -> Pcm:
+    """As another throat would sound: amplitudes changed by waves over mels, from half a wave on."""
+    if not len(colour) or not len(pcm):
+        return pcm
+    spectrum = np.fft.rfft(pcm)
+    hz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
+    place = np.log1p(hz / MEL_BREAK_HZ) / np.log1p(SAMPLE_RATE / 2 / MEL_BREAK_HZ)
+    nats = sum(nat * np.cos(np.pi * n * place) for n, nat in enumerate(colour, 1))
+    return np.fft.irfft(spectrum * np.exp(nats), len(pcm)).astype(np.float32)
 
 
 def _trimmed(pcm: Pcm) -> tuple[Pcm, int]:
