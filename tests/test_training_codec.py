@@ -182,6 +182,20 @@ def test_a_refined_decoder_learns_and_the_codes_stay(trained: Path, tmp_path: Pa
     old, new = load_file(first / KYUTAI_FILE), load_file(second / KYUTAI_FILE)
     changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
     assert changed == {"decoder", "decoder_transformer", "upsample"}
+
+
+def test_training_begins_with_what_was_exported(trained: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    export(trained, first)
+    begun = CodecTask(TINY, RECIPE, held_out_tones(), begin=first)
+    with torch.no_grad():
+        before = begun.validate(begun.model)["loss"]
+    assert before == pytest.approx(log(trained, "valid_loss")[-1], rel=0.05)
+    Run(plan(tmp_path / "run", 5), begun).train(tones)
+    export(tmp_path / "run", second)
+    old, new = load_file(first / KYUTAI_FILE), load_file(second / KYUTAI_FILE)
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert {"encoder", "quantizer", "decoder"} <= changed
     with pytest.raises(CheckpointError, match="other sizes"):
         CodecTask(replace(TINY, width=32), RECIPE, {}, begin=first)
 
