@@ -41,8 +41,8 @@ class CsmTrainer(nn.Module):
         n_sounds = SOUNDS_A_FRAME * N_SOUNDS
         self.sounds_head = nn.Linear(sizes.backbone.width, n_sounds, bias=False)
         self.pitches_head = nn.Linear(sizes.backbone.width, N_PITCHES)
-        for head in (self.sounds_head, self.pitches_head):
-            nn.init.zeros_(head.weight)
+        for parameter in (*self.sounds_head.parameters(), *self.pitches_head.parameters()):
+            nn.init.zeros_(parameter)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
     def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
