@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ def load(
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """
+    # Read when torch is imported. Its threads else spin for one another, and beside a process that
+    # keeps a core busy a frame takes twenty times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from platformdirs import user_cache_path
 
     from csm_chat.backends import (

@@ -6,6 +6,9 @@ pitch is followed where it is the only one; two are not kept apart (csm_chat/tra
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,3 +141,17 @@ def test_forty_turns_stay_intelligible_to_the_end(backend: Backend, recogniser: 
     first, last = said[: len(LINES)], said[len(LINES) :]  # the same lines
     assert errors(recogniser, last) < errors(recogniser, first) + LATER_ERRORS
     assert [each.turn.ended for each in last].count("eos") >= len(last) - 1
+
+
+@pytest.mark.parametrize("asked", ["", "active"])
+def test_torchs_threads_do_not_spin_unless_asked_to(asked: str) -> None:
+    script = (
+        "import os, csm_chat; csm_chat.load('builtin', device='cpu', dtype='float32'); "
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: x for name, x in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": asked} if asked else {}
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == (asked or "passive")
