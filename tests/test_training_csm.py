@@ -25,6 +25,7 @@ from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer
 from csm_chat.training.csm import CsmTask, Recipe, begun, settle
 from csm_chat.training.csm_batch import (
+    Batch,
     BatchSettings,
     Draft,
     draft,
@@ -34,7 +35,7 @@ from csm_chat.training.csm_batch import (
     rows,
 )
 from csm_chat.training.csm_codes import FrozenCodec
-from csm_chat.training.csm_losses import LossSettings, losses
+from csm_chat.training.csm_losses import Losses, LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
 from csm_chat.training.espeak import Phoneme
@@ -556,19 +557,24 @@ def test_places_are_rows_of_the_lines_own_text(tokenizer, codec):
     assert (other.places == NO_CHARACTER).all()
 
 
+def taught(model: CsmTrainer, batch: Batch) -> list[Losses]:
+    """The losses of some steps on one batch."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    found = []
+    for _ in range(40):
+        optimiser.zero_grad()
+        found.append(losses(model, batch, LossSettings(depth_share=0.0), torch.Generator()))
+        found[-1].total.backward()
+        optimiser.step()
+    return found
+
+
 def test_heads_learn_to_look_at_what_is_said_next(tokenizer, codec):
     sizes = tiny_sizes()
     model = CsmTrainer(new_csm(sizes, seed=0), sizes)
     bee = Clip("a bee.", clip("", 6 * FRAME_SAMPLES, seed=9).pcm, A_BEE, "a bee.")
     batch = batch_of(((Line(0, SHORT), Line(1, bee)),), tokenizer, codec)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    found = []
-    for _ in range(40):
-        optimiser.zero_grad()
-        each = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
-        each.total.backward()
-        optimiser.step()
-        found.append(float(each.looks))
+    found = [float(each.looks) for each in taught(model, batch)]
     assert found[0] > 1 and found[-1] < 0.2
     with torch.no_grad():
         _, looks = model.hidden_and_looks(batch.tokens, batch.mask)
@@ -585,12 +591,7 @@ def test_pitch_is_learned(tokenizer, codec):
     )
     batch = batch_of(((Line(0, low), Line(1, high)),), tokenizer, codec)
     assert batch.pitches.unique().tolist() == pitch_classes(np.array([110.0, 220])).tolist()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(40):
-        optimiser.zero_grad()
-        found = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
-        found.total.backward()
-        optimiser.step()
+    *_, found = taught(model, batch)
     assert found.pitches < 0.1
 
 
@@ -599,12 +600,7 @@ def test_phonemes_are_learned_where_they_are_known(tokenizer, codec):
     known = Clip("Yes.", SHORT.pcm, (Phoneme("j", 0.0), Phoneme("E", 0.1), Phoneme("s", 0.17)))
     lines = ((Line(0, SHORT), Line(1, known)),)
     batch = batch_of(lines, tokenizer, codec)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(40):
-        optimiser.zero_grad()
-        found = losses(model, batch, LossSettings(depth_share=0.0), torch.Generator())
-        found.total.backward()
-        optimiser.step()
+    *_, found = taught(model, batch)
     assert found.sounds < 0.1
     assert (
         losses(model, batch_of(((Line(0, SHORT),),), tokenizer, codec), LossSettings()).sounds == 0

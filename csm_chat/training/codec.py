@@ -97,14 +97,14 @@ class CodecTask:
                     quantised, commitment, said = quantise(
                         self.model, latents.float(), depths, step
                     )
-            heard = decoded(self.model, quantised)
+            heard = decoded(self.model, quantised)[:, 0].float()
         with torch.autocast(pcm.device.type, enabled=False):
-            figures = self._losses(heard[:, 0].float(), pcm)
+            figures = self._losses(heard, pcm)
             pitches, shifts = (
                 torch.from_numpy(x).to(self._device) for x in (batch.pitches, batch.shifts)
             )
             is_voiced = pitches != NO_PITCH
-            figures["waves"] = wave_distance(heard[:, 0].float(), pcm, shifts, is_voiced)
+            figures["waves"] = wave_distance(heard, pcm, shifts, is_voiced)
         figures["commitment"] = commitment
         loss = figures["spectral_loss"] + _COMMITMENT * commitment + _WAVES * figures["waves"]
         if not self._is_coded:
@@ -114,7 +114,7 @@ class CodecTask:
             figures["pitches"] = functional.cross_entropy(logits.flatten(0, 1), pitches.flatten())
             loss = loss + _SOUNDS * figures["sounds"] + _PITCHES * figures["pitches"]
         if self._adversary is not None:
-            figures |= self._adversary.losses(heard[:, 0].float(), pcm)
+            figures |= self._adversary.losses(heard, pcm)
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
         return loss, figures
 

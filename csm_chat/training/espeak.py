@@ -19,6 +19,7 @@ import numpy as np
 
 from csm_chat.audio.files import resample
 from csm_chat.errors import UsageError
+from csm_chat.training.measures import mel_scale
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 # From espeak-ng's speak_lib.h.
@@ -59,7 +60,6 @@ SPEECH_RMS = 0.1  # -20 dBFS
 PEAK = 0.95
 WINDOW_S = 0.005
 QUIET_RATIO = 0.01  # 40 dB under the loudest window
-MEL_BREAK_HZ = 700  # the mel scale is even below, logarithmic above
 MARGIN_S = 0.06  # of silence kept or added at both ends
 
 Sex = Literal["male", "female"]
@@ -313,7 +313,8 @@ def coloured(pcm: Pcm, colour: Sequence[float]) -> Pcm:
         return pcm
     spectrum = np.fft.rfft(pcm)
     hz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
-    place = np.log1p(hz / MEL_BREAK_HZ) / np.log1p(SAMPLE_RATE / 2 / MEL_BREAK_HZ)
+    place = mel_scale(hz)
+    place /= place[-1]
     nats = sum(nat * np.cos(np.pi * n * place) for n, nat in enumerate(colour, 1))
     return np.fft.irfft(spectrum * np.exp(nats), len(pcm)).astype(np.float32)
 

@@ -29,11 +29,7 @@ class _Node:
     cost: float | None = None  # nats, where a word ends
 
 
-class _Unknown(_Node):
-    """Within a word that is in no lexicon: any letter may follow."""
-
-
-_UNKNOWN = _Unknown(cost=0.0)
+_UNKNOWN = _Node(cost=0.0)  # within a word that is in no lexicon: any letter may follow
 
 
 @dataclass(slots=True, eq=False)

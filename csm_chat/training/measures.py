@@ -166,9 +166,14 @@ def _log_mels(pcm: Pcm) -> Floats:
     return np.asarray(mels, np.float64)
 
 
+def mel_scale(hz: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Places on the mel scale, even below 700 Hz and logarithmic above."""
+    return np.asarray(1127 * np.log1p(hz / 700), np.float64)
+
+
 def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float) -> Floats:
     """Triangles, evenly spaced in mels; (n_mels, n_fft // 2 + 1)."""
-    low, high = (1127 * np.log1p(hz / 700) for hz in (low_hz, high_hz))
+    low, high = mel_scale(np.array([low_hz, high_hz]))
     edges = 700 * np.expm1(np.linspace(low, high, n_mels + 2) / 1127)
     bins = np.arange(n_fft // 2 + 1) * SAMPLE_RATE / n_fft
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
