@@ -39,9 +39,7 @@ def load(
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """
-    # Read when torch is imported. Its threads else spin for one another, and beside a process that
-    # keeps a core busy a frame takes twenty times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _let_threads_sleep()
     from platformdirs import user_cache_path
 
     from csm_chat.backends import (
@@ -77,3 +75,11 @@ def load(
     codec = load_codec(checkpoint.codec, engine.codebooks, device, backend, threads)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)
+
+
+def _let_threads_sleep() -> None:
+    """Torch's, unless the user said otherwise; to be called before it is imported, which reads it.
+
+    They else spin for one another, and beside a busy process a frame takes twenty times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
