@@ -38,7 +38,7 @@ from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import Losses, LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
-from csm_chat.training.espeak import Phoneme
+from csm_chat.training.espeak import Phoneme, coloured
 from csm_chat.training.export import (
     CODEC_FILE,
     PREPARED,
@@ -50,6 +50,7 @@ from csm_chat.training.export import (
 )
 from csm_chat.training.export import main as export_main
 from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
+from csm_chat.training.measures import MEL_BANDS, spectrum_levels
 from csm_chat.training.pitches import N_PITCHES, pitch_classes
 from csm_chat.training.sounds import (
     NO_CHARACTER,
@@ -282,8 +283,10 @@ def test_the_loss_is_the_mean_entropy_of_what_is_learned(tokenizer, codec):
     # a new head finds all pitches as likely; what is said is not known
     weights = 0.5 ** torch.arange(CODEBOOKS - 1)
     faded = (torch.stack(depth) * weights).mean() / weights.mean()
-    expected = 3 * torch.stack(first).mean() + faded + 2 * found.pitches
+    expected = 3 * torch.stack(first).mean() + faded + 2 * found.pitches + found.timbres
     assert found.pitches == pytest.approx(math.log(N_PITCHES), rel=0.1)
+    assert found.looks == found.voices == 0  # its only line's
+    np.testing.assert_allclose(found.timbres, abs(spectrum_levels(SHORT.pcm)).mean(), rtol=0.1)
     torch.testing.assert_close(found.total, expected)
     torch.testing.assert_close(found.first, torch.stack(first[:-1]).mean().detach())
     torch.testing.assert_close(found.end, first[-1].detach())
@@ -550,11 +553,11 @@ def test_places_are_rows_of_the_lines_own_text(tokenizer, codec):
     read = rows([Line(1, SHORT), Line(12, bee)], tokenizer, CODEBOOKS, 200)
     text = "".join(chr(byte) for byte in b"a bee.")
     begin = read.starts[1] - 1 - len(text)  # end of text comes between
-    assert [*read.places[3:] - begin] == [*said_characters(A_BEE, 6, len(text))]
-    assert (read.places[:3] == NO_CHARACTER).all()
+    assert [*read.known.places[3:] - begin] == [*said_characters(A_BEE, 6, len(text))]
+    assert (read.known.places[:3] == NO_CHARACTER).all()
     # one whose words are not the rows' own
     other = rows([Line(1, replace(bee, words="a bee, say."))], tokenizer, CODEBOOKS, 200)
-    assert (other.places == NO_CHARACTER).all()
+    assert (other.known.places == NO_CHARACTER).all()
 
 
 def taught(model: CsmTrainer, batch: Batch) -> list[Losses]:
@@ -578,9 +581,36 @@ def test_heads_learn_to_look_at_what_is_said_next(tokenizer, codec):
     assert found[0] > 1 and found[-1] < 0.2
     with torch.no_grad():
         _, looks = model.hidden_and_looks(batch.tokens, batch.mask)
-    (frame,) = (batch.places == int(batch.places.max())).nonzero()[-1].tolist()
-    seen = looks[-1][batch.frames[0, frame], batch.frames[1, frame] - 1]
-    assert abs(int(seen[: int(batch.frames[1, frame])].argmax()) - int(batch.places.max())) <= 2
+    (frame,) = (batch.known.places == int(batch.known.places.max())).nonzero()[-1].tolist()
+    seen = looks.said[-1][batch.frames[0, frame], batch.frames[1, frame] - 1]
+    assert (
+        abs(int(seen[: int(batch.frames[1, frame])].argmax()) - int(batch.known.places.max())) <= 2
+    )
+
+
+def test_other_heads_learn_to_look_at_the_speakers_own_lines(tokenizer, codec):
+    model = CsmTrainer(new_csm(tiny_sizes(), seed=0), tiny_sizes())
+    clips = [clip("Yes.", 4 * FRAME_SAMPLES, seed=i) for i in range(3)]
+    lines = [Line(speaker, each) for speaker, each in zip((3, 5, 3), clips, strict=True)]
+    batch = batch_of((lines,), tokenizer, codec)
+    found = [float(each.voices) for each in taught(model, batch)]
+    assert found[0] > 1 and found[-1] < 0.2
+    with torch.no_grad():
+        _, looks = model.hidden_and_looks(batch.tokens, batch.mask)
+    first, _, last = batch.frames[1].view(3, 4)
+    for seen in looks.voice:
+        assert int(seen[0, last[-1] - 1, : last[-1]].argmax()) in first
+
+
+def test_how_a_line_sounds_is_learned(tokenizer, codec):
+    model = CsmTrainer(new_csm(tiny_sizes(), seed=0), tiny_sizes())
+    dark = Clip("Yes.", coloured(LONG.pcm, (1.0,)))
+    batch = batch_of(((Line(0, LONG), Line(1, dark)),), tokenizer, codec)
+    levels = batch.known.timbres[batch.known.lines == 1]
+    assert levels.shape[1] == MEL_BANDS and (levels == levels[0]).all()
+    assert (levels[0] - batch.known.timbres[0])[[0, -1]].tolist() == pytest.approx([2, -2], abs=1)
+    first, *_, last = taught(model, batch)
+    assert last.timbres < 0.3 * first.timbres
 
 
 def test_pitch_is_learned(tokenizer, codec):
@@ -590,7 +620,7 @@ def test_pitch_is_learned(tokenizer, codec):
         Clip("Yes.", (0.1 * np.sin(2 * np.pi * hz * time)).astype(np.float32)) for hz in (110, 220)
     )
     batch = batch_of(((Line(0, low), Line(1, high)),), tokenizer, codec)
-    assert batch.pitches.unique().tolist() == pitch_classes(np.array([110.0, 220])).tolist()
+    assert batch.known.pitches.unique().tolist() == pitch_classes(np.array([110.0, 220])).tolist()
     *_, found = taught(model, batch)
     assert found.pitches < 0.1
 

@@ -4,11 +4,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -19,9 +21,10 @@ from csm_chat.speech.normalise_numbers import cardinal
 from csm_chat.training import corpus, data, espeak
 from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
 from csm_chat.training.inflection import inflected
-from csm_chat.training.measures import median_f0, normalise
+from csm_chat.training.measures import median_f0, normalise, spectrum_levels
 from csm_chat.training.sentences import debian_text, debian_words, sentences, split_of
 from csm_chat.training.spoken import spoken_words
+from csm_chat.training.throats import Throat, draw_throat, voice_file
 from csm_chat.types import SAMPLE_RATE
 
 MALE_TO_FEMALE_HZ = 150
@@ -243,6 +246,49 @@ def test_a_larger_head_is_lower_and_as_quick():
     assert ends[1] == pytest.approx(ends[0], rel=0.03)
 
 
+@pytest.mark.usefixtures("synthesiser")
+def test_throats_make_other_voices_that_say_the_same():
+    random = Random(0)
+    usual = TRAINING_VOICES[0]
+    said = [speak(SENTENCE, usual)]
+    said += [speak(SENTENCE, replace(usual, throat=draw_throat(random))) for _ in range(3)]
+    assert len({tuple(each.name for each in one.phonemes) for one in said}) == 1
+    again = speak(SENTENCE, usual)
+    levels = [spectrum_levels(each.pcm) for each in said]
+    for i, one in enumerate(levels):
+        for other in levels[:i]:
+            assert abs(one - other).mean() > 0.5
+    assert abs(spectrum_levels(again.pcm) - levels[0]).mean() < 0.1
+
+
+def test_a_throat_changes_what_its_variant_says(tmp_path):
+    for path, text in (
+        ("lang/gmw/en-US", "name English\nlanguage en-us 2\nformant 1 90"),
+        ("voices/!v/f9", "language variant\nformant 1 80 50 150 -20\nbreath 0 2\n"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    own = voice_file(tmp_path, "en-us", "f9", Throat())
+    assert own.splitlines()[1:] == [
+        *("language en-us 2", "formant 1 90", "formant 1 80 50 150 -20", "breath 0 2")
+    ]
+    throat = Throat(((1.1, 1, 0.5), (1.1, 0.5, 1)), (1, 2, 3, 4), 60, (70, 80))
+    changed = voice_file(tmp_path, "en-us", "f9", throat)
+    assert changed.removeprefix(own).splitlines() == [
+        *("formant 0 110 100 50", "formant 1 88 25 150 -20", "tone 600 1 1200 2 2000 3 3000 4"),
+        *("voicing 60", "consonants 70 80"),
+    ]
+
+
+@pytest.mark.usefixtures("synthesiser")
+def test_a_folder_the_library_cannot_read_from_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(UsageError, match="set TMPDIR"):
+        speak(SENTENCE, replace(TRAINING_VOICES[0], speed_wpm=171))
+
+
 def test_colours_are_waves_over_the_mel_scale():
     noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     assert espeak.coloured(noise, ()) is noise
@@ -280,15 +326,18 @@ def test_clips_say_held_out_sentences_in_the_voices_of_their_split():
 
 @pytest.mark.usefixtures("synthesiser")
 def test_conversations_keep_to_their_limits():
-    n_lines, n_voices = set(), set()
-    for lines in itertools.islice(corpus.conversations(0, "train"), 60):
+    n_lines, n_voices, turns = set(), set(), []
+    for lines in itertools.islice(corpus.conversations(0, "train"), 120):
         assert sum(len(line.clip.pcm) for line in lines) <= 24 * SAMPLE_RATE
         pairs = {(line.speaker, line.clip.voice) for line in lines}
         assert len({speaker for speaker, _ in pairs}) == len(pairs)
         assert all(0 <= speaker <= 9 for speaker, _ in pairs)
         n_lines.add(len(lines))
         n_voices.add(len(pairs))
+        if len(pairs) > 1:
+            turns += [one.speaker != other.speaker for one, other in itertools.pairwise(lines)]
     assert n_lines == {1, 2, 3, 4, 5, 6}
+    assert np.mean(turns) > 0.7
     assert n_voices == {1, 2, 3}
 
 

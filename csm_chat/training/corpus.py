@@ -30,6 +30,7 @@ from csm_chat.training.espeak import (
 )
 from csm_chat.training.sentences import Split, sentences
 from csm_chat.training.spoken import heard_words
+from csm_chat.training.throats import draw_throat
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ T = TypeVar("T")
 N_SPEAKER_IDS = 10
 MAX_CONVERSATION_S = 24.0
 MAX_LINES = 6
-VOICE_COUNTS = (1, 1, 2, 2, 2, 3)  # of a conversation, drawn evenly
+VOICE_COUNTS = (1, 2, 2, 2, 3)  # of a conversation, drawn evenly
+TURN_SHARE = 0.6  # of lines that someone else says than the line before, beyond what chance does
 
 # How far a training voice strays from its table entry, so that a model learns to follow a voice
 # and not to name it. Words a minute stay within SPEEDS_WPM.
@@ -86,7 +88,9 @@ def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
         lines: list[Line] = []
         left_s = MAX_CONVERSATION_S
         for _ in range(rng.randint(n_voices, MAX_LINES)):
-            speaker = rng.choice(speakers)
+            others = [each for each in speakers if lines and each != lines[-1].speaker]
+            taking_turns = bool(others) and rng.random() < TURN_SHARE
+            speaker = rng.choice(others if taking_turns else speakers)
             clip = _said(next(texts), cast[speaker])
             left_s -= len(clip.pcm) / SAMPLE_RATE
             if left_s < 0:
@@ -113,11 +117,9 @@ def _voice(rng: Random, split: Split) -> SyntheticVoice:
     speed = min(max(speed, SPEEDS_WPM[0]), SPEEDS_WPM[1])
     size = round(rng.uniform(*SIZES), 2)
     colour = tuple(round(rng.uniform(-COLOUR, COLOUR), 2) for _ in range(N_COLOURS))
-    settings = (pitch, pitch_range, speed, size, *colour)
-    return SyntheticVoice(
-        "~".join((voice.name, *(f"{each:g}" for each in settings))),
-        *(voice.language, voice.variant, pitch, pitch_range, speed, voice.sex, size, colour),
-    )
+    name = f"{voice.name}~{rng.getrandbits(64):x}"
+    settings = voice.language, voice.variant, pitch, pitch_range, speed, voice.sex
+    return SyntheticVoice(name, *settings, size, colour, draw_throat(rng))
 
 
 Make: TypeAlias = Callable[[int, int], Iterator[T]]  # worker, items it gave: those after them

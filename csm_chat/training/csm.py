@@ -53,7 +53,7 @@ _VALID_CONVERSATIONS = 24  # of each part
 _N_TAKES = 8  # spoken of each part at a validation
 _MAX_WORKERS = 64
 
-_FIGURES = ("first", "end", "depth", "sounds", "pitches", "looks")
+_FIGURES = ("first", "end", "depth", "sounds", "pitches", "timbres", "looks", "voices")
 
 # backbone and depth decoder, by what --size says
 _STACKS = {

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,13 @@ import torch
 from torch import Tensor
 
 from csm_chat.speech import prompt
-from csm_chat.training.pitches import heard_pitch_classes
-from csm_chat.training.sounds import NO_CHARACTER, Named, heard_sounds, said_characters
+from csm_chat.training.csm_known import Heard, Known, SpokenLine, joined, known_of
 from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
 
 _T = TypeVar("_T", bound=np.generic)
 
 
-class _Clip(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def pcm(self) -> Pcm: ...
-    @property
-    def phonemes(self) -> Sequence[Named]: ...
-    @property
-    def words(self) -> str: ...
-
-
-class _Line(Protocol):
-    @property
-    def speaker(self) -> int: ...
-    @property
-    def clip(self) -> _Clip: ...
-
-
-Conversation: TypeAlias = Sequence[_Line]
+Conversation: TypeAlias = Sequence[SpokenLine]
 Learns: TypeAlias = Callable[[int, int], bool]  # a line's index and speaker: is it learned?
 Encode: TypeAlias = Callable[[Sequence[Pcm]], Tensor]  # (frames of all, codebooks), int64
 
@@ -49,7 +30,7 @@ class Said:
     """A line of a conversation."""
 
     speaker: int
-    clip: _Clip
+    clip: Heard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +42,7 @@ class Rows:
     ends: npt.NDArray[np.bool_]  # (rows,): and it ends speech
     starts: tuple[int, ...]  # the row of each clip's first frame
     clips: tuple[Pcm, ...]
-    sounds: npt.NDArray[np.int64]  # (frames of all clips, SOUNDS_A_FRAME)
-    places: npt.NDArray[np.int64]  # (frames of all clips,): see `Batch`
-    pitches: npt.NDArray[np.int64]  # (frames of all clips,)
+    known: Known[npt.NDArray[Any]]  # of the frames of all clips
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +55,7 @@ class Draft:
     ends: npt.NDArray[np.bool_]  # (B, S)
     clips: tuple[Pcm, ...]
     frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
-    sounds: npt.NDArray[np.int64]  # (frames, SOUNDS_A_FRAME)
-    places: npt.NDArray[np.int64]  # (frames,)
-    pitches: npt.NDArray[np.int64]  # (frames,)
+    known: Known[npt.NDArray[Any]]  # of these frames
     codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
@@ -91,9 +68,7 @@ class Batch:
     learned: Tensor  # (B, S) bool; see `Rows`
     ends: Tensor  # (B, S) bool, none of them outside `learned`
     frames: Tensor  # (2, frames) int64: the rows of frames; (B, S)
-    sounds: Tensor  # (frames, SOUNDS_A_FRAME) int64: what is heard in them, see `sounds`
-    places: Tensor  # (frames,) int64: the row of text that is said in them, or NO_CHARACTER
-    pitches: Tensor  # (frames,) int64: how high the voice is in them, see `pitches`
+    known: Known[Tensor]  # of these frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +91,7 @@ def rows(
 
     Targets are each frame and the end of speech, of the lines that `learns` picks.
     """
-    prompts, learned, starts, clips, n_rows = [], [], [], [], 0
-    heard, places, pitches = [], [], []
+    prompts, learned, starts, clips, known, n_rows = [], [], [], [], [], 0
     for i, line in enumerate(conversation):
         silent = np.zeros((n_frames(line.clip.pcm), codebooks), np.int32)
         segment = Segment(line.speaker, line.clip.text, silent)
@@ -132,9 +106,7 @@ def rows(
         learned.append(targets)
         starts.append(n_rows + start)
         clips.append(line.clip.pcm)
-        heard.append(heard_sounds(line.clip.phonemes, len(silent)))
-        places.append(_places(line, len(silent), n_rows, n_rows + start))
-        pitches.append(heard_pitch_classes(line.clip.pcm, len(silent)))
+        known.append(known_of(line, i, len(silent), n_rows, n_rows + start))
         n_rows += len(said.tokens)
     if not prompts:
         return None
@@ -143,19 +115,7 @@ def rows(
     ends[[start + n_frames(clip) - 1 for start, clip in zip(starts, clips, strict=True)]] = True
     ends &= all_targets
     rows_of_all = prompt.join(prompts)
-    known = (np.concatenate(each) for each in (heard, places, pitches))
-    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), *known)
-
-
-def _places(line: _Line, n_frames: int, start: int, end: int) -> npt.NDArray[np.int64]:
-    """The row that each frame says of the text in rows `start` to `end`, (n_frames,)."""
-    words = line.clip.words
-    marks = f"[{line.speaker}]"
-    # begin of text, marks, words and end of text; fewer rows where tokens are longer
-    if not words.isascii() or end - start != len(marks) + len(words) + 2:
-        return np.full(n_frames, NO_CHARACTER)
-    characters = said_characters(line.clip.phonemes, n_frames, len(words))
-    return np.where(characters == NO_CHARACTER, characters, characters + end - 1 - len(words))
+    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), joined(known))
 
 
 def n_frames(clip: Pcm) -> int:
@@ -177,9 +137,7 @@ def draft(sequences: Sequence[Rows]) -> Draft:
         _padded([sequence.ends for sequence in sequences]),
         tuple(clip for sequence in sequences for clip in sequence.clips),
         np.concatenate(frames, axis=1),
-        np.concatenate([sequence.sounds for sequence in sequences]),
-        np.concatenate([sequence.places for sequence in sequences]),
-        np.concatenate([sequence.pitches for sequence in sequences]),
+        joined([sequence.known for sequence in sequences]),
     )
 
 
@@ -207,8 +165,7 @@ def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
     codes = encode(draft.clips) if draft.codes is None else there(draft.codes)
     tokens[frames[0], frames[1], :-1] = codes
     learned, ends = there(draft.learned), there(draft.ends)
-    known = (there(each) for each in (draft.sounds, draft.places, draft.pitches))
-    return Batch(tokens, there(draft.mask), learned, ends, frames, *known)
+    return Batch(tokens, there(draft.mask), learned, ends, frames, draft.known.changed(there))
 
 
 def merged(
@@ -227,7 +184,7 @@ def merged(
         yield _interleaved(parts, rng)
 
 
-def _interleaved(parts: list[list[_Line]], rng: random.Random) -> Conversation:
+def _interleaved(parts: list[list[SpokenLine]], rng: random.Random) -> Conversation:
     """Lines in an order that keeps each part's own; speakers of later parts get free numbers."""
     numbers: dict[tuple[int, int], int] = {}
     for i, part in enumerate(parts):

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_load import empty_model
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.training.measures import MEL_BANDS
 from csm_chat.training.pitches import N_PITCHES
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
-_GUIDED = (1 / 3, 2 / 3)  # how deep the layers are whose first head learns where the text is said
+_GUIDED = (1 / 3, 2 / 3)  # how deep the layers are whose first and last heads learn where to look
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,14 @@ class _Turns:
 
     cos: Tensor  # (S, 1, head_width)
     sin: Tensor  # (S, 1, head_width), its first half negated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """Of guided heads, one a guided layer: logits (B, S, S) from each row to each, not masked."""
+
+    said: list[Tensor]  # for what of the text is said
+    voice: list[Tensor]  # for how the speaker sounded before
 
 
 class CsmTrainer(nn.Module):
@@ -41,15 +50,16 @@ class CsmTrainer(nn.Module):
         n_sounds = SOUNDS_A_FRAME * N_SOUNDS
         self.sounds_head = nn.Linear(sizes.backbone.width, n_sounds, bias=False)
         self.pitches_head = nn.Linear(sizes.backbone.width, N_PITCHES)
-        for parameter in (*self.sounds_head.parameters(), *self.pitches_head.parameters()):
-            nn.init.zeros_(parameter)
+        self.timbres_head = nn.Linear(sizes.backbone.width, MEL_BANDS)
+        for head in (self.sounds_head, self.pitches_head, self.timbres_head):
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
-    def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Looks]:
         """Backbone states (B, S, width) of rows, both (B, S, codebooks + 1), and looks.
 
-        A row sees itself and all before it; what pads a sequence at its end changes nothing. Looks
-        are a head's logits (B, S, S) from each row to each, not masked yet; see `_GUIDED`.
+        A row sees itself and all before it; what pads a sequence at its end changes nothing.
         """
         sizes = self.sizes
         turns = self._turns("backbone", sizes.backbone, sizes.context_rows, tokens.device)
@@ -70,6 +80,11 @@ class CsmTrainer(nn.Module):
         """Pitch of the next row: (..., width) to (..., N_PITCHES)."""
         logits: Tensor = self.pitches_head(hidden)
         return logits
+
+    def timbres(self, hidden: Tensor) -> Tensor:
+        """How the voice of the next row sounds: (..., width) to (..., MEL_BANDS) in nats."""
+        levels: Tensor = self.timbres_head(hidden)
+        return levels
 
     def depth_logits(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """Codebooks 1 and up of frames (N, codebooks) that follow the states (N, width).
@@ -110,16 +125,18 @@ class CsmTrainer(nn.Module):
 
 def _run(
     stack: Stack, x: Tensor, turns: _Turns, guided: Container[int] = ()
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Tensor, Looks]:
     """(B, S, width) to (B, S, width), and the looks of the guided layers."""
     n_rows = x.shape[1]
     turns = _Turns(turns.cos[:n_rows], turns.sin[:n_rows])
-    looks = []
+    looks = Looks([], [])
     for index, layer in enumerate(stack.layers):
         assert isinstance(layer, Layer), layer
         seen, q, k = _attend(layer.attn, layer.attn_norm(x), turns)
         if index in guided:
-            looks.append(q[:, 0] @ k[:, 0].mT / math.sqrt(q.shape[-1]))
+            # of two heads whose keys are not the same, where there are so many
+            for kind, head in ((looks.said, 0), (looks.voice, -1)):
+                kind.append(q[:, head] @ k[:, head].mT / math.sqrt(q.shape[-1]))
         x = x + seen
         x = x + layer.mlp(layer.mlp_norm(x))
     hidden: Tensor = stack.norm(x)

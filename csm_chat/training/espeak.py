@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import functools
 import importlib.util
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from csm_chat.audio.files import resample
 from csm_chat.errors import UsageError
 from csm_chat.training.measures import mel_scale
+from csm_chat.training.throats import VARIANTS_OWN, Throat, voice_file
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 # From espeak-ng's speak_lib.h.
@@ -95,6 +97,7 @@ class SyntheticVoice:
     sex: Sex
     size: float = 1.0  # of the head: formants and pitch lie this much lower; 1 is the variant's own
     colour: tuple[float, ...] = ()  # nats of the first cosines over the mel scale, see `coloured`
+    throat: Throat = VARIANTS_OWN
 
 
 def _voices(sex: Sex, table: str) -> tuple[SyntheticVoice, ...]:
@@ -218,7 +221,7 @@ class _Espeak:
         self._voice: SyntheticVoice | None = None
         found = ctypes.c_char_p()
         self._library.espeak_Info(ctypes.byref(found))
-        self._variants = Path((found.value or b"").decode()) / "voices" / "!v"
+        self._data = Path((found.value or b"").decode())
 
     def _take(self, samples: int | None, n_samples: int, events: Any) -> int:
         if samples and n_samples:
@@ -234,14 +237,15 @@ class _Espeak:
         return 0  # go on
 
     def _set_voice(self, voice: SyntheticVoice) -> None:
-        name = f"{voice.language}+{voice.variant}"
-        # the library takes an unknown variant for none at all
-        known = (self._variants / voice.variant).is_file()
-        if not known or self._library.espeak_SetVoiceByName(name.encode()) != 0:
-            raise UsageError(
-                f"espeak-ng has no voice {name}; `espeak-ng --voices=en` and "
-                "`espeak-ng --voices=variant` list what there is"
-            )
+        content = voice_file(self._data, voice.language, voice.variant, voice.throat)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "voice"
+            path.write_text(content, encoding="utf-8")
+            if self._library.espeak_SetVoiceByFile(str(path).encode()) != 0:
+                raise UsageError(
+                    f"espeak-ng cannot read {path}: it takes 59 characters, none a capital; "
+                    "set TMPDIR to such a folder, as /tmp"
+                )
         settings = (
             (RATE, round(voice.speed_wpm * voice.size)),
             (VOLUME, FULL_VOLUME),

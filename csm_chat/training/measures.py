@@ -32,7 +32,7 @@ _VOICED = 0.3  # a frame whose deepest dip is shallower than this has no pitch
 _QUIET_DB = 35.0  # below the loudest frame: silence
 
 _FFT = SAMPLE_RATE // 25
-_N_MELS = 40
+MEL_BANDS = 40
 _N_CEPSTRA = 20
 _MEL_LOW_HZ, _MEL_HIGH_HZ = 60.0, 8000.0
 
@@ -145,16 +145,29 @@ def voice_embedding(pcm: Pcm) -> Floats:
 
     Not comparable by itself: `VoiceSpace` scales it.
     """
-    mels = _log_mels(pcm)
-    energy = mels.mean(1)
-    spoken = mels[energy > np.quantile(energy, 0.9) - 4.0]
-    spectrum = spoken.mean(0)
+    spoken = _spoken_mels(pcm)
     cepstra = (spoken - spoken.mean()) @ _cosines().T
     f0 = pitch_track(pcm)
     log_f0 = np.log(f0[f0 > 0])
     pitch = np.quantile(log_f0, (0.1, 0.5, 0.9)) if len(log_f0) else np.zeros(3)
-    level = spectrum - spectrum.mean()
-    return np.concatenate([level, cepstra.std(0), pitch])
+    return np.concatenate([_levels(spoken), cepstra.std(0), pitch])
+
+
+def spectrum_levels(pcm: Pcm) -> Floats:
+    """How loud each band of mels is where someone speaks, in nats beside their mean; MEL_BANDS."""
+    return _levels(_spoken_mels(pcm))
+
+
+def _levels(mels: Floats) -> Floats:
+    spectrum = mels.mean(0)
+    return np.asarray(spectrum - spectrum.mean(), np.float64)
+
+
+def _spoken_mels(pcm: Pcm) -> Floats:
+    """Those of frames that are not silent."""
+    mels = _log_mels(pcm)
+    energy = mels.mean(1)
+    return np.asarray(mels[energy > np.quantile(energy, 0.9) - 4.0], np.float64)
 
 
 def _log_mels(pcm: Pcm) -> Floats:
@@ -162,7 +175,7 @@ def _log_mels(pcm: Pcm) -> Floats:
     padded = np.pad(pcm.astype(np.float64), (0, max(0, _FFT - len(pcm))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[:: _FFT // 2]
     power = np.abs(np.fft.rfft(frames * np.hanning(_FFT))) ** 2
-    mels = np.log(power @ mel_filters(_N_MELS, _FFT, _MEL_LOW_HZ, _MEL_HIGH_HZ).T + 1e-5)
+    mels = np.log(power @ mel_filters(MEL_BANDS, _FFT, _MEL_LOW_HZ, _MEL_HIGH_HZ).T + 1e-5)
     return np.asarray(mels, np.float64)
 
 
@@ -183,8 +196,8 @@ def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float) -> Float
 
 def _cosines() -> Floats:
     """The first cosines over mels, but the constant; (cepstra, mels)."""
-    mels = np.arange(_N_MELS) + 0.5
-    return np.cos(np.pi / _N_MELS * np.outer(np.arange(1, _N_CEPSTRA + 1), mels))
+    mels = np.arange(MEL_BANDS) + 0.5
+    return np.cos(np.pi / MEL_BANDS * np.outer(np.arange(1, _N_CEPSTRA + 1), mels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
