@@ -6,6 +6,7 @@ pitch is followed where it is the only one; two are not kept apart (csm_chat/tra
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -141,6 +142,16 @@ def test_forty_turns_stay_intelligible_to_the_end(backend: Backend, recogniser: 
     first, last = said[: len(LINES)], said[len(LINES) :]  # the same lines
     assert errors(recogniser, last) < errors(recogniser, first) + LATER_ERRORS
     assert [each.turn.ended for each in last].count("eos") >= len(last) - 1
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_is_collected_after_loading_as_it_was_before(is_enabled: bool) -> None:
+    (gc.enable if is_enabled else gc.disable)()
+    try:
+        csm_chat.load("builtin", device="cpu")
+        assert gc.isenabled() == is_enabled
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("asked", ["", "active"])
