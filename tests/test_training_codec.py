@@ -22,6 +22,7 @@ from csm_chat.errors import CheckpointError
 from csm_chat.training.codec import CodecTask, export, perplexity
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, crop, worker_batches
+from csm_chat.training.codec_listener import Listener
 from csm_chat.training.codec_losses import SpectralLoss, mel_filters, wave_distance
 from csm_chat.training.codec_model import Sizes, quantise
 from csm_chat.training.espeak import Phoneme, Spoken
@@ -218,6 +219,28 @@ def test_judges_learn_and_resume() -> None:
     for adversary in (whole, again):
         adversary.losses(noise, original)
     ours, theirs = whole.losses(noise, original), again.losses(noise, original)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_listener_tells_sounds_that_are_not_the_originals() -> None:
+    torch.manual_seed(0)
+    whole = Listener("cpu")
+    time = torch.arange(4 * FRAME_SAMPLES) / SAMPLE_RATE
+    tones = torch.stack([0.1 * torch.sin(2 * torch.pi * hz * time) for hz in (300, 2000)])
+    sounds = torch.tensor([5, 9])[:, None, None].expand(2, 4, SOUNDS_A_FRAME)
+    found = [whole.losses(tones, tones, sounds) for _ in range(30)]
+    assert found[-1]["listener"] < 0.1 < found[0]["listener"]
+    assert found[-1]["misheard"] < 0.01 and found[-1]["unlike"] < 0.1
+
+    heard = tones.flip(0).requires_grad_()
+    other = whole.losses(heard, tones, sounds)
+    assert other["misheard"] > 2 and other["unlike"] > 0.3
+    (other["misheard"] + other["unlike"]).backward()
+    assert heard.grad is not None and heard.grad.abs().max() > 0
+
+    again = Listener("cpu")
+    again.load_state_dict(copy.deepcopy(whole.state_dict()))
+    ours, theirs = (each.losses(tones, tones, sounds) for each in (whole, again))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 

@@ -23,6 +23,7 @@ from csm_chat.backends.sizes import read_json
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
+from csm_chat.training.codec_listener import Listener
 from csm_chat.training.codec_losses import SpectralLoss, wave_distance
 from csm_chat.training.codec_model import (
     Sizes,
@@ -33,7 +34,7 @@ from csm_chat.training.codec_model import (
     new_mimi,
     quantise,
 )
-from csm_chat.training.loop import LAST, Plan, Run, load_checkpoint, pick_device
+from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
 from csm_chat.training.pitches import N_PITCHES, NO_PITCH
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 
@@ -43,6 +44,8 @@ _FEATURES = 2.0
 _SOUNDS = 1.0
 _PITCHES = 1.0
 _WAVES = 3.0
+_MISHEARD = 1.0
+_UNLIKE = 1.0
 
 
 class CodecTask:
@@ -78,7 +81,10 @@ class CodecTask:
             self.model.pitches_head = nn.Linear(sizes.code_width, N_PITCHES)
         self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
         self._adversary = adversary
-        self.extras = {} if adversary is None else {"adversary": adversary}
+        self._listener = Listener(device)
+        self.extras: dict[str, Stateful] = {"listener": self._listener}
+        if adversary is not None:
+            self.extras["adversary"] = adversary
         self._recipe = recipe
         self._codebooks = sizes.codebooks
         self._device = device
@@ -105,10 +111,13 @@ class CodecTask:
             )
             is_voiced = pitches != NO_PITCH
             figures["waves"] = wave_distance(heard, pcm, shifts, is_voiced)
+        sounds = torch.from_numpy(batch.sounds).to(self._device)
+        figures |= self._listener.losses(heard, pcm, sounds)
         figures["commitment"] = commitment
         loss = figures["spectral_loss"] + _COMMITMENT * commitment + _WAVES * figures["waves"]
+        loss = loss + _MISHEARD * figures["misheard"] + _UNLIKE * figures["unlike"]
         if not self._is_coded:
-            figures["sounds"] = self._sounds(said[0], batch)
+            figures["sounds"] = self._sounds(said[0], sounds)
             # a voice's pitch is what a CSM has to follow; a decoder that is told it makes waves
             logits = self.model.pitches_head(said[1].float())
             figures["pitches"] = functional.cross_entropy(logits.flatten(0, 1), pitches.flatten())
@@ -118,12 +127,11 @@ class CodecTask:
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
         return loss, figures
 
-    def _sounds(self, said: Tensor, batch: Crops) -> Tensor:
+    def _sounds(self, said: Tensor, sounds: Tensor) -> Tensor:
         """How well codebook 0 tells phonemes: those are what a CSM can know of a text's sound.
 
         Mimi learns the same of a recogniser of speech (Kyutai's Moshi, arXiv 2410.00037, 3.3.2).
         """
-        sounds = torch.from_numpy(batch.sounds).to(self._device)
         logits = self.model.sounds_head(said.float()).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
         return sounds_loss(logits, sounds)
 
