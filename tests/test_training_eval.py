@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from itertools import chain, cycle, islice
+from functools import cache, partial
+from itertools import chain, cycle, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import csm_chat
 from csm_chat.errors import CheckpointError, UsageError
+from csm_chat.speech.session import Session
 from csm_chat.training.augment import altered, with_noise
 from csm_chat.training.corpus import Clip
 from csm_chat.training.evaluate import (
@@ -23,6 +24,7 @@ from csm_chat.training.evaluate import (
     error_rate,
     f0_share,
     learn_lineup,
+    right_voice_in_scenes,
     right_voice_share,
     round_trip,
     speak,
@@ -316,6 +318,22 @@ def test_a_line_is_spoken_the_same_with_the_same_seed(backend: Backend):
     assert np.array_equal(one.pcm, again.pcm)
     assert not np.array_equal(one.turn.segment.codes, other.turn.segment.codes)
     assert one.ended_well == (one.turn.ended == "eos" and 0.3 <= len(one.pcm) / SAMPLE_RATE <= 0.8)
+
+
+def test_two_voices_are_told_apart_in_scenes(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    clips = script_clips()
+    script = draw_script(3, iter(clips), cycle(clips))
+    lineup = learn_lineup(clips, script.references)
+    said: list[str] = []
+
+    def collected(shift: int, session: Session, text: str, speaker: int) -> tuple[Pcm, None]:
+        said.append(session.voices[(speaker + shift) % 2].name)
+        return script.references[said[-1]][1].pcm, None
+
+    for shift, expected in ((0, 100), (1, 0)):
+        monkeypatch.setattr("csm_chat.training.evaluate.collect", partial(collected, shift))
+        assert right_voice_in_scenes(lineup, backend, script, 2) == expected
+    assert len(said) == 24 and all(one != other for one, other in pairwise(said[:6]))
 
 
 def test_speed_is_measured_on_a_session_with_voices(backend: Backend):

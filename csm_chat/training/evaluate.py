@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,7 @@ N_OTHERS = 5000  # clips among which references are looked for
 N_SPACE_CLIPS = 800
 SHORTEST, LONGEST = 0.6, 1.6  # of espeak's length
 F0_WITHIN = 0.12
+N_SCENES, N_SCENE_LINES = 10, 6  # in two voices, which take turns
 N_TIMED = 7
 WARM_UP_FRAMES = 3
 READY = """
@@ -121,6 +122,27 @@ def speak(backend: Backend, line: Clip, reference: Clip, seed: int) -> Spoken:
     session = Session(backend, (voice,), sampling=SamplingConfig(seed=seed))
     pcm, turn = collect(session, line.text)
     return Spoken(line, pcm, turn)
+
+
+def right_voice_in_scenes(lineup: Lineup, backend: Backend, script: Script, n_scenes: int) -> float:
+    """Per cent of the lines of scenes that sound more like their own voice than the other one."""
+    random = np.random.default_rng(SEED)
+    texts = (line.text for line in cycle(script.lines))
+    good = []
+    for seed in range(n_scenes):
+        names = [str(each) for each in random.choice(sorted(script.references), 2, replace=False)]
+        voices = []
+        for speaker, name in enumerate(names):
+            clip = script.references[name][0]
+            segment = Segment(speaker, clip.text, backend.codec.encode(clip.pcm))
+            voices.append(Voice(speaker, name, (segment,)))
+        session = Session(backend, tuple(voices), sampling=SamplingConfig(seed=seed))
+        known = [lineup.known[name] for name in names]
+        for number, text in enumerate(islice(texts, N_SCENE_LINES)):
+            pcm, _ = collect(session, text, number % 2)
+            heard = len(pcm) and lineup.space.nearest(voice_embedding(pcm), known) == number % 2
+            good.append(bool(heard))
+    return 100 * sum(good) / max(1, len(good))
 
 
 def collect(session: Session, text: str, speaker: int = 0) -> tuple[Pcm, Turn]:
@@ -242,7 +264,10 @@ class Judges:
         said = [(each.line, each.pcm) for each in spoken]
         well = 100 * sum(each.ended_well for each in spoken) / max(1, len(spoken))
         ended = Figure("ends by itself, 0.6 to 1.6 x as long", well, 97, "%", at_most=False)
-        return [self.hear("generated", said, 12), ended, *self.compare("generated", said)]
+        share = right_voice_in_scenes(self.lineup, backend, self.script, N_SCENES)
+        right = Figure("right one of two voices that take turns", share, 90, "%", at_most=False)
+        heard = self.hear("generated", said, 12)
+        return [heard, ended, *self.compare("generated", said), self._told(right)]
 
 
 def evaluate(options: argparse.Namespace, tell: Tell) -> list[Figure]:
