@@ -176,6 +176,15 @@ def test_checkpoint_of_other_sizes_is_refused(tmp_path: Path) -> None:
         Run(plan(tmp_path, 6), Line(width=5))
 
 
+def test_checkpoint_of_a_model_with_other_parts_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    task = Line()
+    task.model.add_module("more", nn.Linear(1, 1))
+
+    with pytest.raises(CheckpointError, match="with other parts"):
+        Run(plan(tmp_path, 6), task)
+
+
 def test_unreadable_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / LAST).write_bytes(b"nothing")
 

@@ -23,7 +23,7 @@ from csm_chat.backends.sizes import CsmSizes, Rope, StackSizes, read_sizes
 from csm_chat.backends.torch_model import Csm, slots
 from csm_chat.errors import CheckpointError
 from csm_chat.speech.text import load_tokenizer
-from csm_chat.training.csm_model import CsmTrainer, new_csm
+from csm_chat.training.csm_model import new_csm
 from csm_chat.training.loop import LAST, load_checkpoint
 from csm_chat.training.text_tokenizer import SPECIALS
 
@@ -86,8 +86,11 @@ def export_run(
     content = load_checkpoint(run / LAST)
     prepared = run / PREPARED
     sizes = read_sizes(prepared)
-    model = CsmTrainer(new_csm(sizes, 0), sizes)
-    model.load_state_dict(content["ema"] or content["model"])
+    csm = new_csm(sizes, 0)
+    trained = content["ema"] or content["model"]  # heads of the training among it
+    csm.load_state_dict(
+        {name.removeprefix("csm."): x for name, x in trained.items() if name.startswith("csm.")}
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for path in prepared.iterdir():
         shutil.copyfile(path, folder / path.name)
@@ -99,9 +102,9 @@ def export_run(
                 f"{codec}: codes otherwise than the codec of {run}; give one refined from that"
             )
     with torch.no_grad():
-        for heads in (model.csm.codebook0_head, model.csm.depth_heads):
+        for heads in (csm.codebook0_head, csm.depth_heads):
             heads.weight *= sharpness
-    return write_weights(model.csm, sizes, folder, dtype)
+    return write_weights(csm, sizes, folder, dtype)
 
 
 def _codes_alike(first: Path, second: Path) -> bool:

@@ -250,6 +250,11 @@ class Run(Generic[BatchT]):
                 f"{path}: made with {content['settings']}, not {dict(self._task.settings)}; "
                 "train in another folder"
             )
+        if content["model"].keys() != state.model.state_dict().keys():
+            raise CheckpointError(
+                f"{path}: of a model with other parts, as another version had them; "
+                "begin another folder with what was exported from it"
+            )
         state.model.load_state_dict(content["model"])
         if state.ema is not None:
             # a run that kept no average before begins one at its weights
