@@ -251,7 +251,9 @@ def test_throats_make_other_voices_that_say_the_same():
     random = Random(0)
     usual = TRAINING_VOICES[0]
     said = [speak(SENTENCE, usual)]
-    said += [speak(SENTENCE, replace(usual, throat=draw_throat(random))) for _ in range(3)]
+    throats = {draw_throat(random) for _ in range(8)} - {usual.throat}
+    assert 2 < len(throats) < 8
+    said += [speak(SENTENCE, replace(usual, throat=throat)) for throat in throats]
     assert len({tuple(each.name for each in one.phonemes) for one in said}) == 1
     again = speak(SENTENCE, usual)
     levels = [spectrum_levels(each.pcm) for each in said]
@@ -337,7 +339,7 @@ def test_conversations_keep_to_their_limits():
         if len(pairs) > 1:
             turns += [one.speaker != other.speaker for one, other in itertools.pairwise(lines)]
     assert n_lines == {1, 2, 3, 4, 5, 6}
-    assert np.mean(turns) > 0.7
+    assert 0.4 < np.mean(turns) < 0.75
     assert n_voices == {1, 2, 3}
 
 

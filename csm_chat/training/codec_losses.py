@@ -32,7 +32,7 @@ class Weights:
     """Of the parts in the sum."""
 
     mel: float = 2.0
-    timbre: float = 3.0
+    timbre: float = 8.0
     log_magnitude: float = 1.0
     low: float = 1.0
     convergence: float = 1.0

@@ -41,7 +41,6 @@ N_SPEAKER_IDS = 10
 MAX_CONVERSATION_S = 24.0
 MAX_LINES = 6
 VOICE_COUNTS = (1, 2, 2, 2, 3)  # of a conversation, drawn evenly
-TURN_SHARE = 0.6  # of lines that someone else says than the line before, beyond what chance does
 
 # How far a training voice strays from its table entry, so that a model learns to follow a voice
 # and not to name it. Words a minute stay within SPEEDS_WPM.
@@ -88,9 +87,8 @@ def conversations(seed: int, split: Split) -> Iterator[tuple[Line, ...]]:
         lines: list[Line] = []
         left_s = MAX_CONVERSATION_S
         for _ in range(rng.randint(n_voices, MAX_LINES)):
-            others = [each for each in speakers if lines and each != lines[-1].speaker]
-            taking_turns = bool(others) and rng.random() < TURN_SHARE
-            speaker = rng.choice(others if taking_turns else speakers)
+            # anybody: where turns are taken in order, whose a line is needs no reading
+            speaker = rng.choice(speakers)
             clip = _said(next(texts), cast[speaker])
             left_s -= len(clip.pcm) / SAMPLE_RATE
             if left_s < 0:

@@ -93,40 +93,54 @@ def _states_asked(model: CsmTrainer, hidden: Tensor, batch: Batch) -> dict[str, 
 
 
 def _looks_asked(looks: Looks, batch: Batch) -> dict[str, Tensor]:
-    """Minus the log of the attention that guided heads pay to what they should look at.
+    """How little guided heads look at what they should.
 
     After Tachibana et al., arXiv 1710.08969: heads that nobody guides take thousands of steps to
-    find out that text is said in order, and did not find out whose voice is asked for when they had
-    heard another one since.
+    find out that text is said in order.
     """
     sequence, row = batch.frames
-    known, n_rows = batch.known, batch.tokens.shape[1]
-    columns = torch.arange(n_rows, device=row.device)
-    is_place = (columns - known.places[:, None]).abs() <= _NEAR  # (frames, S)
+    places = batch.known.places
+    is_asked = batch.learned[sequence, row - 1] & (places != NO_CHARACTER)
+    sequence, row, places = sequence[is_asked], row[is_asked], places[is_asked]
+    columns = torch.arange(batch.tokens.shape[1], device=row.device)
+    is_said = (columns - places[:, None]).abs() <= _NEAR  # (N, S)
+    said = _missed(looks.said, sequence, row - 1, is_said)
+    return {"looks": said, "voices": _missed(looks.voice, *_earlier_lines(batch))}
+
+
+def _earlier_lines(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of lines whose speaker was heard before, (N,) each, and the rows of that, (N, S).
+
+    Rows of text are asked as well: frames tell by their own sound whom they are like, and a head
+    that goes by that finds the wrong voice as soon as a line begins in it.
+    """
+    shape, device = batch.ends.shape, batch.ends.device
     speakers, lines = (
-        torch.full(batch.ends.shape, -1, device=row.device).index_put((sequence, row), each)
-        for each in (known.speakers, known.lines)
+        torch.full(shape, -1, device=device).index_put(tuple(batch.frames), each)
+        for each in (batch.known.speakers, batch.known.lines)
     )
-    is_own = speakers[sequence] == known.speakers[:, None]
-    is_own &= lines[sequence] < known.lines[:, None]
-    is_learned = batch.learned[sequence, row - 1]
+    is_frame = speakers >= 0
+    columns = torch.arange(shape[1], device=device)
+    # of each row the next one with a frame: of its own line, if it is text
+    owner = torch.where(is_frame, columns, shape[1] - 1).flip(1).cummin(1).values.flip(1)
+    is_asked = (batch.mask[..., -1] | is_frame) & batch.learned.gather(1, owner - 1)
+    sequence, row = is_asked.nonzero(as_tuple=True)
+    first = owner[sequence, row]
+    is_own = speakers[sequence] == speakers[sequence, first, None]
+    is_own &= lines[sequence] < lines[sequence, first, None]
+    is_known = is_own.any(1)
+    return sequence[is_known], row[is_known], is_own[is_known]
 
-    def missed(kind: Sequence[Tensor], is_wanted: Tensor, is_asked: Tensor) -> Tensor:
-        asked = is_learned & is_asked
-        is_later = columns >= row[asked, None]
-        is_elsewhere = ~is_wanted[asked]
-        found = []
-        for logits in kind:
-            seen = logits[sequence[asked], row[asked] - 1].float()  # (N, S)
-            seen = seen.masked_fill(is_later, -torch.inf)
-            near = seen.masked_fill(is_elsewhere, -torch.inf).logsumexp(1)
-            found.append(seen.logsumexp(1) - near)
-        return _mean(torch.stack(found))
 
-    return {
-        "looks": missed(looks.said, is_place, known.places != NO_CHARACTER),
-        "voices": missed(looks.voice, is_own, is_own.any(1)),
-    }
+def _missed(looks: Sequence[Tensor], sequence: Tensor, row: Tensor, is_wanted: Tensor) -> Tensor:
+    """Minus the log of the attention that rows pay to wanted ones, (N, S); 0 of none."""
+    is_later = torch.arange(is_wanted.shape[1], device=row.device) > row[:, None]
+    missed = []
+    for logits in looks:
+        seen = logits[sequence, row].float().masked_fill(is_later, -torch.inf)  # (N, S)
+        wanted = seen.masked_fill(~is_wanted, -torch.inf).logsumexp(1)
+        missed.append(seen.logsumexp(1) - wanted)
+    return _mean(torch.stack(missed))
 
 
 def _entropy(logits: Tensor, codes: Tensor) -> Tensor:

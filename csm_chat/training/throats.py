@@ -21,12 +21,14 @@ TONE_HZ = (600, 1200, 2000, 3000)  # where `Throat.tone` says how loud it is, 0 
 _PLAIN = (100, 100, 100)  # per cent: a formant that no file speaks of
 # What factors are drawn from. The first three formants say which vowel it is.
 _VOWEL_FACTORS = ((0.95, 1.05), (0.75, 1.25), (0.6, 1.4))
-_UPPER_FACTORS = ((0.7, 1.2), (0.0, 1.4), (0.5, 1.4))
+# Centred at 1: from factors mostly below it a codec learned a hollow at 4 kHz.
+_UPPER_FACTORS = ((0.8, 1.2), (0.2, 1.8), (0.6, 1.4))
 _N_VOWEL, _N_FORMANTS = 3, 9
-_UPPERMOST_FACTORS = ((0.4, 1.25), *_UPPER_FACTORS[1:])  # 4 and up: voices differ most here
+_UPPERMOST_FACTORS = ((0.65, 1.3), *_UPPER_FACTORS[1:])  # 4 and up: voices differ most here
 _N_UPPER = 4
 _TONES = ((90, 255), (70, 255), (50, 200), (30, 160))
-_SHARE = 0.6  # of throats that differ from their variant in one more thing
+_OWN_SHARE = 0.4  # of throats that are their variant's
+_SHARE = 0.5  # of the others that differ in one more thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ VARIANTS_OWN = Throat()
 
 
 def draw_throat(random: Random) -> Throat:
-    """Another one at every call."""
+    """Another one at every call, or none."""
+    if random.random() < _OWN_SHARE:
+        return VARIANTS_OWN
 
     def factors(formant: int) -> Factors:
         upper = _UPPER_FACTORS if formant < _N_UPPER else _UPPERMOST_FACTORS
