@@ -96,7 +96,7 @@ def task(seed: int = 0) -> CodecTask:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
-    Run(plan(out, 40), task()).train(tones)
+    Run(plan(out, 80), task()).train(tones)
     return out
 
 
@@ -112,7 +112,7 @@ def test_losses_fall(trained: Path) -> None:
     assert held_out[-1] < held_out[0]
     assert log(trained, "skipped") == [0] * len(losses)
     sounds = log(trained, "sounds")
-    assert sounds[-1] < sounds[0] - 0.02
+    assert sounds[-1] < sounds[0] - 0.1
 
 
 def test_codebooks_are_used(trained: Path) -> None:
