@@ -8,12 +8,11 @@ third of what whole crops in three scales cost.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from csm_chat.training.codec_learner import Learner, layers_apart
 from csm_chat.types import SAMPLE_RATE
 
 _SIZES = (2048, 512)  # window lengths, of harmonics and of pulses; hops are a quarter
@@ -65,53 +64,39 @@ class Judge(nn.Module):
         return outputs
 
 
-class Adversary:
-    """The judges with their optimiser; they learn a step whenever they are asked."""
+class Adversary(Learner):
+    """The judges; they learn a step whenever they are asked."""
 
     def __init__(self, device: str) -> None:
         self._judges = nn.ModuleList(Judge(size) for size in _SIZES).to(device)
-        self._optimiser = torch.optim.AdamW(
+        optimiser = torch.optim.AdamW(
             self._judges.parameters(), lr=_LEARNING_RATE, betas=(0.8, 0.99)
         )
+        super().__init__("judges", self._judges, optimiser)
 
     def losses(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Both (B, n). The codec lowers "adversarial" and "features"; "judges" is for the log."""
         n = round(_PIECE_S * SAMPLE_RATE)
         start = int(torch.randint(max(1, heard.shape[1] - n), ()))
         heard, original = (pcm[:, start : start + n] for pcm in (heard, original))
-        judged = self._learn(heard.detach(), original)
+        judged = self._learn(self._misjudged(heard.detach(), original))
         adversarial, features = [], []
         for judge in self._judges:
             ours = judge(heard)
             with torch.no_grad():
                 theirs = judge(original)
             adversarial.append((ours[-1] - 1).float().square().mean())
-            features += [
-                (a - b).float().abs().mean() / b.float().abs().mean().clamp(min=1e-3)
-                for a, b in zip(ours[:-1], theirs[:-1], strict=True)
-            ]
+            features += layers_apart(ours[:-1], theirs[:-1])
         return {
             "adversarial": torch.stack(adversarial).mean(),
             "features": torch.stack(features).mean(),
             "judges": judged,
         }
 
-    def _learn(self, heard: Tensor, original: Tensor) -> Tensor:
+    def _misjudged(self, heard: Tensor, original: Tensor) -> Tensor:
         losses = [
             (judge(original)[-1] - 1).float().square().mean()
             + judge(heard)[-1].float().square().mean()
             for judge in self._judges
         ]
-        loss = torch.stack(losses).mean()
-        # what the codec's own step left here is dropped as well
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's
-        self._optimiser.step()
-        return loss.detach()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"judges": self._judges.state_dict(), "optimiser": self._optimiser.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._judges.load_state_dict(state_dict["judges"])
-        self._optimiser.load_state_dict(state_dict["optimiser"])
+        return torch.stack(losses).mean()

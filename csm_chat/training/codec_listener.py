@@ -8,12 +8,11 @@ speech enhancement is by features of a recogniser (phone-fortified perceptual lo
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from csm_chat.training.codec_learner import Learner, layers_apart
 from csm_chat.training.recogniser_net import HOP, N_MELS, Mels, levelled
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 from csm_chat.types import FRAME_SAMPLES
@@ -58,12 +57,13 @@ class _Ear(nn.Module):
         return logits.view(len(pcm), -1, SOUNDS_A_FRAME, N_SOUNDS), outputs
 
 
-class Listener:
-    """An ear with its optimiser; it learns a step whenever it is asked."""
+class Listener(Learner):
+    """An ear; it learns a step whenever it is asked."""
 
     def __init__(self, device: str) -> None:
         self._ear = _Ear().to(device)
-        self._optimiser = torch.optim.AdamW(self._ear.parameters(), lr=_LEARNING_RATE)
+        optimiser = torch.optim.AdamW(self._ear.parameters(), lr=_LEARNING_RATE)
+        super().__init__("ear", self._ear, optimiser)
 
     def losses(self, heard: Tensor, original: Tensor, sounds: Tensor) -> dict[str, Tensor]:
         """Waves are (B, n), `sounds` (B, frames, SOUNDS_A_FRAME). "listener" is for the log.
@@ -72,11 +72,7 @@ class Listener:
         original, and "unlike", how far the ear's layers are from the original's, in parts.
         """
         told, theirs = self._ear(original)
-        learned = sounds_loss(told.float(), sounds)
-        # what the codec's own step left here is dropped
-        self._optimiser.zero_grad(set_to_none=True)
-        learned.backward()  # type: ignore[no-untyped-call]  # torch's
-        self._optimiser.step()
+        learned = self._learn(sounds_loss(told.float(), sounds))
         self._ear.requires_grad_(False)
         logits, ours = self._ear(heard)
         self._ear.requires_grad_(True)
@@ -86,19 +82,8 @@ class Listener:
             reduction="none",
             log_target=True,
         )
-        unlike = [
-            (a - b.detach()).float().abs().mean() / b.detach().float().abs().mean().clamp(min=1e-3)
-            for a, b in zip(ours, theirs, strict=True)
-        ]
         return {
             "misheard": misheard.sum(-1).mean(),
-            "unlike": torch.stack(unlike).mean(),
-            "listener": learned.detach(),
+            "unlike": torch.stack(layers_apart(ours, theirs)).mean(),
+            "listener": learned,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"ear": self._ear.state_dict(), "optimiser": self._optimiser.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._ear.load_state_dict(state_dict["ear"])
-        self._optimiser.load_state_dict(state_dict["optimiser"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -36,7 +36,7 @@ from csm_chat.training.csm_batch import (
     filled,
 )
 from csm_chat.training.csm_codes import FrozenCodec, quick_dtype
-from csm_chat.training.csm_losses import LossSettings, losses
+from csm_chat.training.csm_losses import Losses, LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
 from csm_chat.training.export import CODEC_FILE, PREPARED, export_codec, prepare
@@ -53,7 +53,7 @@ _VALID_CONVERSATIONS = 24  # of each part
 _N_TAKES = 8  # spoken of each part at a validation
 _MAX_WORKERS = 64
 
-_FIGURES = ("first", "end", "depth", "sounds", "pitches", "timbres", "looks", "voices")
+_FIGURES = tuple(each.name for each in fields(Losses) if each.name != "total")
 
 # backbone and depth decoder, by what --size says
 _STACKS = {

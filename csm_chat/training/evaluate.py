@@ -117,11 +117,17 @@ def round_trip(codec: Codec, pcm: Pcm) -> Pcm:
 
 def speak(backend: Backend, line: Clip, reference: Clip, seed: int) -> Spoken:
     """The line, after a reference of its voice, as a session says it."""
-    codes = backend.codec.encode(reference.pcm)
-    voice = Voice(0, reference.voice, (Segment(0, reference.text, codes),))
-    session = Session(backend, (voice,), sampling=SamplingConfig(seed=seed))
-    pcm, turn = collect(session, line.text)
+    pcm, turn = collect(session_of(backend, (reference,), seed), line.text)
     return Spoken(line, pcm, turn)
+
+
+def session_of(backend: Backend, references: Iterable[Clip], seed: int) -> Session:
+    """One whose speakers 0 and up have the references' voices."""
+    voices = []
+    for speaker, clip in enumerate(references):
+        segment = Segment(speaker, clip.text, backend.codec.encode(clip.pcm))
+        voices.append(Voice(speaker, clip.voice, (segment,)))
+    return Session(backend, tuple(voices), sampling=SamplingConfig(seed=seed))
 
 
 def right_voice_in_scenes(lineup: Lineup, backend: Backend, script: Script, n_scenes: int) -> float:
@@ -131,12 +137,7 @@ def right_voice_in_scenes(lineup: Lineup, backend: Backend, script: Script, n_sc
     good = []
     for seed in range(n_scenes):
         names = [str(each) for each in random.choice(sorted(script.references), 2, replace=False)]
-        voices = []
-        for speaker, name in enumerate(names):
-            clip = script.references[name][0]
-            segment = Segment(speaker, clip.text, backend.codec.encode(clip.pcm))
-            voices.append(Voice(speaker, name, (segment,)))
-        session = Session(backend, tuple(voices), sampling=SamplingConfig(seed=seed))
+        session = session_of(backend, (script.references[name][0] for name in names), seed)
         known = [lineup.known[name] for name in names]
         for number, text in enumerate(islice(texts, N_SCENE_LINES)):
             pcm, _ = collect(session, text, number % 2)
@@ -192,11 +193,8 @@ def learn_voice_space(drawn: Iterable[Clip]) -> VoiceSpace:
 
 def speed_figures(backend: Backend, script: Script, n_starts: int = 3) -> list[Figure]:
     """RTF and first sound of short lines in a warm session of two voices; time to get ready."""
-    voices = []
-    for speaker, (reference, *_) in enumerate(list(script.references.values())[:2]):
-        codes = backend.codec.encode(reference.pcm)
-        voices.append(Voice(speaker, reference.voice, (Segment(speaker, reference.text, codes),)))
-    session = Session(backend, tuple(voices), sampling=SamplingConfig(seed=SEED))
+    firsts = (reference for reference, *_ in islice(script.references.values(), 2))
+    session = session_of(backend, firsts, SEED)
     session.warm_up(WARM_UP_FRAMES)
     timings = [collect(session, line.text)[1].timings for line in script.lines[:N_TIMED]]
     rtf = sum(t.compute_s for t in timings) / max(1e-9, sum(t.audio_s for t in timings))

@@ -19,13 +19,12 @@ Factors: TypeAlias = tuple[float, float, float]  # of a formant's frequency, str
 TONE_HZ = (600, 1200, 2000, 3000)  # where `Throat.tone` says how loud it is, 0 - 255
 
 _PLAIN = (100, 100, 100)  # per cent: a formant that no file speaks of
-# What factors are drawn from. The first three formants say which vowel it is.
-_VOWEL_FACTORS = ((0.95, 1.05), (0.75, 1.25), (0.6, 1.4))
-# Centred at 1: from factors mostly below it a codec learned a hollow at 4 kHz.
-_UPPER_FACTORS = ((0.8, 1.2), (0.2, 1.8), (0.6, 1.4))
-_N_VOWEL, _N_FORMANTS = 3, 9
-_UPPERMOST_FACTORS = ((0.65, 1.3), *_UPPER_FACTORS[1:])  # 4 and up: voices differ most here
-_N_UPPER = 4
+# What a formant's factors are drawn from: centred at 1, for from some mostly below it a codec
+# learned a hollow at 4 kHz. The first three formants say which vowel it is.
+_VOWEL = ((0.95, 1.05), (0.75, 1.25), (0.6, 1.4))
+_THIRD = ((0.8, 1.2), (0.2, 1.8), (0.6, 1.4))
+_UPPER = ((0.65, 1.3), *_THIRD[1:])  # voices differ most here
+_SPANS = (_VOWEL, _VOWEL, _VOWEL, _THIRD, _UPPER, _UPPER, _UPPER, _UPPER, _UPPER)
 _TONES = ((90, 255), (70, 255), (50, 200), (30, 160))
 _OWN_SHARE = 0.4  # of throats that are their variant's
 _SHARE = 0.5  # of the others that differ in one more thing
@@ -49,16 +48,14 @@ def draw_throat(random: Random) -> Throat:
     if random.random() < _OWN_SHARE:
         return VARIANTS_OWN
 
-    def factors(formant: int) -> Factors:
-        upper = _UPPER_FACTORS if formant < _N_UPPER else _UPPERMOST_FACTORS
-        frequency, strength, width = _VOWEL_FACTORS if formant < _N_VOWEL else upper
-        return (
+    formants = tuple(
+        (
             round(random.uniform(*frequency), 2),
             round(random.uniform(*strength), 2),
             round(random.uniform(*width), 2),
         )
-
-    formants = tuple(factors(formant) for formant in range(_N_FORMANTS))
+        for frequency, strength, width in _SPANS
+    )
     tone = tuple(random.randint(*span) for span in _TONES)
     voicing = random.randint(50, 200)
     consonants = random.randint(60, 130), random.randint(60, 130)
@@ -92,7 +89,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _changes(throat: Throat, own: list[str]) -> Iterator[str]:
     """Lines that come after a voice's own and take their place."""
-    formants: dict[int, tuple[int, ...]] = dict.fromkeys(range(_N_FORMANTS), _PLAIN)
+    formants: dict[int, tuple[int, ...]] = dict.fromkeys(range(len(_SPANS)), _PLAIN)
     for words in map(str.split, own):
         if words[:1] == ["formant"]:
             formant, *values = (int(word) for word in words[1:])
