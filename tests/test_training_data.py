@@ -294,6 +294,8 @@ def test_a_folder_the_library_cannot_read_from_is_told(tmp_path, monkeypatch):
 def test_colours_are_waves_over_the_mel_scale():
     noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     assert espeak.coloured(noise, ()) is noise
+    odd = noise[:23_981]  # a prime
+    np.testing.assert_allclose(espeak.coloured(odd, (0.0,)), odd, atol=1e-6)
     darker = np.abs(np.fft.rfft(espeak.coloured(noise, (0.5,)))) / np.abs(np.fft.rfft(noise))
     assert darker[0] == pytest.approx(np.exp(0.5), rel=0.01)
     assert darker[-1] == pytest.approx(np.exp(-0.5), rel=0.01)

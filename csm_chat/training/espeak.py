@@ -62,6 +62,7 @@ SPEECH_RMS = 0.1  # -20 dBFS
 PEAK = 0.95
 WINDOW_S = 0.005
 QUIET_RATIO = 0.01  # 40 dB under the loudest window
+QUICK_LENGTH = SAMPLE_RATE // 10  # its multiples have no large prime, on which an FFT is slow
 MARGIN_S = 0.06  # of silence kept or added at both ends
 
 Sex = Literal["male", "female"]
@@ -315,12 +316,13 @@ def coloured(pcm: Pcm, colour: Sequence[float]) -> Pcm:
     """As another throat would sound: amplitudes changed by waves over mels, from half a wave on."""
     if not len(colour) or not len(pcm):
         return pcm
-    spectrum = np.fft.rfft(pcm)
+    n = -(-len(pcm) // QUICK_LENGTH) * QUICK_LENGTH
+    spectrum = np.fft.rfft(pcm, n)
     hz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
     place = mel_scale(hz)
     place /= place[-1]
     nats = sum(nat * np.cos(np.pi * n * place) for n, nat in enumerate(colour, 1))
-    return np.fft.irfft(spectrum * np.exp(nats), len(pcm)).astype(np.float32)
+    return np.fft.irfft(spectrum * np.exp(nats), n)[: len(pcm)].astype(np.float32)
 
 
 def _trimmed(pcm: Pcm) -> tuple[Pcm, int]:
