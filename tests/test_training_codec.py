@@ -438,6 +438,19 @@ def waves_apart(heard: Tensor, original: Tensor) -> float:
     return float(wave_distance(heard, original, shifts[None], is_voiced[None]))
 
 
+def test_a_voice_is_heard_where_it_is_quiet_and_only_while_it_speaks() -> None:
+    losses, voice = SpectralLoss(), tone(120)
+    hiss = 3e-4 * torch.randn(voice.shape, generator=torch.Generator().manual_seed(0))
+    soft, louder, silence = voice + hiss, voice + 2 * hiss, torch.zeros_like(voice)
+
+    apart = float(losses(louder, soft)["timbre"])
+    assert apart > 0.1  # a quarter of the bands are above what the voice has
+    with_pause = [torch.cat((each, silence), 1) for each in (louder, soft)]
+    assert float(losses(*with_pause)["timbre"]) == pytest.approx(apart, rel=0.1)
+    pauses = [torch.cat((soft, each), 1) for each in (hiss, silence)]
+    assert float(losses(*pauses)["timbre"]) < 0.1 * apart
+
+
 @pytest.mark.parametrize("pitch", [100, 150, 250])
 def test_waves_are_compared_as_if_each_frame_began_at_the_same_phase(pitch: float) -> None:
     # 12.5 periods a second more or less: every frame's middle is a crest

@@ -23,6 +23,7 @@ from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer
+from csm_chat.training.corpus import N_SPEAKER_IDS
 from csm_chat.training.csm import CsmTask, Recipe, begun, settle
 from csm_chat.training.csm_batch import (
     Batch,
@@ -284,8 +285,10 @@ def test_the_loss_is_the_mean_entropy_of_what_is_learned(tokenizer, codec):
     weights = 0.5 ** torch.arange(CODEBOOKS - 1)
     faded = (torch.stack(depth) * weights).mean() / weights.mean()
     expected = 3 * torch.stack(first).mean() + faded + 2 * found.pitches + found.timbres
+    expected = expected + (found.speakers + found.numbers) / 2
     assert found.pitches == pytest.approx(math.log(N_PITCHES), rel=0.1)
     assert found.looks == found.voices == 0  # its only line's
+    assert found.speakers == pytest.approx(math.log(N_SPEAKER_IDS))
     np.testing.assert_allclose(found.timbres, abs(spectrum_levels(SHORT.pcm)).mean(), rtol=0.1)
     torch.testing.assert_close(found.total, expected)
     torch.testing.assert_close(found.first, torch.stack(first[:-1]).mean().detach())
@@ -348,7 +351,7 @@ def trained(tokenizer_file, tokenizer, codec, codec_folder, tmp_path_factory) ->
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     generator = torch.Generator().manual_seed(0)
     curve = []
-    for _ in range(150):
+    for _ in range(200):
         optimizer.zero_grad()
         loss = losses(model, batch, LossSettings(depth_share=0.5), generator)
         loss.total.backward()
@@ -601,6 +604,21 @@ def test_other_heads_learn_to_look_at_the_speakers_own_lines(tokenizer, codec):
     for seen in looks.voice:
         for row in (last[0] - 1, last[-1] - 1):  # of text, and a frame
             assert int(seen[0, row, : row + 1].argmax()) in first
+
+
+def test_whose_a_row_is_is_learned_where_its_number_was_read(tokenizer, codec):
+    sizes = replace(tiny_sizes(), backbone=replace(tiny_sizes().backbone, layers=3))
+    model = CsmTrainer(new_csm(sizes, seed=0), sizes)
+    batch = batch_of(([Line(3, SHORT), Line(5, SHORT), Line(3, SHORT)],), tokenizer, codec)
+    first, *_, last = taught(model, batch)
+    assert first.speakers > 2 and last.speakers < 0.1
+    _, looks = model.hidden_and_looks(batch.tokens, batch.mask)
+    is_frame = ~batch.mask[0, :, -1]
+    begins = (batch.tokens[0, :, -1] == batch.tokens[0, 0, -1]).nonzero()[:, 0].tolist()
+    said = model.speaker_logits(looks)[0].argmax(-1)
+    for begin, speaker in zip(begins, (3, 5, 3), strict=True):
+        end = begin + int(is_frame[begin:].int().argmax()) + 3  # of three frames
+        assert (said[begin + 2 : end] == speaker).all()
 
 
 def test_how_a_line_sounds_is_learned(tokenizer, codec):

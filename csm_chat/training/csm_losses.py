@@ -29,6 +29,8 @@ class LossSettings:
     pitches_weight: float = 1.0  # of how high the voice is in it
     timbres_weight: float = 1.0  # of how it sounds
     looks_weight: float = 0.5  # of where in the text the next frame is, where that is known
+    numbers_weight: float = 0.5  # of where a line says whose it is
+    speakers_weight: float = 0.5  # of whose line it is
     voices_weight: float = 0.5  # of where its speaker was heard before, in lines after the first
 
 
@@ -44,6 +46,8 @@ class Losses:
     pitches: Tensor  # the pitch class of frames
     timbres: Tensor  # how far the levels of a frame's line are from what its state says
     looks: Tensor  # how little guided heads look at what is said next; 0 where that is unknown
+    numbers: Tensor  # how little a guided head looks at the number of a row's line
+    speakers: Tensor  # whose line that is
     voices: Tensor  # how little others look at the speaker's earlier lines; 0 where there are none
 
 
@@ -68,7 +72,7 @@ def losses(
     weights = settings.fading ** torch.arange(depth.shape[1], device=depth.device)
     faded = depth * (weights / weights.mean())
     total = settings.first_codebook_weight * first.mean() + _mean(faded)
-    asked = {**_states_asked(model, hidden, batch), **_looks_asked(looks, batch)}
+    asked = {**_states_asked(model, hidden, batch), **_looks_asked(model, looks, batch)}
     total = total + sum(getattr(settings, f"{name}_weight") * x for name, x in asked.items())
     with torch.no_grad():
         of_frames = _mean(first[~ends]), _mean(first[ends]), _mean(depth[~ends[chosen]])
@@ -92,7 +96,7 @@ def _states_asked(model: CsmTrainer, hidden: Tensor, batch: Batch) -> dict[str, 
     }
 
 
-def _looks_asked(looks: Looks, batch: Batch) -> dict[str, Tensor]:
+def _looks_asked(model: CsmTrainer, looks: Looks, batch: Batch) -> dict[str, Tensor]:
     """How little guided heads look at what they should.
 
     After Tachibana et al., arXiv 1710.08969: heads that nobody guides take thousands of steps to
@@ -104,40 +108,61 @@ def _looks_asked(looks: Looks, batch: Batch) -> dict[str, Tensor]:
     sequence, row, places = sequence[is_asked], row[is_asked], places[is_asked]
     columns = torch.arange(batch.tokens.shape[1], device=row.device)
     is_said = (columns - places[:, None]).abs() <= _NEAR  # (N, S)
-    said = _missed(looks.said, sequence, row - 1, is_said)
-    return {"looks": said, "voices": _missed(looks.voice, *_earlier_lines(batch))}
+    said = _missed(looks.said, (sequence, row - 1), is_said, columns > row[:, None] - 1)
+    return {"looks": said, **_turns_asked(model, looks, batch)}
 
 
-def _earlier_lines(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of lines whose speaker was heard before, (N,) each, and the rows of that, (N, S).
+def _turns_asked(model: CsmTrainer, looks: Looks, batch: Batch) -> dict[str, Tensor]:
+    """Where a row's line has its number, whose it is, and where that speaker was heard before.
 
     Rows of text are asked as well: frames tell by their own sound whom they are like, and a head
-    that goes by that finds the wrong voice as soon as a line begins in it.
+    that goes by that finds the wrong voice as soon as a line begins in it. Nobody finds the number
+    who is not shown where it is: after 300 steps all ten were as likely.
     """
     shape, device = batch.ends.shape, batch.ends.device
     speakers, lines = (
         torch.full(shape, -1, device=device).index_put(tuple(batch.frames), each)
         for each in (batch.known.speakers, batch.known.lines)
     )
-    is_frame = speakers >= 0
+    is_frame, is_text = speakers >= 0, batch.mask[..., -1]
     columns = torch.arange(shape[1], device=device)
     # of each row the next one with a frame: of its own line, if it is text
     owner = torch.where(is_frame, columns, shape[1] - 1).flip(1).cummin(1).values.flip(1)
-    is_asked = (batch.mask[..., -1] | is_frame) & batch.learned.gather(1, owner - 1)
+    begins = is_text & ~(is_text.roll(1, 1) & (columns > 0))
+    # a line's first two rows are the begin of text and a bracket
+    number = torch.where(begins, columns, 0).cummax(1).values + 2  # (B, S)
+    is_asked = is_frame | (is_text & (columns >= number))
+    is_asked &= batch.learned.gather(1, owner - 1)
     sequence, row = is_asked.nonzero(as_tuple=True)
     first = owner[sequence, row]
-    is_own = speakers[sequence] == speakers[sequence, first, None]
-    is_own &= lines[sequence] < lines[sequence, first, None]
-    is_known = is_own.any(1)
-    return sequence[is_known], row[is_known], is_own[is_known]
+    speaker, line = speakers[sequence, first], lines[sequence, first]
+    is_later = columns > row[:, None]  # (N, S)
+    is_number = columns == number[sequence, row, None]
+    logits = model.speaker_logits(looks)[sequence, row]
+    is_known = speaker < logits.shape[-1]
+
+    is_own = lines[sequence] == line[:, None]
+    is_earlier = (speakers[sequence] == speaker[:, None]) & (lines[sequence] < line[:, None])
+    was_heard = is_earlier.any(1)
+    # a line's own frames are neither asked for nor in the way: they are of the speaker too
+    where, is_hidden = (sequence[was_heard], row[was_heard]), (is_later | is_own)[was_heard]
+    return {
+        "numbers": _missed((looks.number,), (sequence, row), is_number, is_later),
+        "speakers": _mean(_entropy(logits[is_known], speaker[is_known])),
+        "voices": _missed(looks.voice, where, is_earlier[was_heard], is_hidden),
+    }
 
 
-def _missed(looks: Sequence[Tensor], sequence: Tensor, row: Tensor, is_wanted: Tensor) -> Tensor:
-    """Minus the log of the attention that rows pay to wanted ones, (N, S); 0 of none."""
-    is_later = torch.arange(is_wanted.shape[1], device=row.device) > row[:, None]
+def _missed(
+    looks: Sequence[Tensor], rows: tuple[Tensor, Tensor], is_wanted: Tensor, is_hidden: Tensor
+) -> Tensor:
+    """Minus the log of the attention that rows, (N,) each, pay to wanted ones; 0 of none.
+
+    `is_wanted` and `is_hidden` are (N, S).
+    """
     missed = []
     for logits in looks:
-        seen = logits[sequence, row].float().masked_fill(is_later, -torch.inf)  # (N, S)
+        seen = logits[rows].float().masked_fill(is_hidden, -torch.inf)  # (N, S)
         wanted = seen.masked_fill(~is_wanted, -torch.inf).logsumexp(1)
         missed.append(seen.logsumexp(1) - wanted)
     return _mean(torch.stack(missed))

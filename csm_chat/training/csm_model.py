@@ -6,7 +6,6 @@ The parameters are those of the engine's own modules; a state dict fits both unc
 from __future__ import annotations
 
 import math
-from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,12 +15,14 @@ from torch import Tensor, nn
 from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_load import empty_model
 from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.training.corpus import N_SPEAKER_IDS
 from csm_chat.training.measures import MEL_BANDS
 from csm_chat.training.pitches import N_PITCHES
 from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
-_GUIDED = (1 / 3, 2 / 3)  # how deep the layers are whose first and last heads learn where to look
+_GUIDED = (1 / 3, 2 / 3)  # how deep the layers are where heads learn where to look
+_SAID, _NUMBER, _VOICE = 0, 1, -1  # heads; the first and the last do not share keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +35,27 @@ class _Turns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looks:
-    """Of guided heads, one a guided layer: logits (B, S, S) from each row to each, not masked."""
+    """Of guided heads, one a layer: logits (B, S, S) from each row to each, not masked."""
 
-    said: list[Tensor]  # for what of the text is said
-    voice: list[Tensor]  # for how the speaker sounded before
+    number: Tensor  # for whose line it is, in the layer before the others
+    named: Tensor  # (B, S, width), what the layer after that begins with
+    said: tuple[Tensor, ...]  # for what of the text is said
+    voice: tuple[Tensor, ...]  # for how the speaker sounded before
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What attention of a layer is made of."""
+
+    x: Tensor  # (B, S, width), normed
+    q: Tensor  # (B, heads, S, head_width), turned
+    k: Tensor  # (B, kv_heads, S, head_width), turned
+
+    def logits(self, head: int) -> Tensor:
+        """Of the head's attention, (B, S, S)."""
+        heads, kv_heads = self.q.shape[1], self.k.shape[1]
+        keys = self.k[:, head % heads * kv_heads // heads]
+        return self.q[:, head] @ keys.mT / math.sqrt(self.q.shape[-1])
 
 
 class CsmTrainer(nn.Module):
@@ -51,9 +69,10 @@ class CsmTrainer(nn.Module):
         self.sounds_head = nn.Linear(sizes.backbone.width, n_sounds, bias=False)
         self.pitches_head = nn.Linear(sizes.backbone.width, N_PITCHES)
         self.timbres_head = nn.Linear(sizes.backbone.width, MEL_BANDS)
-        for head in (self.sounds_head, self.pitches_head, self.timbres_head):
-            for parameter in head.parameters():
-                nn.init.zeros_(parameter)
+        self.speakers_head = nn.Linear(sizes.backbone.width, N_SPEAKER_IDS)
+        heads = (self.sounds_head, self.pitches_head, self.timbres_head, self.speakers_head)
+        for parameter in (each for head in heads for each in head.parameters()):
+            nn.init.zeros_(parameter)
         self._tables: dict[tuple[str, torch.device], _Turns] = {}
 
     def hidden_and_looks(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Looks]:
@@ -63,8 +82,16 @@ class CsmTrainer(nn.Module):
         """
         sizes = self.sizes
         turns = self._turns("backbone", sizes.backbone, sizes.context_rows, tokens.device)
-        guided = {int(sizes.backbone.layers * share) for share in _GUIDED}
-        return _run(self.csm.backbone, self._embedded(tokens, mask), turns, guided)
+        hidden, layers = _run(self.csm.backbone, self._embedded(tokens, mask), turns)
+        guided = [layers[int(len(layers) * share)] for share in _GUIDED]
+        numbered = max(0, int(len(layers) * _GUIDED[0]) - 1)
+        looks = Looks(
+            layers[numbered].logits(_NUMBER),
+            layers[numbered + 1].x,
+            tuple(layer.logits(_SAID) for layer in guided),
+            tuple(layer.logits(_VOICE) for layer in guided),
+        )
+        return hidden, looks
 
     def first_logits(self, hidden: Tensor) -> Tensor:
         """Codebook 0 of the next row: (..., width) to (..., audio_vocab)."""
@@ -85,6 +112,11 @@ class CsmTrainer(nn.Module):
         """How the voice of the next row sounds: (..., width) to (..., MEL_BANDS) in nats."""
         levels: Tensor = self.timbres_head(hidden)
         return levels
+
+    def speaker_logits(self, looks: Looks) -> Tensor:
+        """Whose line each row is of: (B, S, N_SPEAKER_IDS)."""
+        logits: Tensor = self.speakers_head(looks.named)
+        return logits
 
     def depth_logits(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """Codebooks 1 and up of frames (N, codebooks) that follow the states (N, width).
@@ -123,28 +155,24 @@ class CsmTrainer(nn.Module):
         return self._tables[key]
 
 
-def _run(
-    stack: Stack, x: Tensor, turns: _Turns, guided: Container[int] = ()
-) -> tuple[Tensor, Looks]:
-    """(B, S, width) to (B, S, width), and the looks of the guided layers."""
+def _run(stack: Stack, x: Tensor, turns: _Turns) -> tuple[Tensor, list[_Seen]]:
+    """(B, S, width) to (B, S, width), and what each layer saw."""
     n_rows = x.shape[1]
     turns = _Turns(turns.cos[:n_rows], turns.sin[:n_rows])
-    looks = Looks([], [])
-    for index, layer in enumerate(stack.layers):
+    layers = []
+    for layer in stack.layers:
         assert isinstance(layer, Layer), layer
-        seen, q, k = _attend(layer.attn, layer.attn_norm(x), turns)
-        if index in guided:
-            # of two heads whose keys are not the same, where there are so many
-            for kind, head in ((looks.said, 0), (looks.voice, -1)):
-                kind.append(q[:, head] @ k[:, head].mT / math.sqrt(q.shape[-1]))
+        normed = layer.attn_norm(x)
+        seen, q, k = _attend(layer.attn, normed, turns)
+        layers.append(_Seen(normed, q, k))
         x = x + seen
         x = x + layer.mlp(layer.mlp_norm(x))
     hidden: Tensor = stack.norm(x)
-    return hidden, looks
+    return hidden, layers
 
 
 def _attend(attn: Attention, x: Tensor, turns: _Turns) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen, (B, S, width), and the queries and keys, (B, heads, S, head_width)."""
+    """What is seen, (B, S, width), and the queries and keys, see `_Seen`."""
     heads, kv_heads = attn.heads, attn.kv_heads
     fused = attn.qkv(x).unflatten(-1, (-1, attn.head_width))  # (B, S, heads + 2 kv_heads, head)
     values = fused[..., heads + kv_heads :, :]
