@@ -33,6 +33,7 @@ ERRORS = 20.0  # per cent of the characters; measured: 4.3, with other seeds 8.6
 LATER_ERRORS = 10.0  # points more in the second half of a long scene; measured: 0.0
 QUANTISED_ERRORS = {"int8": 10.0, "int4": 10.0}  # points more; measured: 2.5, 2.5
 PITCH_APART = 0.2  # of the middle of the lines from the clip's, in parts; measured: 0.01 to 0.10
+OWN_LINES = 0.8  # of a speaker's, nearer to their clip's pitch than to the other's
 NAMES = ("reference", "reference1")  # the sample voices: a woman's and a man's
 LINES = (
     "Good morning.", "How are you today?", "I am fine, thank you.", "Where is the train station?",
@@ -119,6 +120,17 @@ def test_takes_follow_the_pitch_of_a_clip(name: str, backend: Backend) -> None:
     found = [each for each in heard if each is not None]
     assert len(found) > 0.9 * len(heard)
     assert np.median(found) == pytest.approx(wanted, rel=PITCH_APART)
+
+
+def test_each_of_two_speakers_keeps_to_their_own_clip(backend: Backend, lines: list[Said]) -> None:
+    wanted = [median_f0(sample(backend, name, 0)[0]) for name in NAMES]
+    assert wanted[0] and wanted[1]
+    between = np.sqrt(wanted[0] * wanted[1])
+    for speaker, own in enumerate(wanted):
+        heard = [median_f0(each.pcm) for each in lines[speaker::2]]
+        found = [each for each in heard if each is not None]
+        assert np.median(found) == pytest.approx(own, rel=PITCH_APART)
+        assert np.mean([(each > between) == (own > between) for each in found]) >= OWN_LINES
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])

@@ -96,7 +96,7 @@ def task(seed: int = 0) -> CodecTask:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
-    Run(plan(out, 80), task()).train(tones)
+    Run(plan(out, 120), task()).train(tones)
     return out
 
 
@@ -113,6 +113,8 @@ def test_losses_fall(trained: Path) -> None:
     assert log(trained, "skipped") == [0] * len(losses)
     sounds = log(trained, "sounds")
     assert sounds[-1] < sounds[0] - 0.1
+    levels = log(trained, "levels")
+    assert levels[-1] < 0.7 * levels[0]
 
 
 def test_codebooks_are_used(trained: Path) -> None:
@@ -291,6 +293,20 @@ def test_depth_zero_passes_unquantised(latents: Tensor) -> None:
     assert torch.allclose(mixed[[0, 2]], alone[[0, 2]], atol=1e-6)
     assert not torch.allclose(mixed[1], alone[1], atol=1e-2)
     assert commitment == 0
+
+
+def test_what_codes_say_is_what_codebooks_hold(latents: Tensor) -> None:
+    model = filled_task().model.eval()
+    rest = model.quantizer.rvq_rest
+
+    with torch.no_grad():
+        *_, said = quantise(model, latents, torch.tensor([4, 1, 0]), step=0)
+        codes = model.quantizer.encode(latents)[:, 1:]  # of the second group
+        entry = rest.vq.decode(codes[:, :1].transpose(0, 1)).transpose(1, 2)
+    assert len(said) == 3
+    vectors = rest.input_proj(latents).transpose(1, 2)
+    assert torch.allclose(said[1][2], vectors[2]) and torch.allclose(said[2][2], vectors[2])
+    assert torch.allclose(said[1][:2], entry[:2], atol=1e-5)
 
 
 def test_gradients_pass_only_codebooks_that_are_heard(latents: Tensor) -> None:

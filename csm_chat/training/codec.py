@@ -24,7 +24,7 @@ from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
 from csm_chat.training.codec_listener import Listener
-from csm_chat.training.codec_losses import SpectralLoss, wave_distance
+from csm_chat.training.codec_losses import MELS, SpectralLoss, levels_distance, wave_distance
 from csm_chat.training.codec_model import (
     Sizes,
     decoded,
@@ -43,6 +43,7 @@ _ADVERSARIAL = 1.0
 _FEATURES = 2.0
 _SOUNDS = 1.0
 _PITCHES = 1.0
+_LEVELS = 1.0
 _WAVES = 3.0
 _MISHEARD = 1.0
 _UNLIKE = 1.0
@@ -79,6 +80,7 @@ class CodecTask:
             n_sounds = SOUNDS_A_FRAME * N_SOUNDS
             self.model.sounds_head = nn.Linear(sizes.code_width, n_sounds, bias=False)
             self.model.pitches_head = nn.Linear(sizes.code_width, N_PITCHES)
+            self.model.levels_head = nn.Linear(sizes.code_width, MELS[0][1])
         self.settings = {"sizes": {**asdict(sizes), "strides": list(sizes.strides)}}
         self._adversary = adversary
         self._listener = Listener(device)
@@ -117,23 +119,31 @@ class CodecTask:
         loss = figures["spectral_loss"] + _COMMITMENT * commitment + _WAVES * figures["waves"]
         loss = loss + _MISHEARD * figures["misheard"] + _UNLIKE * figures["unlike"]
         if not self._is_coded:
-            figures["sounds"] = self._sounds(said[0], sounds)
-            # a voice's pitch is what a CSM has to follow; a decoder that is told it makes waves
-            logits = self.model.pitches_head(said[1].float())
-            figures["pitches"] = functional.cross_entropy(logits.flatten(0, 1), pitches.flatten())
-            loss = loss + _SOUNDS * figures["sounds"] + _PITCHES * figures["pitches"]
+            asked = self._asked(said, sounds, pitches, self._losses.levels(pcm, pitches.shape[1]))
+            loss = loss + _SOUNDS * asked["sounds"] + _PITCHES * asked["pitches"]
+            figures, loss = figures | asked, loss + _LEVELS * asked["levels"]
         if self._adversary is not None:
             figures |= self._adversary.losses(heard, pcm)
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]
         return loss, figures
 
-    def _sounds(self, said: Tensor, sounds: Tensor) -> Tensor:
-        """How well codebook 0 tells phonemes: those are what a CSM can know of a text's sound.
+    def _asked(
+        self, said: Sequence[Tensor], sounds: Tensor, pitches: Tensor, levels: Tensor
+    ) -> dict[str, Tensor]:
+        """How well codes tell what a CSM can know of a text's sound, and whose voice it is.
 
-        Mimi learns the same of a recogniser of speech (Kyutai's Moshi, arXiv 2410.00037, 3.3.2).
+        Codebook 0 phonemes, as Mimi's learns them of a recogniser of speech (Kyutai's Moshi, arXiv
+        2410.00037, 3.3.2); codebook 1 pitch, which a decoder that is told it makes waves of; half
+        of them the spectrum: nothing above 2 kHz could be read from codes that no one asked.
         """
-        logits = self.model.sounds_head(said.float()).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
-        return sounds_loss(logits, sounds)
+        model, said = self.model, [each.float() for each in said]
+        logits = model.sounds_head(said[0]).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
+        heights = model.pitches_head(said[1]).flatten(0, 1)
+        return {
+            "sounds": sounds_loss(logits, sounds),
+            "pitches": functional.cross_entropy(heights, pitches.flatten()),
+            "levels": levels_distance(model.levels_head(said[2]).float(), levels),
+        }
 
     def _depths(self, n: int, step: int) -> Tensor:
         """How many codebooks each crop gets, (n,); 0: it passes unquantised."""
@@ -203,7 +213,7 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     """Tensors as files hold them: entries in place of their sums, which few bits would blur."""
     out = {}
     for name, tensor in state.items():
-        if name.startswith(("sounds_head", "pitches_head")):
+        if name.startswith(("sounds_head", "pitches_head", "levels_head")):
             continue
         if name.endswith("embedding_sum"):
             usage = state[name.removesuffix("embedding_sum") + "cluster_usage"]

@@ -27,6 +27,7 @@ QUIET_WAVES = 3e-3  # of the loudest frame's power: frames below it count less
 # others, and consonants from each other; 1e-2 hid these whole.
 _FLOOR = 3e-4
 _TIMBRE_FLOOR = 1e-4  # where someone speaks
+_STAYING = 3.0  # weight of what stays of levels over a crop, to each frame's own
 _SPOKEN = 2.0  # nats of magnitude below loud spectra
 _QUIET = 1e-3  # of the clip's loudest power: added to a spectrum's own before it divides
 
@@ -66,6 +67,15 @@ class SpectralLoss(nn.Module):
         }
         total = torch.stack([getattr(self._weights, name) * x for name, x in parts.items()]).sum()
         return {"spectral_loss": total, **parts}
+
+    def levels(self, original: Tensor, n_frames: int) -> Tensor:
+        """How loud each band of MELS' first is in each of the frames, in nats above a thousandth.
+
+        (B, n_frames, bands): around zero, where a head that has learned nothing begins.
+        """
+        bands = self._mels(*MELS[0], original, original)[1]
+        averaged = functional.adaptive_avg_pool1d(bands, n_frames)
+        return _log(1e3 * averaged, 1e3 * _TIMBRE_FLOOR).transpose(1, 2)
 
     def _mels(
         self, size: int, n_mels: int, n_averaged: int, heard: Tensor, original: Tensor
@@ -158,15 +168,30 @@ def magnitudes(pcm: Tensor, size: int, window: Tensor) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
 
 
+def levels_distance(said: Tensor, levels: Tensor) -> Tensor:
+    """How far levels are from what codes say of them, both (B, frames, bands) in nats.
+
+    By frame, and their means where someone speaks: what stays is whose voice it is.
+    """
+    apart, is_spoken = said - levels, _spoken(levels, 1)
+    mean = (apart * is_spoken).sum(1) / is_spoken.sum(1)
+    return apart.abs().mean() + _STAYING * mean.abs().mean()
+
+
 def _timbre(ours: Tensor, theirs: Tensor) -> Tensor:
     """How far the mean spectra of speech are apart: what stays over a second is whose voice it is.
 
     Of magnitudes, (B, bands, spectra).
     """
     ours, theirs = _log(ours, _TIMBRE_FLOOR), _log(theirs, _TIMBRE_FLOOR)
-    loudness = theirs.mean(1, keepdim=True)
-    is_spoken = loudness > loudness.quantile(0.9, dim=2, keepdim=True) - _SPOKEN
+    is_spoken = _spoken(theirs, 2)
     return (((ours - theirs) * is_spoken).sum(2) / is_spoken.sum(2)).abs().mean()
+
+
+def _spoken(levels: Tensor, time: int) -> Tensor:
+    """Where someone speaks: levels (B, time, bands), or (B, bands, time), to one band of bool."""
+    loudness = levels.mean(3 - time, keepdim=True)
+    return loudness > loudness.quantile(0.9, dim=time, keepdim=True) - _SPOKEN
 
 
 def _log(values: Tensor, floor: float = _FLOOR) -> Tensor:

@@ -143,20 +143,23 @@ def quantise(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Quantise each item to its own number of codebooks, with gradients straight through.
 
-    Returns (B, width, frames), the commitment loss, and what codebooks 0 and 1 say, each as (B,
-    frames, code width). Codebooks follow their vectors and dead entries are replaced, by moshi's
-    own step; all of them learn from all items.
+    Returns (B, width, frames), the commitment loss, and what codebook 0 says, 1, and 1 to half of
+    all together, each as (B, frames, code width). Codebooks follow their vectors and dead entries
+    are replaced, by moshi's own step; all of them learn from all items.
     """
     groups = model.quantizer.rvq_first, model.quantizer.rvq_rest
     if not bool(depths.any()):
         first, rest = (group.input_proj(latents) for group in groups)
         out = groups[0].output_proj(first) + groups[1].output_proj(rest)
-        return out, latents.new_zeros(()), [first.transpose(1, 2), rest.transpose(1, 2)]
+        said = [each.transpose(1, 2) for each in (first, rest, rest)]
+        return out, latents.new_zeros(()), said
     out, losses, level = torch.zeros_like(latents), [], 0
-    said: list[Tensor] = []  # by the first codebook of each of the two groups
+    said = []
+    half = max(2, sum(len(group.vq.layers) for group in groups) // 2)
     for group in groups:
         vectors = group.input_proj(latents).transpose(1, 2)  # (B, frames, code width)
         present = ((depths == 0) | (depths > level))[:, None, None]
+        passes = (depths == 0)[:, None, None]
         residual, total = vectors, torch.zeros_like(vectors)
         may_begin = True
         for layer in group.vq.layers:
@@ -165,13 +168,13 @@ def quantise(
             had_begun, entry = codebook.initialized, _nearest(codebook, residual, step, may_begin)
             may_begin = had_begun
             losses.append(functional.mse_loss(residual, entry))
-            if residual is vectors:
-                passes = (depths == 0)[:, None, None]
-                said.append(torch.where(passes, vectors, _straight(vectors, entry)))
+            is_first = residual is vectors
             residual = residual - entry
             total = total + entry * (depths > level)[:, None, None]
             level += 1
-        total = torch.where((depths == 0)[:, None, None], vectors, total)
+            heard = torch.where(passes, vectors, _straight(vectors, vectors - residual))
+            said += [heard] * is_first + [heard] * (level == half)
+        total = torch.where(passes, vectors, total)
         straight = _straight(vectors, total) * present
         out = out + group.output_proj(straight.transpose(1, 2))
     return out, torch.stack(losses).sum(), said

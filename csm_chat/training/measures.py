@@ -33,7 +33,6 @@ _QUIET_DB = 35.0  # below the loudest frame: silence
 
 _FFT = SAMPLE_RATE // 25
 MEL_BANDS = 40
-_N_CEPSTRA = 20
 _MEL_LOW_HZ, _MEL_HIGH_HZ = 60.0, 8000.0
 
 
@@ -141,16 +140,15 @@ def _pitch(dips: Floats) -> Floats:
 
 
 def voice_embedding(pcm: Pcm) -> Floats:
-    """How a voice sounds, whatever it says: spectrum, how it moves and pitch over a clip; (63,).
+    """How a voice sounds, whatever it says: spectrum and pitch over a clip; (43,).
 
-    Not comparable by itself: `VoiceSpace` scales it.
+    Not comparable by itself: `VoiceSpace` scales it. How much a spectrum moves is not in it: a
+    codec blurs that alike for all voices, by five times what clips of one voice differ.
     """
-    spoken = _spoken_mels(pcm)
-    cepstra = (spoken - spoken.mean()) @ _cosines().T
     f0 = pitch_track(pcm)
     log_f0 = np.log(f0[f0 > 0])
     pitch = np.quantile(log_f0, (0.1, 0.5, 0.9)) if len(log_f0) else np.zeros(3)
-    return np.concatenate([_levels(spoken), cepstra.std(0), pitch])
+    return np.concatenate([_levels(_spoken_mels(pcm)), pitch])
 
 
 def spectrum_levels(pcm: Pcm) -> Floats:
@@ -192,12 +190,6 @@ def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float) -> Float
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)), np.float64)
-
-
-def _cosines() -> Floats:
-    """The first cosines over mels, but the constant; (cepstra, mels)."""
-    mels = np.arange(MEL_BANDS) + 0.5
-    return np.cos(np.pi / MEL_BANDS * np.outer(np.arange(1, _N_CEPSTRA + 1), mels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
