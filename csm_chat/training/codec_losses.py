@@ -58,10 +58,11 @@ class SpectralLoss(nn.Module):
     def forward(self, heard: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Both (B, n), float32. Returns each part and their weighted sum, "spectral_loss"."""
         bands = [self._mels(*mel, heard, original) for mel in MELS]
-        apart = [(_log(ours) - _log(theirs)).abs().mean() for ours, theirs in bands]
+        apart = [(_log(one) - _log(other)).abs().mean() for one, other in bands]
+        ours, theirs = (_log(each, _TIMBRE_FLOOR) for each in bands[0])
         parts = {
             "mel": torch.stack(apart).mean(),
-            "timbre": _timbre(*bands[0]),
+            "timbre": _staying(ours - theirs, theirs),
             **self._harmonics(heard, original),
             "pitch": self._pitch(heard, original),
         }
@@ -71,11 +72,14 @@ class SpectralLoss(nn.Module):
     def levels(self, original: Tensor, n_frames: int) -> Tensor:
         """How loud each band of MELS' first is in each of the frames, in nats above a thousandth.
 
-        (B, n_frames, bands): around zero, where a head that has learned nothing begins.
+        (B, bands, n_frames): around zero, where a head that has learned nothing begins.
         """
-        bands = self._mels(*MELS[0], original, original)[1]
-        averaged = functional.adaptive_avg_pool1d(bands, n_frames)
-        return _log(1e3 * averaged, 1e3 * _TIMBRE_FLOOR).transpose(1, 2)
+        size = MELS[0][0]
+        spectra = magnitudes(original, size, self.get_buffer(f"window_{size}"))
+        averaged = functional.adaptive_avg_pool1d(
+            self.get_buffer(f"mel_{size}") @ spectra, n_frames
+        )
+        return _log(1e3 * averaged, 1e3 * _TIMBRE_FLOOR)
 
     def _mels(
         self, size: int, n_mels: int, n_averaged: int, heard: Tensor, original: Tensor
@@ -169,29 +173,19 @@ def magnitudes(pcm: Tensor, size: int, window: Tensor) -> Tensor:
 
 
 def levels_distance(said: Tensor, levels: Tensor) -> Tensor:
-    """How far levels are from what codes say of them, both (B, frames, bands) in nats.
+    """How far levels (B, bands, frames) are from what codes say of them, (B, frames, bands)."""
+    apart = said.mT - levels
+    return apart.abs().mean() + _STAYING * _staying(apart, levels)
 
-    By frame, and their means where someone speaks: what stays is whose voice it is.
+
+def _staying(apart: Tensor, levels: Tensor) -> Tensor:
+    """How far levels are apart in the mean where someone speaks, of (B, bands, time) both.
+
+    What stays over a second or more is whose voice it is.
     """
-    apart, is_spoken = said - levels, _spoken(levels, 1)
-    mean = (apart * is_spoken).sum(1) / is_spoken.sum(1)
-    return apart.abs().mean() + _STAYING * mean.abs().mean()
-
-
-def _timbre(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How far the mean spectra of speech are apart: what stays over a second is whose voice it is.
-
-    Of magnitudes, (B, bands, spectra).
-    """
-    ours, theirs = _log(ours, _TIMBRE_FLOOR), _log(theirs, _TIMBRE_FLOOR)
-    is_spoken = _spoken(theirs, 2)
-    return (((ours - theirs) * is_spoken).sum(2) / is_spoken.sum(2)).abs().mean()
-
-
-def _spoken(levels: Tensor, time: int) -> Tensor:
-    """Where someone speaks: levels (B, time, bands), or (B, bands, time), to one band of bool."""
-    loudness = levels.mean(3 - time, keepdim=True)
-    return loudness > loudness.quantile(0.9, dim=time, keepdim=True) - _SPOKEN
+    loudness = levels.mean(1, keepdim=True)
+    is_spoken = loudness > loudness.quantile(0.9, dim=2, keepdim=True) - _SPOKEN
+    return ((apart * is_spoken).sum(2) / is_spoken.sum(2)).abs().mean()
 
 
 def _log(values: Tensor, floor: float = _FLOOR) -> Tensor:
