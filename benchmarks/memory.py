@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from csm_chat.loading import load
+from csm_chat.loading import let_threads_sleep, load
 from csm_chat.measuring.machine import GB, peak_bytes
 from csm_chat.speech.session import Session
 from csm_chat.types import Utterance
@@ -31,6 +31,7 @@ def show(when: str) -> None:
 
 
 def main(model: str, n_turns: int) -> None:
+    let_threads_sleep()
     import torch
 
     show(f"torch {torch.__version__}")

@@ -54,7 +54,7 @@ def load(
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
     `cancelled` says so. Raises ModelError, UsageError.
     """
-    _let_threads_sleep()
+    let_threads_sleep()
     from platformdirs import user_cache_path
 
     from csm_chat.backends import (
@@ -92,7 +92,7 @@ def load(
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)
 
 
-def _let_threads_sleep() -> None:
+def let_threads_sleep() -> None:
     """Torch's, unless the user said otherwise; to be called before it is imported, which reads it.
 
     They else spin for one another, and beside a busy process a frame takes twenty times as long.
