@@ -119,9 +119,10 @@ class CodecTask:
         loss = figures["spectral_loss"] + _COMMITMENT * commitment + _WAVES * figures["waves"]
         loss = loss + _MISHEARD * figures["misheard"] + _UNLIKE * figures["unlike"]
         if not self._is_coded:
-            asked = self._asked(said, sounds, pitches, self._losses.levels(pcm, pitches.shape[1]))
-            loss = loss + _SOUNDS * asked["sounds"] + _PITCHES * asked["pitches"]
-            figures, loss = figures | asked, loss + _LEVELS * asked["levels"]
+            levels = self._losses.levels(pcm, pitches.shape[1])
+            figures |= self._asked(said, sounds, pitches, levels)
+            loss = loss + _SOUNDS * figures["sounds"] + _PITCHES * figures["pitches"]
+            loss = loss + _LEVELS * figures["levels"]
         if self._adversary is not None:
             figures |= self._adversary.losses(heard, pcm)
             loss = loss + _ADVERSARIAL * figures["adversarial"] + _FEATURES * figures["features"]

@@ -151,15 +151,15 @@ def quantise(
     if not bool(depths.any()):
         first, rest = (group.input_proj(latents) for group in groups)
         out = groups[0].output_proj(first) + groups[1].output_proj(rest)
-        said = [each.transpose(1, 2) for each in (first, rest, rest)]
-        return out, latents.new_zeros(()), said
+        return out, latents.new_zeros(()), [x.transpose(1, 2) for x in (first, rest, rest)]
     out, losses, level = torch.zeros_like(latents), [], 0
-    said = []
     half = max(2, sum(len(group.vq.layers) for group in groups) // 2)
+    asked = (1, 2, half)  # how many codebooks have spoken, the first one in a group of its own
+    said: dict[int, Tensor] = {}
+    passes = (depths == 0)[:, None, None]
     for group in groups:
         vectors = group.input_proj(latents).transpose(1, 2)  # (B, frames, code width)
-        present = ((depths == 0) | (depths > level))[:, None, None]
-        passes = (depths == 0)[:, None, None]
+        present = passes | (depths > level)[:, None, None]
         residual, total = vectors, torch.zeros_like(vectors)
         may_begin = True
         for layer in group.vq.layers:
@@ -168,16 +168,15 @@ def quantise(
             had_begun, entry = codebook.initialized, _nearest(codebook, residual, step, may_begin)
             may_begin = had_begun
             losses.append(functional.mse_loss(residual, entry))
-            is_first = residual is vectors
             residual = residual - entry
             total = total + entry * (depths > level)[:, None, None]
             level += 1
-            heard = torch.where(passes, vectors, _straight(vectors, vectors - residual))
-            said += [heard] * is_first + [heard] * (level == half)
+            if level in asked:
+                said[level] = torch.where(passes, vectors, _straight(vectors, vectors - residual))
         total = torch.where(passes, vectors, total)
         straight = _straight(vectors, total) * present
         out = out + group.output_proj(straight.transpose(1, 2))
-    return out, torch.stack(losses).sum(), said
+    return out, torch.stack(losses).sum(), [said[n] for n in asked]
 
 
 def _straight(vectors: Tensor, quantised: Tensor) -> Tensor:

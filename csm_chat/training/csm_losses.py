@@ -108,7 +108,7 @@ def _looks_asked(model: CsmTrainer, looks: Looks, batch: Batch) -> dict[str, Ten
     sequence, row, places = sequence[is_asked], row[is_asked], places[is_asked]
     columns = torch.arange(batch.tokens.shape[1], device=row.device)
     is_said = (columns - places[:, None]).abs() <= _NEAR  # (N, S)
-    said = _missed(looks.said, (sequence, row - 1), is_said, columns > row[:, None] - 1)
+    said = _missed(looks.said, (sequence, row - 1), is_said, columns >= row[:, None])
     return {"looks": said, **_turns_asked(model, looks, batch)}
 
 
