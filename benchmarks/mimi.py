@@ -20,6 +20,8 @@ from moshi.models import loaders
 from moshi.models.compression import MimiModel
 from moshi.utils.compile import no_compile
 
+from csm_chat.backends.mimi_config import moshi_config
+from csm_chat.backends.mimi_sizes import sizes_of
 from csm_chat.backends.torch_mimi import MimiCodec
 from csm_chat.measuring.limit import bytes_read_a_s
 from csm_chat.measuring.machine import GB
@@ -99,7 +101,9 @@ def row(name: str, theirs: list[float], ours: list[float]) -> str:
 
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
-    mimi, codec = random_mimi(), MimiCodec(random_mimi())
+    mimi = random_mimi()
+    tensors = {name: tensor.clone() for name, tensor in mimi.state_dict().items()}
+    codec = MimiCodec(sizes_of(moshi_config({})), CODEBOOKS, lambda _: tensors)
     size, pace = decoder_bytes(mimi) / GB, bytes_read_a_s("cpu") / GB
     sys.stdout.write(
         f"torch {torch.__version__}, {threads} threads; decoder of {size * 1e3:.0f} MB, memory read"

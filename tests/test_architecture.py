@@ -38,7 +38,7 @@ ONLY_IN = {
     "onnx": ("backends/torch_quantised*.py",),
     "onnxruntime": ("backends/torch_quantised*.py",),
     "moshi": (
-        *("backends/torch_mimi*.py", "backends/torch_seanet.py", "training/*.py"),
+        "training/*.py",
         "measuring/random_model.py",
     ),
     "PIL": ("measuring/picture.py",),

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from moshi.models import loaders
 from safetensors.torch import load_file, save_file
 
-from csm_chat.backends.mimi_files import moshi_config
-from csm_chat.backends.torch_mimi import MimiCodec, load_codec
+from csm_chat.backends.mimi_config import moshi_config
+from csm_chat.backends.mimi_sizes import sizes_of, tensor_shapes
+from csm_chat.backends.torch_mimi import load_codec
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES
 from tests.checkpoints import BINS, KYUTAI_FILE, Layout, make_checkpoint
@@ -95,7 +96,7 @@ def test_codes_are_moshis(folders, codec):
     np.testing.assert_array_equal(codec.encode(clip), theirs)
 
 
-def test_nets_of_any_size_are_moshis(folders):
+def test_nets_of_any_size_are_moshis(folders, tmp_path):
     config = json.loads((folders["sesame"] / "mimi_config.json").read_text())
     config["seanet"] |= {"n_residual_layers": 2, "dilation_base": 3, "compress": 1}
     config["seanet"] |= {"kernel_size": 5, "residual_kernel_size": 4, "last_kernel_size": 2}
@@ -103,12 +104,13 @@ def test_nets_of_any_size_are_moshis(folders):
     # a row of which is longer than the blocks that a wide matrix is kept in
     config["transformer"] |= {"num_layers": 2, "dim_feedforward": 1024}
     torch.manual_seed(0)
-    moshis, kept = (loaders.get_mimi(None, config, num_codebooks=CODEBOOKS) for _ in range(2))
+    moshis = loaders.get_mimi(None, config, num_codebooks=CODEBOOKS)
     for name, buffer in moshis.named_buffers():
         if name.endswith("embedding_sum"):
             buffer.normal_()
-    kept.load_state_dict(moshis.state_dict())
-    ours = MimiCodec(kept.requires_grad_(False))
+    save_file(moshis.state_dict(), tmp_path / KYUTAI_FILE)
+    (tmp_path / "mimi_config.json").write_text(json.dumps(config))
+    ours = load_codec(tmp_path, CODEBOOKS)
     with torch.no_grad():
         pcm = moshis.decode(torch.from_numpy(CODES.T[None]).long())[0, 0]
         codes = moshis.encode(torch.from_numpy(CLIP)[None, None])[0].T
@@ -173,8 +175,12 @@ def test_names_of_moshis_first_release_load(folders, codec, tmp_path):
     np.testing.assert_array_equal(load_codec(tmp_path, CODEBOOKS).encode(CLIP), codec.encode(CLIP))
 
 
-def test_default_sizes_are_those_of_the_real_mimi():
+def test_default_sizes_and_tensors_are_those_of_the_real_mimi():
     assert moshi_config({}) == loaders._mimi_config
+    theirs = loaders.get_mimi(None, device="meta", num_codebooks=32).state_dict()
+    assert tensor_shapes(sizes_of(moshi_config({}))) == {
+        name: tuple(tensor.shape) for name, tensor in theirs.items()
+    }
 
 
 @pytest.mark.parametrize("n_samples", [1, FRAME_SAMPLES - 1, FRAME_SAMPLES, FRAME_SAMPLES + 1])
@@ -297,6 +303,11 @@ def test_codec_with_too_few_codebooks_is_refused(folders):
     ("part", "key", "value"),
     [
         ("seanet", "ratios", [8, 6, 5, 5]),
+        ("seanet", "ratios", "8654"),
+        ("seanet", "n_residual_layers", -1),
+        ("seanet", "dimension", 16),
+        ("quantizer", "bins", None),
+        ("transformer", "max_period", 0),
         ("seanet", "n_filters", "wide"),
         ("transformer", "num_heads", 3),
         ("transformer", "d_model", -32),
@@ -322,7 +333,11 @@ def test_sizes_that_make_no_mimi_are_refused(folders, tmp_path, part, key, value
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sampling_rate", 16_000), ("upsampling_ratios", [0]), ("upsampling_ratios", "8654")],
+    [
+        *(("sampling_rate", 16_000), ("sampling_rate", None)),
+        *(("upsampling_ratios", [0]), ("upsampling_ratios", "8654")),
+        ("hidden_size", 33),
+    ],
 )
 def test_codec_config_that_makes_no_mimi_is_refused(folders, tmp_path, key, value):
     shutil.copytree(folders["transformers"], tmp_path, dirs_exist_ok=True)
@@ -339,15 +354,15 @@ def test_unreadable_file_is_named(tmp_path):
         load_codec(tmp_path, CODEBOOKS)
 
 
-def test_loading_draws_no_weights_and_compiles_nothing(folders):
+def test_loading_draws_no_weights_compiles_nothing_and_needs_no_moshi(folders):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
         "from csm_chat.backends import load_engine\n"
         f"load_engine(Path({str(folders['sesame'])!r}), 'cpu', 'float32')\n"
-        "from csm_chat.backends.torch_mimi import MimiCodec, load_codec\n"
+        "from csm_chat.backends.torch_mimi import load_codec\n"
         f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
         "    decode(np.ones((2, 8), np.int32))\n"
-        "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()\n"
+        "assert not {'moshi', 'sympy', 'torch._dynamo'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,6 +1,6 @@
-"""Mimi in a checkpoint folder: its files, its sizes, its tensors' names. Knows no framework.
+"""Mimi in a checkpoint folder: its files, and its tensors' names in them. Knows no framework.
 
-Names and sizes are moshi's; those of transformers' MimiModel are mapped to them.
+Names are moshi's; those of transformers' MimiModel are mapped to them.
 """
 
 from __future__ import annotations
@@ -8,19 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from csm_chat.backends.sizes import read_json
 from csm_chat.backends.weights import Shape, safetensors_shapes
 from csm_chat.errors import CheckpointError
-from csm_chat.types import SAMPLE_RATE
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
 _KYUTAI_PATTERNS = ("tokenizer-*.safetensors", "mimi.safetensors")
 BUNDLED_PREFIX = "codec_model."  # of the codec's tensors inside a transformers checkpoint
-_STEPS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
 
 _Names: TypeAlias = tuple[tuple[str, str], ...]
 # from moshi's tensor names to those of transformers' MimiModel
@@ -46,19 +43,6 @@ _KYUTAI_NAMES: _Names = (
 )
 _TRANSFORMERS_MARK = "encoder.layers.0.conv.weight"
 _FUSED = ".in_projs.0."  # query, key and value in one matrix; transformers keeps three
-
-# of moshi's configuration: what may differ from the real Mimi
-_SIZES = {
-    "seanet": {
-        *("compress", "dilation_base", "dimension", "kernel_size", "last_kernel_size"),
-        *("n_filters", "n_residual_layers", "ratios", "residual_kernel_size", "true_skip"),
-    },
-    "quantizer": {"bins", "dimension", "input_dimension", "n_q", "output_dimension"},
-    "transformer": {
-        *("context", "d_model", "dim_feedforward", "input_dimension", "layer_scale", "max_period"),
-        *("num_heads", "num_layers", "output_dimensions"),
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,85 +101,6 @@ def _shards(index: Path, prefix: str) -> list[Path]:
                 f"{index.parent / name}: missing, but {index.name} names it; download it again"
             )
     return [index.parent / name for name in sorted(names)]
-
-
-def mimi_config(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """moshi's configuration: mimi_config.json, else transformers' fields, else the real one.
-
-    Raises CheckpointError when it is not the real one in other sizes.
-    """
-    path = folder / "mimi_config.json"
-    codec = fields if fields.get("model_type") == "mimi" else fields.get("codec_config")
-    config = read_json(path) if path.is_file() else moshi_config(codec or {})
-    real = moshi_config({})
-    for part, sizes in _SIZES.items():
-        for key in sorted((config[part].keys() | real[part].keys()) - sizes):
-            if (found := config[part].get(key)) != (expected := real[part].get(key)):
-                raise CheckpointError(
-                    f"{folder}: the codec's {part} has {key} {found!r}, Mimi has {expected!r}; "
-                    "take another codec"
-                )
-    transformer = config["transformer"]
-    widths = {transformer["d_model"], transformer["input_dimension"]}
-    if widths != {*transformer["output_dimensions"]} or transformer["layer_scale"] is None:
-        raise CheckpointError(
-            f"{folder}: the codec's transformer has to be as wide as its input and output, "
-            "and to scale its layers; take another codec"
-        )
-    return config
-
-
-def moshi_config(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of transformers' MimiConfig in moshi's form; those left out are the real Mimi's."""
-    width = fields.get("hidden_size", 512)
-    ratios = fields.get("upsampling_ratios", [8, 6, 5, 4])
-    sample_rate = fields.get("sampling_rate", SAMPLE_RATE)
-    return {
-        "sample_rate": sample_rate,
-        "channels": fields.get("audio_channels", 1),
-        "frame_rate": sample_rate / (prod(ratios) * _STEPS_PER_FRAME),
-        "seanet": {
-            "channels": fields.get("audio_channels", 1),
-            "dimension": width,
-            "causal": True,
-            "n_filters": fields.get("num_filters", 64),
-            "n_residual_layers": fields.get("num_residual_layers", 1),
-            "activation": "ELU",
-            "compress": fields.get("compress", 2),
-            "dilation_base": fields.get("dilation_growth_rate", 2),
-            "disable_norm_outer_blocks": 0,
-            "kernel_size": fields.get("kernel_size", 7),
-            "residual_kernel_size": fields.get("residual_kernel_size", 3),
-            "last_kernel_size": fields.get("last_kernel_size", 3),
-            "norm": "none",
-            "pad_mode": fields.get("pad_mode", "constant"),
-            "ratios": ratios,
-            "true_skip": True,
-        },
-        "quantizer": {
-            "dimension": fields.get("vector_quantization_hidden_dimension", 256),
-            "n_q": fields.get("num_quantizers", 32),
-            "bins": fields.get("codebook_size", 2048),
-            "input_dimension": width,
-            "output_dimension": width,
-        },
-        "transformer": {
-            "d_model": width,
-            "num_heads": fields.get("num_attention_heads", 8),
-            "num_layers": fields.get("num_hidden_layers", 8),
-            "causal": True,
-            "layer_scale": fields.get("layer_scale_initial_scale", 0.01),
-            "context": fields.get("sliding_window", 250),
-            "conv_layout": True,
-            "max_period": fields.get("rope_theta", 10000),
-            "gating": "none",
-            "norm": "layer_norm",
-            "positional_embedding": "rope",
-            "dim_feedforward": fields.get("intermediate_size", 2048),
-            "input_dimension": width,
-            "output_dimensions": [width],
-        },
-    }
 
 
 def file_names(expected: Mapping[str, Shape], found: Found) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The codec: moshi's Mimi, streamed, in float32. Knows neither CSM nor tensor names in files."""
+"""The codec: Mimi, streamed, in float32. Knows neither CSM nor tensor names in files."""
 
 from __future__ import annotations
 
@@ -8,35 +8,30 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from moshi.models import loaders
-from moshi.models.compression import MimiModel
-from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors import SafetensorError, safe_open
 
-from csm_chat.backends.mimi_files import Found, file_names, find_mimi, mimi_config
+from csm_chat.backends.mimi_config import mimi_config
+from csm_chat.backends.mimi_files import Found, file_names, find_mimi
+from csm_chat.backends.mimi_sizes import MimiSizes, sizes_of, tensor_shapes
 from csm_chat.backends.sizes import read_json
 from csm_chat.backends.torch_mimi_decoder import DecoderStream, MimiDecoder
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
-from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.backends.weights import unreadable
 from csm_chat.errors import AudioError, CheckpointError
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
+from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 
 _MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
 _NUMBERS_A_GROUP = 8 << 20  # read between two openings of a file
-# parts of moshi's model by the first word of their tensors
+# parts of Mimi by the first word of their tensors' names
 _DECODING = ("decoder.", "decoder_transformer.", "quantizer.", "upsample.")
 _ENCODING = ("encoder.", "encoder_transformer.", "downsample.")
-# what torch and moshi raise for sizes that are no sizes
-_BAD_SIZES = (
-    *(ArithmeticError, AssertionError, AttributeError, KeyError),
-    *(RuntimeError, TypeError, ValueError),
-)
+# gives the tensors whose names begin with one of the words
+Read: TypeAlias = Callable[[tuple[str, ...]], Mapping[str, torch.Tensor]]
 
 
 def load_codec(
@@ -49,54 +44,47 @@ def load_codec(
     config_path = folder / "config.json"
     fields = read_json(config_path) if config_path.is_file() else {}
     found = find_mimi(folder, fields)
-    mimi = _empty(folder, fields)
-    if not 1 < codebooks <= mimi.total_codebooks:
+    sizes = sizes_of(mimi_config(folder, fields))
+    if not 1 < codebooks <= sizes.codebooks:
         raise CheckpointError(
             f"{folder}: the model speaks in {codebooks} codebooks, the codec has "
-            f"{mimi.total_codebooks}; take both from one checkpoint"
+            f"{sizes.codebooks}; take both from one checkpoint"
         )
-    names = _names(folder, mimi, found)
+    try:
+        names = file_names(tensor_shapes(sizes), found)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
 
-    def fill(parts: tuple[str, ...]) -> None:
+    def read(parts: tuple[str, ...]) -> dict[str, torch.Tensor]:
         of_parts = {ours: theirs for ours, theirs in names.items() if ours.startswith(parts)}
-        _fill(mimi, of_parts, found, device)
+        return _read(of_parts, found, sizes.transformer.heads, device)
 
-    fill(_DECODING)
-    mimi.set_num_codebooks(codebooks)
-    return MimiCodec(mimi, lambda: fill(_ENCODING), decode_threads)
+    return MimiCodec(sizes, codebooks, read, decode_threads)
 
 
 class MimiCodec:
-    """Mimi, streamed frame by frame, with the weights of moshi's, which it takes over.
+    """Mimi, streamed frame by frame.
 
     One thread. Streams do not touch each other, nor does encoding touch them.
     """
 
     def __init__(
-        self,
-        mimi: MimiModel,
-        fill_encoder: Callable[[], None] = lambda: None,
-        decode_threads: int | None = None,
+        self, sizes: MimiSizes, codebooks: int, read: Read, decode_threads: int | None = None
     ) -> None:
-        """`fill_encoder` reads the encoder's weights, once a clip comes."""
+        """Speaks in the first `codebooks`. What encoding needs is read once a clip comes."""
+        self._sizes, self._read = sizes, read
         self._decode_threads = decode_threads
-        self.codebooks: int = mimi.num_codebooks
-        self.identity = _identity(mimi)
-        self._entries: int = mimi.cardinality
-        self._device = next(mimi.decoder.parameters()).device
+        self.codebooks = codebooks
         with torch.inference_mode():
-            self._quantizer = Quantizer(mimi.quantizer)
-            self._decoder = MimiDecoder(mimi, self._quantizer)
-        # their weights are held in another order now
-        del mimi.decoder, mimi.decoder_transformer, mimi.quantizer
-        self._mimi, self._fill_encoder = mimi, fill_encoder
+            tensors = read(_DECODING)
+            self.identity = _identity(tensors)
+            self._quantizer = Quantizer(tensors, codebooks)
+            self._decoder = MimiDecoder(sizes, tensors, self._quantizer)
+            self._device = tensors["decoder.model.0.conv.conv.weight"].device
 
     @cached_property
     def _encoder(self) -> MimiEncoder:
-        self._fill_encoder()
-        encoder = MimiEncoder(self._mimi, self._quantizer)
-        del self._mimi.encoder, self._mimi.encoder_transformer
-        return encoder
+        return MimiEncoder(self._sizes, self._read(_ENCODING), self._quantizer)
 
     def encode(self, pcm: Pcm) -> Codes:
         """Encode mono 24 kHz audio. `pcm` is (n,), padded to whole frames.
@@ -106,7 +94,7 @@ class MimiCodec:
         if len(pcm) == 0:
             raise AudioError("the audio to encode is empty; record at least a second")
         padded = np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
-        with torch.inference_mode(), exact(self._device):
+        with torch.inference_mode():
             codes = self._encoder.encode(torch.from_numpy(padded).to(self._device))
             numpy: Codes = codes.to(torch.int32).cpu().numpy()
             return numpy
@@ -131,23 +119,22 @@ class MimiCodec:
 
     def _decode(self, stream: DecoderStream, codes: Codes) -> Pcm:
         assert codes.ndim == 2 and codes.shape[1] == self.codebooks, codes.shape
-        assert not len(codes) or 0 <= codes.min() <= codes.max() < self._entries, codes.max()
+        assert not len(codes) or 0 <= codes.min() <= codes.max() < self._sizes.entries, codes.max()
         if not len(codes):
             return np.zeros(0, np.float32)
-        with torch.inference_mode(), exact(self._device), _threads(self._decode_threads):
+        with torch.inference_mode(), _threads(self._decode_threads):
             rows = torch.from_numpy(codes.astype(np.int64)).to(self._device)
             pieces = [stream.decode(piece) for piece in torch.split(rows, _MAX_FRAMES)]
             pcm: Pcm = torch.cat(pieces).clamp_(-1, 1).cpu().numpy()
             return pcm
 
 
-def _identity(mimi: MimiModel) -> str:
+def _identity(tensors: Mapping[str, torch.Tensor]) -> str:
     """Codecs that were trained apart differ in their first codebook already."""
-    quantizer: Any = mimi.quantizer
-    state = quantizer.rvq_first.state_dict()
     digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(state[name].cpu().numpy().tobytes())
+    for name in sorted(tensors):
+        if name.startswith("quantizer.rvq_first."):
+            digest.update(tensors[name].cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -165,65 +152,24 @@ def _threads(n: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def exact(device: torch.device) -> Iterator[None]:
-    """Run moshi without compilation, graphs (they fix the chunk length) and TF32."""
-    with ExitStack() as stack:
-        stack.enter_context(no_compile())
-        stack.enter_context(no_cuda_graph())
-        if device.type == "cuda":
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        yield
-
-
-def _empty(folder: Path, fields: dict[str, Any]) -> MimiModel:
-    """The model without weights. Raises CheckpointError when the sizes make no Mimi for CSM."""
-    try:
-        config = mimi_config(folder, fields)
-        with undrawn():
-            n_q = config["quantizer"]["n_q"]
-            mimi = loaders.get_mimi(None, config, device="meta", num_codebooks=n_q)
-    except _BAD_SIZES as error:
-        raise CheckpointError(
-            f"{folder}: the codec's sizes make no Mimi ({error!r}); "
-            "take config and weights from one place"
-        ) from error
-    if (mimi.sample_rate, mimi.frame_size) != (SAMPLE_RATE, FRAME_SAMPLES):
-        raise CheckpointError(
-            f"{folder}: the codec has {mimi.frame_size} samples a frame at {mimi.sample_rate} Hz; "
-            f"CSM needs {FRAME_SAMPLES} at {SAMPLE_RATE} Hz"
-        )
-    return mimi
-
-
-def _names(folder: Path, mimi: MimiModel, found: Found) -> dict[str, tuple[str, ...]]:
-    """For each tensor of the model its names in the files. Raises CheckpointError."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in mimi.state_dict().items()}
-    try:
-        return file_names(shapes, found)
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
-
-
-def _fill(mimi: MimiModel, names: Mapping[str, tuple[str, ...]], found: Found, device: str) -> None:
-    """Read weights, given their names in the files. Raises CheckpointError.
+def _read(
+    names: Mapping[str, tuple[str, ...]], found: Found, heads: int, device: str
+) -> dict[str, torch.Tensor]:
+    """Tensors in float32, given their names in the files. Raises CheckpointError.
 
     They are copied: a mapped page that was read counts as memory in use until its file is closed.
     """
-    transformer: Any = mimi.encoder_transformer
-    heads = transformer.transformer.layers[0].self_attn.num_heads
-    state = {}
+    tensors = {}
     for group in _groups(names, found):
         with ExitStack() as stack:
             stored = {ours: [found[name] for name in names[ours]] for ours in group}
             paths = {part.file for parts in stored.values() for part in parts}
             files = {path: stack.enter_context(_open(path)) for path in paths}
             for ours, parts in stored.items():
-                tensors = [files[part.file].get_tensor(part.name) for part in parts]
-                tensor = _fused(tensors, heads) if len(tensors) > 1 else tensors[0]
-                state[ours] = tensor.to(device, torch.float32, copy=True)
-    mimi.load_state_dict(state, strict=False, assign=True)
-    mimi.requires_grad_(False)
+                of_parts = [files[part.file].get_tensor(part.name) for part in parts]
+                tensor = _fused(of_parts, heads) if len(of_parts) > 1 else of_parts[0]
+                tensors[ours] = tensor.to(device, torch.float32, copy=True)
+    return tensors
 
 
 def _groups(names: Mapping[str, tuple[str, ...]], found: Found) -> Iterator[list[str]]:

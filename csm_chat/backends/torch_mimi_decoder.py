@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from moshi.models.compression import MimiModel
 from torch import Tensor
 
+from csm_chat.backends.mimi_sizes import MimiSizes
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
-from csm_chat.backends.torch_seanet import Past, layers_of, run
+from csm_chat.backends.torch_seanet import Past, run, steps_of
 from csm_chat.backends.torch_windowed import Transformer
 
 
 class MimiDecoder:
-    """The decoder of moshi's Mimi, with its weights; a `DecoderStream` holds a stream's state."""
+    """What all streams share; a `DecoderStream` holds the state of one."""
 
-    def __init__(self, mimi: MimiModel, quantizer: Quantizer) -> None:
+    def __init__(
+        self, sizes: MimiSizes, tensors: Mapping[str, Tensor], quantizer: Quantizer
+    ) -> None:
         self.quantizer = quantizer
-        self.upsample = _Upsample(mimi.upsample)
-        self.transformer = Transformer(mimi.decoder_transformer)
-        self.layers = layers_of(mimi.decoder)
+        self.upsample = _Upsample(tensors["upsample.convtr.convtr.convtr.weight"])
+        self.transformer = Transformer("decoder", sizes.transformer, tensors)
+        self.net = steps_of("decoder", sizes.decoder, tensors)
 
 
 class DecoderStream:
@@ -36,18 +38,16 @@ class DecoderStream:
         decoder = self._decoder
         frames = decoder.quantizer.decode(codes)
         steps = self._steps(decoder.upsample(frames, self._past))
-        return run(decoder.layers, steps, self._past)[:, 0]
+        return run(decoder.net, steps, self._past)[:, 0]
 
 
 class _Upsample:
     """Two steps from each frame and the one before it, channel by channel."""
 
-    def __init__(self, upsample: Any) -> None:
-        conv = upsample.convtr.convtr.convtr
-        channels, _, taps = conv.weight.shape
-        stride = conv.stride[0]
-        assert (taps, conv.groups) == (2 * stride, channels) and conv.bias is None, conv
-        self._now, self._before = conv.weight[:, 0].T.reshape(2, stride, channels).contiguous()
+    def __init__(self, weight: Tensor) -> None:
+        """`weight` is (channels, 1, taps), two strides long."""
+        channels, _, taps = weight.shape
+        self._now, self._before = weight[:, 0].T.reshape(2, taps // 2, channels).contiguous()
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         before = past.get(self)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from moshi.models.compression import MimiModel
 from torch import Tensor
 
+from csm_chat.backends.mimi_sizes import MimiSizes
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
-from csm_chat.backends.torch_seanet import Past, StridedConv, layers_of, run
+from csm_chat.backends.torch_seanet import Past, StridedConv, run, steps_of
 from csm_chat.backends.torch_windowed import Transformer
 from csm_chat.types import FRAME_SAMPLES
 
@@ -19,25 +19,27 @@ _CHUNK_FRAMES = 100
 
 
 class MimiEncoder:
-    """The encoder of moshi's Mimi, with its weights."""
+    """Whole clips at a time."""
 
-    def __init__(self, mimi: MimiModel, quantizer: Quantizer) -> None:
-        downsample: Any = mimi.downsample
-        some = next(mimi.encoder.parameters())
+    def __init__(
+        self, sizes: MimiSizes, tensors: Mapping[str, Tensor], quantizer: Quantizer
+    ) -> None:
+        """Convolutions may be of another dtype than the rest."""
+        some = tensors["encoder.model.0.conv.conv.weight"]
         cpu = some.device.type == "cpu"
         self._chunk_samples = (_CHUNK_FRAMES_CPU if cpu else _CHUNK_FRAMES) * FRAME_SAMPLES
         self._dtype = some.dtype  # of the convolutions
-        self._layers = layers_of(mimi.encoder)
-        self._transformer = Transformer(mimi.encoder_transformer)
-        self._downsample = StridedConv(downsample.conv)
+        self._net = steps_of("encoder", sizes.encoder, tensors)
+        self._transformer = Transformer("encoder", sizes.transformer, tensors)
+        self._downsample = StridedConv(tensors["downsample.conv.conv.conv.weight"], None)
         self._quantizer = quantizer
 
     def encode(self, pcm: Tensor) -> Tensor:
         """Whole frames of one clip, (n * 1920,), on the encoder's device: codes (n, codebooks)."""
         past: Past = {}
         chunks = torch.split(pcm[:, None].to(self._dtype), self._chunk_samples)
-        steps = torch.cat([run(self._layers, chunk, past) for chunk in chunks])
+        steps = torch.cat([run(self._net, chunk, past) for chunk in chunks])
         steps = self._transformer.stream()(steps.to(pcm.dtype))
-        # moshi lets the first step stand for those before the clip
+        # the first step stands for those before the clip
         before: Past = {self._downsample: steps[:1].repeat(1, self._downsample.stride)}
         return self._quantizer.encode(self._downsample(steps, before))

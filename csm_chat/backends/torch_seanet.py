@@ -1,24 +1,23 @@
-"""SEANet on rows of channels, streamed: moshi's convolutions as products of matrices.
+"""SEANet on rows of channels, streamed: convolutions as products of matrices.
 
-Takes the weights of moshi's modules once. Knows neither codes nor files.
+Knows neither codes nor files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
-from moshi.modules.conv import StreamingConv1d, StreamingConvTranspose1d
-from moshi.modules.seanet import SEANetResnetBlock
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from csm_chat.backends.mimi_sizes import Conv, Elu, Layer, Residual
 from csm_chat.backends.torch_products import Matrix
 
 # what each layer keeps of a stream: the rows its next call needs
 Past: TypeAlias = dict[object, Tensor]
-Layer: TypeAlias = Callable[[Tensor, Past], Tensor]
+Step: TypeAlias = Callable[[Tensor, Past], Tensor]
 
 # for more rows, of fewer channels, a product for each tap beats copying all windows
 _FEW_WINDOWS = 256
@@ -71,24 +70,17 @@ class Taps:
         return rows.as_strided((n, self._n_taps, self._in), steps).reshape(n, -1)
 
 
-def _conv(streaming: StreamingConv1d) -> Taps:
-    conv: Any = streaming.conv.conv
-    assert (conv.stride, conv.groups, streaming.pad_mode) == ((1,), 1, "constant"), streaming
-    return Taps(conv.weight.transpose(1, 2), conv.bias, conv.dilation[0])
-
-
 class StridedConv:
     """A causal convolution with a kernel two strides long: (n * stride, in) to (n, out)."""
 
-    def __init__(self, streaming: StreamingConv1d) -> None:
-        conv: Any = streaming.conv.conv
-        out, channels, taps = conv.weight.shape
-        self.stride: int = conv.stride[0]
-        assert (taps, conv.dilation, conv.groups) == (2 * self.stride, (1,), 1), conv
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """`weight` is (out, in, taps)."""
+        out, channels, taps = weight.shape
+        self.stride = taps // 2
         self._width = self.stride * channels  # of the rows of one stride side by side
-        weight = conv.weight.permute(2, 1, 0).reshape(2, self._width, out)
-        self._before, self._now = weight.contiguous()
-        self._bias = torch.zeros_like(weight[0, 0]) if conv.bias is None else conv.bias
+        halves = weight.permute(2, 1, 0).reshape(2, self._width, out)
+        self._before, self._now = halves.contiguous()
+        self._bias = torch.zeros_like(halves[0, 0]) if bias is None else bias
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         blocks = x.view(-1, self._width)
@@ -106,27 +98,23 @@ class TransposedConv:
     Each row and the one before it make the rows of one stride.
     """
 
-    def __init__(self, streaming: StreamingConvTranspose1d) -> None:
-        conv: Any = streaming.convtr.convtr
-        channels, self._out, taps = conv.weight.shape
-        stride = conv.stride[0]
-        assert (taps, conv.dilation, conv.groups) == (2 * stride, (1,), 1), conv
-        halves = conv.weight.view(channels, self._out, 2, stride).flip(2)
-        weight = halves.permute(3, 1, 2, 0).reshape(stride * self._out, 2, channels)
-        self._taps = Taps(weight, conv.bias.repeat(stride))
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        """`weight` is (in, out, taps)."""
+        channels, self._out, taps = weight.shape
+        stride = taps // 2
+        halves = weight.view(channels, self._out, 2, stride).flip(2)
+        rows = halves.permute(3, 1, 2, 0).reshape(stride * self._out, 2, channels)
+        self._taps = Taps(rows, bias.repeat(stride))
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         return self._taps(x, past).view(-1, self._out)
 
 
-class Residual:
-    """x, or what its shortcut makes of it, + conv(elu(conv(elu(x)))); may change x."""
+class ResidualBlock:
+    """x, or what its shortcut makes of it, + narrow(elu(wide(elu(x)))); may change x."""
 
-    def __init__(self, block: SEANetResnetBlock) -> None:
-        shortcut: Any = block.shortcut
-        self._shortcut = None if isinstance(shortcut, nn.Identity) else _conv(shortcut)
-        convs = [_conv(part) for part in block.block if isinstance(part, StreamingConv1d)]
-        self._wide, self._last = convs
+    def __init__(self, wide: Taps, narrow: Taps, shortcut: Taps | None = None) -> None:
+        self._wide, self._narrow, self._shortcut = wide, narrow, shortcut
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         rows = self._wide.rows(x, past)
@@ -134,33 +122,44 @@ class Residual:
         y = F.elu_(self._wide.product(rows, past))
         if self._shortcut:
             x = self._shortcut(x, past)
-        return x.add_(self._last(y, past))
+        return x.add_(self._narrow(y, past))
 
 
 def _elu(x: Tensor, past: Past) -> Tensor:
     return F.elu_(x)
 
 
-def layers_of(net: Any) -> list[Layer]:
-    """Those of moshi's SEANet encoder or decoder. Raises ValueError for one Mimi has not."""
-    return [_layer(module) for module in net.model]
+def steps_of(net: str, layers: Sequence[Layer], tensors: Mapping[str, Tensor]) -> list[Step]:
+    """The layers of the net "encoder" or "decoder" with their tensors."""
+    return [_step(f"{net}.model.{i}.", layer, tensors) for i, layer in enumerate(layers)]
 
 
-def _layer(module: nn.Module) -> Layer:
-    match module:
-        case StreamingConv1d():
-            return _conv(module) if module._stride == 1 else StridedConv(module)
-        case StreamingConvTranspose1d():
-            return TransposedConv(module)
-        case SEANetResnetBlock():
-            return Residual(module)
-        case nn.ELU(alpha=1.0):
+def _step(prefix: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Step:
+    match layer:
+        case Elu():
             return _elu
-    raise ValueError(f"no layer of Mimi's: {module}")
+        case Residual():
+            return ResidualBlock(
+                *(
+                    _taps(prefix + name, tensors, conv.dilation)
+                    for name, conv in layer.convs.items()
+                )
+            )
+        case Conv(stride=1):
+            return _taps(prefix + layer.name, tensors, layer.dilation)
+        case Conv():
+            kind = TransposedConv if layer.is_transposed else StridedConv
+            name = prefix + layer.name
+            return kind(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
 
-def run(layers: Sequence[Layer], x: Tensor, past: Past) -> Tensor:
+def _taps(name: str, tensors: Mapping[str, Tensor], dilation: int) -> Taps:
+    weight = tensors[f"{name}.weight"].transpose(1, 2)
+    return Taps(weight, tensors[f"{name}.bias"], dilation)
+
+
+def run(steps: Sequence[Step], x: Tensor, past: Past) -> Tensor:
     """The next rows of a stream through all layers; may change x."""
-    for layer in layers:
-        x = layer(x, past)
+    for step in steps:
+        x = step(x, past)
     return x

@@ -1,39 +1,36 @@
 """Mimi's transformers: causal attention over a window, streamed in rows of channels.
 
-Takes the weights of moshi's modules once. Knows neither convolutions nor codes.
+Knows neither convolutions nor codes.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from csm_chat.backends.mimi_sizes import TransformerSizes
 from csm_chat.backends.torch_products import Matrix
 
+_NORM_EPS = 1e-5
 _MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide
 
 
 class Transformer:
     """The layers of one of Mimi's transformers; a `Stream` holds what it remembers."""
 
-    def __init__(self, projected: Any) -> None:
-        """`projected` is moshi's ProjectedTransformer."""
-        transformer = projected.transformer
-        same_width = all(isinstance(part, nn.Identity) for part in projected.output_projs)
-        assert projected.input_proj is None and same_width, projected
-        assert transformer.positional_embedding == "rope", transformer.positional_embedding
-        self.layers = [_Layer(layer) for layer in transformer.layers]
-        attention = transformer.layers[0].self_attn
-        self.heads: int = attention.num_heads
-        self.window: int = attention.context
-        width = attention.embed_dim // self.heads
-        device = attention.out_projs[0].weight.device
+    def __init__(self, net: str, sizes: TransformerSizes, tensors: Mapping[str, Tensor]) -> None:
+        """`net`, "encoder" or "decoder", is whose transformer it is."""
+        prefix = f"{net}_transformer.transformer.layers."
+        self.layers = [_Layer(f"{prefix}{i}.", tensors) for i in range(sizes.layers)]
+        self.heads, self.window = sizes.heads, sizes.window
+        width = sizes.width // sizes.heads
+        device = self.layers[0].device
         steps = torch.arange(width // 2, device=device, dtype=torch.float32)
-        self._frequencies = torch.exp(steps * (-math.log(transformer.max_period) * 2 / width))
+        self._frequencies = torch.exp(steps * (-math.log(sizes.max_period) * 2 / width))
         # (steps, window - 1 + steps): what each step of a piece may see of the past and the piece
         see = torch.ones(_MOST_STEPS, self.window - 1 + _MOST_STEPS, device=device)
         self._unseen = see.tril(self.window - 1).triu().log()  # 0 where seen, else -inf
@@ -98,20 +95,24 @@ class Stream:
 
 
 class _Layer:
-    def __init__(self, layer: Any) -> None:
-        attention = layer.self_attn
-        assert attention.causal and layer.gating is None and attention.mult == 1, layer
-        self._norms = [(norm.weight, norm.bias, norm.eps) for norm in (layer.norm1, layer.norm2)]
-        self._in = Matrix(attention.in_projs[0].weight)
-        self._out = Matrix(attention.out_projs[0].weight)
-        self._wide, self._narrow = Matrix(layer.linear1.weight), Matrix(layer.linear2.weight)
-        self._scales = [scale.scale for scale in (layer.layer_scale_1, layer.layer_scale_2)]
+    def __init__(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        def tensor(name: str) -> Tensor:
+            return tensors[prefix + name]
+
+        self._norms = [(tensor(f"norm{i}.weight"), tensor(f"norm{i}.bias")) for i in (1, 2)]
+        self._in = Matrix(tensor("self_attn.in_projs.0.weight"))
+        self._out = Matrix(tensor("self_attn.out_projs.0.weight"))
+        self._wide, self._narrow = (Matrix(tensor(f"linear{i}.weight")) for i in (1, 2))
+        self._scales = [tensor(f"layer_scale_{i}.scale") for i in (1, 2)]
+
+    @property
+    def device(self) -> torch.device:
+        return self._scales[0].device
 
     def new_cache(self, heads: int, capacity: int) -> Tensor:
         """Room for keys and values: (2, heads, capacity, head width)."""
         width = self._scales[0].shape[0] // heads
-        room: Tensor = self._scales[0].new_empty(2, heads, capacity, width)
-        return room
+        return self._scales[0].new_empty(2, heads, capacity, width)
 
     def __call__(self, x: Tensor, turns: Tensor, unseen: Tensor, cache: Tensor) -> None:
         """Change x, (n, width), in place. `cache` ends in the n places for its keys and values."""
@@ -120,8 +121,8 @@ class _Layer:
         x.addcmul_(self._scales[1], self._narrow(hidden))
 
     def _norm(self, i: int, x: Tensor) -> Tensor:
-        weight, bias, eps = self._norms[i]
-        return F.layer_norm(x, weight.shape, weight, bias, eps)
+        weight, bias = self._norms[i]
+        return F.layer_norm(x, weight.shape, weight, bias, _NORM_EPS)
 
     def _attention(self, x: Tensor, turns: Tensor, unseen: Tensor, cache: Tensor) -> Tensor:
         _, heads, _, width = cache.shape

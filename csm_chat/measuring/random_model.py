@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.backends import weights
+from csm_chat.backends.mimi_config import moshi_config
 from csm_chat.backends.mimi_files import KYUTAI_FILE
+from csm_chat.backends.mimi_sizes import sizes_of, tensor_shapes
 from csm_chat.backends.sizes import parse_sizes
 from csm_chat.errors import UsageError
 from csm_chat.measuring.machine import GB
@@ -91,15 +93,8 @@ def _write_csm(folder: Path) -> None:
 
 
 def _mimi() -> dict[str, Tensor]:
-    from moshi.models import loaders
-
-    from csm_chat.backends.torch_undrawn import undrawn
-
-    with undrawn():
-        mimi = loaders.get_mimi(None, device="meta", num_codebooks=32)
-    return {
-        name: draw(name, tuple(tensor.shape)).float() for name, tensor in mimi.state_dict().items()
-    }
+    shapes = tensor_shapes(sizes_of(moshi_config({})))
+    return {name: draw(name, shape).float() for name, shape in shapes.items()}
 
 
 def draw(name: str, shape: tuple[int, ...]) -> Tensor:

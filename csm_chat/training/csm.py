@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from csm_chat.backends.mimi_files import mimi_config
+from csm_chat.backends.mimi_config import mimi_config
 from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.backends.torch_load import load_model
 from csm_chat.backends.torch_model import Csm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from moshi.models import loaders
+from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors.torch import load_file
 from torch import Tensor
 
-from csm_chat.backends.mimi_files import find_mimi, mimi_config
-from csm_chat.backends.torch_mimi import exact
+from csm_chat.backends.mimi_config import mimi_config
+from csm_chat.backends.mimi_files import find_mimi
+from csm_chat.backends.mimi_sizes import sizes_of
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
 from csm_chat.errors import CheckpointError
@@ -53,17 +56,20 @@ class FrozenCodec:
             ) from error
         self._mimi.requires_grad_(False).eval()
         self._mimi.encoder.to(dtype)
+        self._sizes = sizes_of(config)
         self._device = device
 
     @cached_property
     def _encoder(self) -> MimiEncoder:
-        return MimiEncoder(self._mimi, Quantizer(self._mimi.quantizer))
+        tensors = self._mimi.state_dict()
+        return MimiEncoder(self._sizes, tensors, Quantizer(tensors, self.codebooks))
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
         # not inference mode: training keeps the codes for its backward pass
-        with torch.no_grad(), torch.autocast(self._device.type, enabled=False), exact(self._device):
-            found = self._in_groups(clips) if self._device.type == "cuda" else self._each(clips)
+        device = self._device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False), _exact(device):
+            found = self._in_groups(clips) if device.type == "cuda" else self._each(clips)
             return torch.cat(found)
 
     def _each(self, clips: Sequence[Pcm]) -> list[Tensor]:
@@ -87,6 +93,17 @@ class FrozenCodec:
             row[0, : len(clip)] = clip
         codes: Tensor = self._mimi.encode(torch.from_numpy(pcm).to(self._device))
         return codes.transpose(1, 2)  # (clips, frames, codebooks)
+
+
+@contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """Run moshi without compilation, graphs (they fix the chunk length) and TF32."""
+    with ExitStack() as stack:
+        stack.enter_context(no_compile())
+        stack.enter_context(no_cuda_graph())
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        yield
 
 
 def _groups(counts: Sequence[int], most: int) -> Iterator[list[int]]:

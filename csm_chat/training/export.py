@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from csm_chat.backends import weights
-from csm_chat.backends.mimi_files import find_mimi, mimi_config
+from csm_chat.backends.mimi_config import mimi_config
+from csm_chat.backends.mimi_files import find_mimi
 from csm_chat.backends.sizes import CsmSizes, Rope, StackSizes, read_sizes
 from csm_chat.backends.torch_model import Csm, slots
 from csm_chat.errors import CheckpointError
