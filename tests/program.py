@@ -25,10 +25,10 @@ CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 
 def environment(sound: str | None = None) -> dict[str, str]:
     """That of the tests; `sound` names an ALSA configuration beside this file."""
-    added = {"PYTHONPATH": str(TESTS.parent), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+    added = {"PYTHONPATH": str(TESTS.parent), "TERM": "xterm-256color"}
     if sound:
         added["ALSA_CONFIG_PATH"] = str(TESTS / sound)
-    return {**os.environ, **added}
+    return {"OMP_NUM_THREADS": "1", **os.environ, **added}
 
 
 def piped(

@@ -47,8 +47,8 @@ def _part(name: str) -> str:
 def _names(source: Source) -> set[str]:
     if len(source.shape) == 1:
         return {source.part}
-    heads = [f"{source.part}.{i}" for i in range(source.shape[0])]
-    names = heads if len(source.shape) == 3 else [source.part]
+    n_heads = source.shape[0] if len(source.shape) == 3 else 0
+    names = [f"{source.part}.{i}" for i in range(n_heads)] or [source.part]
     return {f"{name}.{what}" for name in names for what in ("codes", "scales")}
 
 

@@ -45,8 +45,8 @@ _SOUNDS = 1.0
 _PITCHES = 1.0
 _LEVELS = 1.0
 _WAVES = 3.0
-_MISHEARD = 1.0
-_UNLIKE = 1.0
+_MISHEARD = 2.0
+_UNLIKE = 2.0
 
 
 class CodecTask:
