@@ -53,12 +53,12 @@ class FreshEngine(MlxEngine):
     def frames(self, prompt: Prompt, sampling: Sampling) -> Iterator[Frame]:  # type: ignore[override]
         self._begin()
         first, rest = samplers(sampling, self._sizes.entries)
-        noise = Noise(sampling.seed, self.codebooks, max(first.n_kept, rest.n_kept), "cpu")
+        noise = Noise([sampling.seed], self.codebooks, max(first.n_kept, rest.n_kept), "cpu")
         hidden = self._prefill(prompt)
         for _ in range(sampling.max_frames):
             with mx.stream(self._stream):
                 self._depth = Cache.empty(self._sizes.depth, FRESH_ROWS, hidden.dtype)
-            codes = self._draw(first, rest, noise.frame().numpy(), hidden)
+            codes = self._draw(first, rest, noise.frame()[0].numpy(), hidden)
             frame: Frame = np.array(codes)
             yield frame
             hidden = self._feed(codes, frame)

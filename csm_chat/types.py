@@ -12,7 +12,7 @@ A *row* is one prompt position: a text token, a frame of codes, or the end of sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,6 +163,13 @@ class Engine(Protocol):
         Closing the iterator at any point leaves the engine ready for the next call. Raises
         ContextError when the prompt leaves no room for a frame, UsageError when a callable of
         `sampling` answers what is no code or no logits.
+        """
+        ...
+
+    def takes(self, prompt: Prompt, sampling: Sampling, seeds: Sequence[int]) -> list[Codes]:
+        """Say one prompt several times: what `frames` gives with each of the seeds, in whole.
+
+        Raises as `frames` does.
         """
         ...
 

@@ -112,12 +112,12 @@ def test_greedy_frames_equal_the_naive_loop() -> None:
 
 @on_each_backend
 def test_seeded_frames_equal_the_naive_loop() -> None:
-    noise = Noise(SEEDED.seed, 8, SEEDED.top_k, torch.device("cpu"))
+    noise = Noise([SEEDED.seed], 8, SEEDED.top_k, torch.device("cpu"))
     rows: list[npt.NDArray[np.float32]] = []
 
     def draw(logits: npt.NDArray, codebook: int) -> int:
         if codebook == 0:
-            rows[:] = noise.frame().numpy()
+            rows[:] = noise.frame()[0].numpy()
         best = np.argsort(-logits)[: SEEDED.top_k]
         return int(best[(np.exp(logits[best] / SEEDED.temperature) / rows[codebook]).argmax()])
 
@@ -246,7 +246,7 @@ def test_a_cache_takes_memory_as_it_is_written() -> None:
     before = resident()
     cache = Cache(sizes, 2048, torch.device("cpu"), torch.float32)
     for keys, values in zip(cache.keys, cache.values, strict=True):
-        keys[:, 0], values[:, 0] = 1, 1
+        keys[0, :, 0], values[0, :, 0] = 1, 1
     assert cache.keys.nbytes + cache.values.nbytes == 134_217_728
     assert resident() - before < 15_000_000
 
@@ -456,8 +456,8 @@ def reference_shares(logits: npt.NDArray, sampler: Sampler) -> npt.NDArray:
 )
 def test_codes_are_drawn_by_their_share_after_the_filters(sampler: Sampler) -> None:
     logits = torch.randn(20, generator=torch.Generator().manual_seed(3)) * 1.5
-    noise = Noise(0, 4000, sampler.n_kept, torch.device("cpu")).frame()
-    drawn = torch.cat([sampler(logits, row) for row in noise])
+    (noise,) = Noise([0], 4000, sampler.n_kept, torch.device("cpu")).frame()
+    drawn = sampler(logits.expand(len(noise), -1), noise)[:, 0]
     counts = np.bincount(drawn.numpy(), minlength=20) / len(noise)
     shares = reference_shares(logits.numpy(), sampler)
     assert set(counts.nonzero()[0]) <= set(shares.nonzero()[0])
@@ -465,7 +465,7 @@ def test_codes_are_drawn_by_their_share_after_the_filters(sampler: Sampler) -> N
 
 
 def test_noise_is_never_zero() -> None:
-    assert (Noise(0, 32, 2048, torch.device("cpu")).frame() > 0).all()
+    assert (Noise([0], 32, 2048, torch.device("cpu")).frame() > 0).all()
 
 
 def test_rows_of_float16_are_multiplied_as_in_float32() -> None:

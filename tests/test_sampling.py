@@ -38,8 +38,8 @@ def codes(engine: Engine, sampling: Sampling) -> Codes:
 def drawn(sampler: Sampler) -> set[int]:
     """Codes that come up for shares of 0.5, 0.25, 0.125 ..., likeliest first."""
     logits = torch.log(0.5 ** torch.arange(1, 9))
-    noise = Noise(0, 2000, sampler.n_kept, torch.device("cpu")).frame()
-    return {int(sampler(logits, row)) for row in noise}
+    (noise,) = Noise([0], 2000, sampler.n_kept, torch.device("cpu")).frame()
+    return set(sampler(logits.expand(len(noise), -1), noise).flatten().tolist())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from csm_chat.backends.cached_rows import CachedRows
 from csm_chat.backends.sizes import CsmSizes
 from csm_chat.errors import ContextError, Interrupted
-from csm_chat.types import Frame, Prompt
+from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 _CHUNK_ROWS = 256  # rows prefilled at a time: bounds what their activations take
 _AHEAD_ROWS = 64  # the same while nobody waits: what is lost when somebody does
@@ -33,6 +34,10 @@ class CachedEngine(ABC, Generic[Hidden]):
         self._rows = CachedRows(sizes.context_rows, sizes.codebooks + 1)
         self._interrupted = threading.Event()
         self._take = 0
+
+    @abstractmethod
+    def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
+        """See `Engine.frames`."""
 
     @abstractmethod
     def _advance(
@@ -60,6 +65,11 @@ class CachedEngine(ABC, Generic[Hidden]):
         except Interrupted:
             return False
         return True
+
+    def takes(self, prompt: Prompt, sampling: Sampling, seeds: Sequence[int]) -> list[Codes]:
+        """See `Engine.takes`. One after the other."""
+        said = (list(self.frames(prompt, replace(sampling, seed=seed))) for seed in seeds)
+        return [np.array(frames, np.int32).reshape(-1, self.codebooks) for frames in said]
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""

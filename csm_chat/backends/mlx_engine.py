@@ -63,9 +63,9 @@ class MlxEngine(CachedEngine[mx.array]):
         draw_first, draw_next = samplers(sampling, self._sizes.entries)
         is_ahead = isinstance(draw_first, Sampler) and isinstance(draw_next, Sampler)
         n_noise = max(draw_first.n_kept, draw_next.n_kept)
-        noise = Noise(sampling.seed, self.codebooks, n_noise, "cpu")
+        noise = Noise([sampling.seed], self.codebooks, n_noise, "cpu")
         draw = partial(self._draw, draw_first, draw_next)
-        codes = draw(noise.frame().numpy(), self._prefill(prompt))
+        codes = draw(noise.frame()[0].numpy(), self._prefill(prompt))
         for i in range(max_frames):
             frame: Frame = np.array(codes)  # the one wait for the device in a frame
             self._go_on()
@@ -73,14 +73,14 @@ class MlxEngine(CachedEngine[mx.array]):
                 return
             said, is_last = frame.copy(), i + 1 == max_frames
             if is_ahead and not is_last:
-                codes = draw(noise.frame().numpy(), self._feed(codes, frame))
+                codes = draw(noise.frame()[0].numpy(), self._feed(codes, frame))
             yield said  # the receiver may write to it
             assert take == self._take, "another take began on this engine"
             if is_last:
                 return
             self._go_on()
             if not is_ahead:
-                codes = draw(noise.frame().numpy(), self._feed(codes, frame))
+                codes = draw(noise.frame()[0].numpy(), self._feed(codes, frame))
 
     def frame_logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Logits (codebooks, audio_vocab) of the first frame, where each code is the likeliest."""

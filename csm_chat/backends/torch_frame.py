@@ -11,7 +11,7 @@ from torch import Tensor
 from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_model import Cache, Csm, Span
 
-Draw: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # logits, noise -> code (1,)
+Draw: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # logits, noise -> a code a take
 
 
 class FrameSteps:
@@ -20,7 +20,8 @@ class FrameSteps:
     def __init__(self, model: Csm, sizes: CsmSizes, backbone: Cache) -> None:
         weight = model.audio_embeddings.weight
         self._model, self._backbone = model, backbone
-        self._depth = Cache(sizes.depth, sizes.codebooks, weight.device, weight.dtype)
+        takes = backbone.keys.shape[1]
+        self._depth = Cache(sizes.depth, sizes.codebooks, weight.device, weight.dtype, takes)
         self._depth_first = self._depth.span(0, 2)
         self._depth_next = [self._depth.span(i, 1) for i in range(2, sizes.codebooks)]
 
@@ -33,23 +34,23 @@ class FrameSteps:
         noise: Tensor,
         between: Callable[[], None],
     ) -> Tensor:
-        """Draw a frame, (codebooks,), from the backbone's hidden state (1, width).
+        """Draw a frame of each take, (takes, codebooks), from the backbone's (takes, width).
 
-        `noise` is (codebooks, n). `between` is called before each depth step and may raise.
+        `noise` is (takes, codebooks, n). `between` is called before each depth step and may raise.
         """
         model = self._model
-        codes = [draw_first(model.codebook0_head(hidden)[0], noise[0])]
+        codes = [draw_first(model.codebook0_head(hidden), noise[:, 0])]
         logits = model.depth_first(hidden, codes[0], self._depth, self._depth_first)
-        codes.append(draw_next(logits, noise[1]))
+        codes.append(draw_next(logits, noise[:, 1]))
         for i, span in enumerate(self._depth_next, start=1):
             between()
             logits = model.depth_next(codes[i], i, self._depth, span)
-            codes.append(draw_next(logits, noise[i + 1]))
-        return torch.cat(codes)
+            codes.append(draw_next(logits, noise[:, i + 1]))
+        return torch.cat(codes, 1)
 
     @torch.inference_mode()
     def feed(self, codes: Tensor, span: Span, between: Callable[[], None]) -> Tensor:
-        """Compute the row of a drawn frame; returns its hidden state, (1, width)."""
-        row = self._model.embed_frame(codes)
-        hidden: Tensor = self._model.backbone(row, self._backbone, span, between)
+        """Compute the row of a drawn frame of each take; returns its states, (takes, width)."""
+        rows = self._model.embed_frames(codes)
+        hidden: Tensor = self._model.backbone(rows, self._backbone, span, between)
         return hidden

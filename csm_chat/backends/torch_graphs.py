@@ -17,7 +17,7 @@ from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_frame import FrameSteps
 from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Sampler
-from csm_chat.types import Frame
+from csm_chat.types import Codes
 
 _LEAST_VISIBLE = 256  # rows that a graph looks at
 _WARM_UPS = 2  # runs before a capture: libraries take their workspace then
@@ -54,16 +54,17 @@ class FrameGraphs:
         self._steps, self._backbone, self._capture = steps, backbone, capture
         self._windows = _windows(sizes.context_rows)
         device, dtype = backbone.keys.device, backbone.keys.dtype
-        self._hidden = torch.zeros(1, sizes.backbone.width, device=device, dtype=dtype)
-        self._codes = torch.zeros(sizes.codebooks, device=device, dtype=torch.int64)
-        self._noise = torch.zeros(sizes.codebooks, sizes.entries, device=device)
+        takes = backbone.keys.shape[1]
+        self._hidden = torch.zeros(takes, sizes.backbone.width, device=device, dtype=dtype)
+        self._codes = torch.zeros(takes, sizes.codebooks, device=device, dtype=torch.int64)
+        self._noise = torch.zeros(takes, sizes.codebooks, sizes.entries, device=device)
         self._row = torch.zeros(1, device=device, dtype=torch.int64)
         self._draws: dict[tuple[Sampler, Sampler], Graph] = {}
         self._feeds: dict[int, Graph] = {}
 
     @torch.inference_mode()
     def begin(self, hidden: Tensor, draw_first: Sampler, draw_next: Sampler, n_rows: int) -> None:
-        """Make ready for a take: `hidden`, (1, width), is the state after `n_rows` rows.
+        """Make ready for takes: `hidden`, (1, width), is their state after `n_rows` rows.
 
         What was not recorded yet is. Raises RuntimeError where the device does not allow it.
         """
@@ -79,9 +80,12 @@ class FrameGraphs:
         self._hidden.copy_(hidden)
 
     @torch.inference_mode()
-    def draw(self, noise: Tensor) -> Callable[[], Frame]:
-        """Have a frame drawn; what is returned waits for it and hands it over."""
-        self._noise[:, : noise.shape[1]].copy_(noise, non_blocking=True)
+    def draw(self, noise: Tensor) -> Callable[[], Codes]:
+        """Have a frame of each take drawn; what is returned waits for them and hands them over.
+
+        `noise` is (takes, codebooks, n).
+        """
+        self._noise[..., : noise.shape[-1]].copy_(noise, non_blocking=True)
         self._draws[self._key].replay()
         if self._codes.device.type != "cuda":
             codes = self._codes.clone()
@@ -91,7 +95,7 @@ class FrameGraphs:
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's
         copied.record()  # type: ignore[no-untyped-call]
 
-        def handed_over() -> Frame:
+        def handed_over() -> Codes:
             copied.synchronize()
             return host.to(torch.int32).numpy()
 
@@ -99,7 +103,7 @@ class FrameGraphs:
 
     @torch.inference_mode()
     def feed(self, row: int) -> None:
-        """Have the frame drawn last computed as the cache's `row`."""
+        """Have the frames drawn last computed as the caches' `row`."""
         self._row.fill_(row)
         self._feeds[next(visible for visible in self._windows if visible > row)].replay()
 

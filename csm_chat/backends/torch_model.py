@@ -1,7 +1,8 @@
 """The modules of a CSM: backbone, depth decoder, tables, heads; and the caches they write.
 
-Batch 1, inference. Knows rows and hidden states, no prompt, no sampling. RoPE turns halves: where a
-checkpoint pairs neighbours, the rows of query and key matrices are reordered on loading.
+Inference, of takes that are equally long. Knows rows and hidden states, no prompt, no sampling.
+RoPE turns halves: where a checkpoint pairs neighbours, the rows of query and key matrices are
+reordered on loading.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BLOCK_ROWS = 256  # rows of a matrix that stay in the cache between their cast 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """The rows that a step computes, and those they look at."""
+    """The rows that a step computes in each take, and those they look at."""
 
     positions: Tensor  # (S,) where in the cache they are written
     cos: Tensor  # (S, 1, head_width)
@@ -35,10 +36,17 @@ class Span:
 
 
 class Cache:
-    """Keys and values of a stack, allocated once, and its RoPE tables."""
+    """Keys and values of a stack, allocated once for all takes, and its RoPE tables."""
 
-    def __init__(self, sizes: StackSizes, rows: int, device: torch.device, dtype: torch.dtype):
-        shape = (sizes.layers, sizes.kv_heads, rows, sizes.head_width)
+    def __init__(
+        self,
+        sizes: StackSizes,
+        rows: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        n_takes: int = 1,
+    ):
+        shape = (sizes.layers, n_takes, sizes.kv_heads, rows, sizes.head_width)
         self.keys, self.values = (_zeros(shape, device, dtype) for _ in range(2))
         self._group = sizes.heads // sizes.kv_heads
         self._positions = torch.arange(rows, device=device)
@@ -103,7 +111,7 @@ def _llama3_scaled(freqs: Tensor, rope: Rope) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """RoPE in float32. `x` is (S, heads, head_width)."""
+    """RoPE in float32. `x` is (takes, S, heads, head_width)."""
     swapped = x.roll(x.shape[-1] // 2, -1)
     return (x * cos + swapped * sin).to(x.dtype)
 
@@ -143,21 +151,24 @@ class Attention(nn.Module):
         self.out = Linear(sizes.heads * sizes.head_width, sizes.width)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, span: Span) -> Tensor:
-        """`x` is (S, width); keys and values are a layer's cache, (kv_heads, rows, head_width)."""
-        n = x.shape[0]
-        fused = self.qkv(x).view(n, -1, self.head_width)  # (S, heads + 2 kv_heads, head_width)
-        turned = _rotate(fused[:, : self.heads + self.kv_heads], span.cos, span.sin)
-        q, k = turned[:, : self.heads], turned[:, self.heads :]
-        keys.index_copy_(1, span.positions, k.transpose(0, 1))
-        values.index_copy_(1, span.positions, fused[:, -self.kv_heads :].transpose(0, 1))
+        """`x` is (takes * S, width); keys and values are a layer's cache.
+
+        That is (takes, kv_heads, rows, head_width).
+        """
+        takes, n = len(keys), len(span.positions)
+        fused = self.qkv(x).view(takes, n, -1, self.head_width)  # heads + 2 kv_heads of them
+        turned = _rotate(fused[:, :, : self.heads + self.kv_heads], span.cos, span.sin)
+        q, k = turned[:, :, : self.heads], turned[:, :, self.heads :]
+        keys.index_copy_(2, span.positions, k.transpose(1, 2))
+        values.index_copy_(2, span.positions, fused[:, :, -self.kv_heads :].transpose(1, 2))
         # query heads that share a key head become rows of one query: the cache is not repeated
-        q = q.reshape(n, self.kv_heads, -1, self.head_width).permute(1, 2, 0, 3)
-        q = q.reshape(1, self.kv_heads, -1, self.head_width)  # (1, kv_heads, group * S, head_width)
+        q = q.reshape(takes, n, self.kv_heads, -1, self.head_width).permute(0, 2, 3, 1, 4)
+        q = q.reshape(takes, self.kv_heads, -1, self.head_width)  # group * S rows
         seen = F.scaled_dot_product_attention(
-            q, keys[None, :, : span.visible], values[None, :, : span.visible], attn_mask=span.mask
+            q, keys[:, :, : span.visible], values[:, :, : span.visible], attn_mask=span.mask
         )
-        seen = seen.view(self.kv_heads, -1, n, self.head_width).permute(2, 0, 1, 3)
-        mixed: Tensor = self.out(seen.reshape(n, -1))
+        seen = seen.view(takes, self.kv_heads, -1, n, self.head_width).permute(0, 3, 1, 2, 4)
+        mixed: Tensor = self.out(seen.reshape(takes * n, -1))
         return mixed
 
 
@@ -196,7 +207,7 @@ class Stack(nn.Module):
         self.norm = nn.RMSNorm(sizes.width, sizes.norm_eps)
 
     def forward(self, x: Tensor, cache: Cache, span: Span, between: Callable[[], None]) -> Tensor:
-        """(S, width) to (S, width). `between` is called before each layer and may raise."""
+        """(takes * S, width) to the same. `between` is called before each layer and may raise."""
         for layer, keys, values in zip(self.layers, cache.keys, cache.values, strict=True):
             between()
             x = layer(x, keys, values, span)
@@ -216,6 +227,8 @@ class DepthHeads(nn.Module):
 
 
 class Csm(nn.Module):
+    batches = True  # it computes takes side by side, and reads its weights once for all
+
     def __init__(self, sizes: CsmSizes):
         super().__init__()
         width = sizes.backbone.width
@@ -246,23 +259,27 @@ class Csm(nn.Module):
         text = self.text_embeddings(tokens[:, -1:])
         return (torch.cat((audio, text), dim=1) * mask[..., None]).sum(dim=1)
 
-    def embed_frame(self, codes: Tensor) -> Tensor:
-        """A generated frame, (codebooks,), as the row (1, width) that follows it in the prompt."""
-        return self.embed_codes(codes).sum(dim=0, keepdim=True)
+    def embed_frames(self, codes: Tensor) -> Tensor:
+        """A frame of each take, (takes, codebooks), as the row (takes, width) that follows it."""
+        return self.embed_codes(codes).sum(dim=1)
 
     def depth_first(self, hidden: Tensor, code: Tensor, cache: Cache, span: Span) -> Tensor:
-        """Logits (audio_vocab,) of codebook 1, from the backbone's (1, width) and code 0, (1,)."""
-        rows = torch.cat((hidden, self.audio_embeddings(code)))  # (2, width)
+        """Logits of codebook 1, from the backbone's (takes, width) and code 0, (takes, 1).
+
+        They are (takes, audio_vocab).
+        """
+        rows = torch.cat((hidden[:, None], self.audio_embeddings(code)), 1)  # (takes, 2, width)
         return self._depth(rows, 0, cache, span)
 
     def depth_next(self, code: Tensor, codebook: int, cache: Cache, span: Span) -> Tensor:
-        """Logits (audio_vocab,) of the codebook after `codebook`, from that one's code, (1,)."""
-        row = self.audio_embeddings(code + codebook * self.audio_vocab)  # (1, width)
-        return self._depth(row, codebook, cache, span)
+        """Logits of the codebook after `codebook`, from that one's code, (takes, 1)."""
+        rows = self.audio_embeddings(code + codebook * self.audio_vocab)  # (takes, 1, width)
+        return self._depth(rows, codebook, cache, span)
 
     def _depth(self, rows: Tensor, head: int, cache: Cache, span: Span) -> Tensor:
-        hidden = self.depth(self.projection(rows), cache, span, _go_on)
-        logits: Tensor = self.depth_heads(head, hidden[-1])
+        n = rows.shape[1]
+        hidden = self.depth(self.projection(rows.flatten(0, 1)), cache, span, _go_on)
+        logits: Tensor = self.depth_heads(head, hidden[n - 1 :: n])
         return logits
 
 

@@ -50,7 +50,7 @@ class Heads(nn.Module):
         self.heads = nn.ModuleList(heads)
 
     def forward(self, head: int, x: Tensor) -> Tensor:
-        logits: Tensor = self.heads[head](x[None])[0]
+        logits: Tensor = self.heads[head](x)
         return logits
 
 
@@ -70,6 +70,8 @@ class Table(nn.Module):
 
 class QuantisedCsm(Csm):
     """A CSM of the modules below, by the names of those they stand for."""
+
+    batches = False  # its sessions are bound to one take's cache
 
     def __init__(self, audio_vocab: int, modules: Mapping[str, nn.Module]) -> None:
         # not Csm's own: it would make the matrices that this has in other form
@@ -197,8 +199,8 @@ class _Binding:
         tensors |= {"cos": self._cos, "sin": self._sin}
         for name, i in caches:
             tensors |= {
-                f"{name}.keys": cache.keys[i][None],
-                f"{name}.values": cache.values[i][None],
+                f"{name}.keys": cache.keys[i],
+                f"{name}.values": cache.values[i],
             }
         for name, tensor in tensors.items():
             self._io.bind_input(name, *_place(tensor))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +23,13 @@ class Draw(Protocol):
         ...
 
     def __call__(self, logits: Tensor, noise: Tensor, /) -> Tensor:
-        """`logits` is (vocab,), `noise` exponential, (n_kept,) or longer; the code is (1,)."""
+        """Logits (takes, vocab) and exponential noise, (takes, n_kept) or more, to (takes, 1)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws one code. Filters work in the order of the fields, each on what the last one left."""
+    """Draws a code a take. Filters work in the order of the fields, each on what is left."""
 
     n_codes: int  # ids from here on are never drawn
     temperature: float  # 0: argmax
@@ -42,14 +44,14 @@ class Sampler:
 
     def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
         """See `Draw`."""
-        logits = logits[: self.n_codes].float()
+        logits = logits[..., : self.n_codes].float()
         if self.temperature == 0:
             return logits.argmax(dim=-1, keepdim=True)
         logits, ids = logits.topk(self.n_kept)  # sorted: the likeliest first
         shares = (logits / self.temperature).softmax(dim=-1)
         shares = _filtered(shares, self.top_p, self.min_p, self.min_kept)
-        winner = (shares / noise[: self.n_kept]).argmax(dim=-1, keepdim=True)
-        return ids[winner]
+        winner = (shares / noise[..., : self.n_kept]).argmax(dim=-1, keepdim=True)
+        return ids.gather(-1, winner)
 
 
 def _filtered(shares: Tensor, top_p: float, min_p: float, min_kept: int) -> Tensor:
@@ -57,12 +59,12 @@ def _filtered(shares: Tensor, top_p: float, min_p: float, min_kept: int) -> Tens
     kept = shares
     if top_p < 1:
         before = shares.cumsum(dim=-1) - shares
-        before[:min_kept] = -1.0
+        before[..., :min_kept] = -1.0
         kept = kept.where(before < top_p, 0.0)
     if min_p > 0:
-        is_kept = shares >= min_p * shares[0]
+        is_kept = shares >= min_p * shares[..., :1]
         if min_kept > 1:  # the first is always kept
-            is_kept[:min_kept] = True
+            is_kept[..., :min_kept] = True
         kept = kept.where(is_kept, 0.0)
     return kept
 
@@ -76,28 +78,33 @@ class Chosen:
     n_kept: int = 0
 
     def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
-        code = chosen(self.sampler, _array(logits), self.n_codes)
-        return torch.tensor([code], device=logits.device)
+        codes = [chosen(self.sampler, take, self.n_codes) for take in _array(logits)]
+        return torch.tensor(codes, device=logits.device)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """Codebook 0 of one take, behind the caller's logits processors."""
+    """Codebook 0, behind the caller's logits processors; what each take has so far is its own."""
 
     inner: Draw
     processors: tuple[LogitsProcessor, ...]
     n_codes: int
-    history: list[int] = field(default_factory=list)
+    histories: list[list[int]] = field(default_factory=list)
 
     @property
     def n_kept(self) -> int:
         return self.inner.n_kept
 
     def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
-        changed = processed(self.processors, self.history, _array(logits), self.n_codes)
-        code = self.inner(torch.from_numpy(changed).to(logits.device), noise)
-        self.history.append(int(code))
-        return code
+        self.histories.extend([] for _ in range(len(logits) - len(self.histories)))
+        changed = [
+            processed(self.processors, history, take, self.n_codes)
+            for history, take in zip(self.histories, _array(logits), strict=True)
+        ]
+        codes = self.inner(torch.from_numpy(np.stack(changed)).to(logits.device), noise)
+        for history, code in zip(self.histories, codes[:, 0].tolist(), strict=True):
+            history.append(code)
+        return codes
 
 
 def _array(logits: Tensor) -> Logits:
@@ -106,7 +113,7 @@ def _array(logits: Tensor) -> Logits:
 
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
-    """For codebook 0 of one take, and for those after it."""
+    """For codebook 0 of takes that begin together, and for those after it."""
     first, depth = _sampler(sampling, n_codes), _sampler(sampling.of_depth(), n_codes)
     if sampling.processors:
         first = Processed(first, sampling.processors, n_codes)
@@ -129,12 +136,17 @@ def _sampler(sampling: Sampling, n_codes: int) -> Draw:
 class Noise:
     """Exponential noise, drawn on the host so that a seed means the same on every device."""
 
-    def __init__(self, seed: int, codebooks: int, n_kept: int, device: torch.device | str):
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(
+        self, seeds: Sequence[int], codebooks: int, n_kept: int, device: torch.device | str
+    ):
+        """A seed a take: its noise is the same beside others as alone."""
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._shape = (codebooks, n_kept)
         self._device = device
 
     def frame(self) -> Tensor:
-        """(codebooks, n_kept)."""
-        noise = torch.empty(self._shape).exponential_(generator=self._generator)
+        """(takes, codebooks, n_kept)."""
+        noise = torch.empty(len(self._generators), *self._shape)
+        for take, generator in zip(noise, self._generators, strict=True):
+            take.exponential_(generator=generator)
         return noise.clamp_min_(_TINY).to(self._device)
