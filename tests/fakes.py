@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,10 @@ class ScriptedEngine:
                 yield frame
         finally:
             self.n_running -= 1
+
+    def takes(self, prompt: Prompt, sampling: Sampling, seeds: Sequence[int]) -> list[Codes]:
+        said = (list(self.frames(prompt, replace(sampling, seed=seed))) for seed in seeds)
+        return [np.array(frames, np.int32).reshape(-1, CODEBOOKS) for frames in said]
 
     def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
         self.prefills.append(prompt)

@@ -20,6 +20,7 @@ from csm_chat.backends import choose_device, choose_dtype
 from csm_chat.backends.sizes import StackSizes
 from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
+from csm_chat.backends.torch_threads import threads, threads_for
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
@@ -462,6 +463,27 @@ def test_codes_are_drawn_by_their_share_after_the_filters(sampler: Sampler) -> N
     shares = reference_shares(logits.numpy(), sampler)
     assert set(counts.nonzero()[0]) <= set(shares.nonzero()[0])
     np.testing.assert_allclose(counts, shares, rtol=0, atol=0.03)
+
+
+def test_few_weights_are_computed_with_one_thread_and_others_as_before() -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def look(history: npt.NDArray, logits: npt.NDArray) -> npt.NDArray:
+        seen.append(torch.get_num_threads())
+        return logits
+
+    torch.set_num_threads(2)
+    try:
+        for _ in tiny().frames(TEXT, replace(GREEDY, processors=(look,))):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(Interrupted), threads(1):
+            assert torch.get_num_threads() == 1
+            raise Interrupted("within")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+    assert threads_for(2048 * 8192) is None
 
 
 def test_noise_is_never_zero() -> None:

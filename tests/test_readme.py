@@ -31,6 +31,7 @@ CODES = {
     "uv run csm-chat --model path/to/folder": 0,
     'uv run csm-chat say -o hello.mp3 "Hi there!||Oh, hello."': 0,
     "echo 'Hello. How are you?' | uv run csm-chat say -o - - > hello.wav": 0,
+    'uv run csm-chat say -n 8 -o line.wav "To be, or not to be."': 0,
     "uv run csm-chat render night-market.txt": 0,
     "uv run csm-chat --quantize int8": 0,
     "uv run csm-chat doctor": 0,

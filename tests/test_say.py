@@ -66,6 +66,18 @@ def test_a_scene_is_saved_and_its_path_is_all_of_stdout(run: Run, folder: Path) 
     assert names(folder) == {"a.flac"}
 
 
+def test_a_line_said_several_times_is_what_each_seed_says_alone(run: Run, folder: Path) -> None:
+    ran = run("say", "-n", "3", "-o", "a.wav", "Hi there!", "--stats")
+    assert (ran.code, ran.out) == (0, b"a-1.wav\na-2.wav\na-3.wav\n"), ran.err
+    assert "a-2.wav: " in ran.err and "seed 8" in ran.err and "in 3 turns" in ran.err
+    for i, seed in enumerate(("7", "8", "9"), 1):
+        assert run("say", "-o", f"{seed}.wav", "--seed", seed, "Hi there!").code == 0
+        alone, beside = (soundfile.read(folder / f"{name}.wav")[0] for name in (seed, f"a-{i}"))
+        np.testing.assert_allclose(alone, beside, rtol=0, atol=2 / 32768)
+    assert run("say", "-n", "2", "-o", "a.wav", "--force", "Oh.").code == 0
+    assert len(names(folder)) == 6
+
+
 def test_a_pipe_gets_the_same_samples_as_a_file(run: Run, folder: Path) -> None:
     assert run("say", "--quiet", "-o", "a.wav", "Hi.") == Ran(0, b"a.wav\n", "")
     stream = run("say", "--quiet", "-o", "-", "Hi.")
@@ -146,6 +158,14 @@ def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
         (["-o", "missing/a.wav", "Hi."], 2, "no folder missing"),
         (["-o", "/dev/null", "Hi."], 2, "the ending says the format"),
         (["--raw", "-o", "a.wav", "Hi."], 2, "-o -"),
+        (["-n", "0", "-o", "a.wav", "Hi."], 2, "--times 0: give a whole number from 1 to 64"),
+        (["-n", "many", "-o", "a.wav", "Hi."], 2, "--times many"),
+        (["-n", "2", "Hi."], 2, "--times writes files"),
+        (["-n", "2", "-o", "-", "Hi."], 2, "--times writes files"),
+        (["-n", "2", "-o", "a.wav", "Hi.||Ho."], 2, "--times says one line, here are 2"),
+        (["-n", "2", "-o", "old.wav", "Hi. " * 60], 2, "--times says one turn"),
+        (["-n", "9", "-o", "old.mp3", "Hi."], 2, "old-9.mp3: exists already"),
+        (["-n", "2", "-o", "a.wav", "-m", "/nowhere", "Hi."], 3, "/nowhere"),
         (["-o", "a.wav", "-s", "nobody", "Hi."], 2, "--speaker"),
         (["-o", "a.wav", "-s", "1000", "Hi."], 2, "0 - 999"),
         (["-o", "a.wav", "-l", "1", "Hi."], 2, "--max-audio-length"),
@@ -163,12 +183,13 @@ def test_misuse_is_told_in_a_line_and_leaves_nothing(
     run: Run, folder: Path, arguments: list[str], code: int, said: str
 ) -> None:
     (folder / "old.wav").write_bytes(b"old")
+    (folder / "old-9.mp3").write_bytes(b"old")
     (folder / "folder.wav").mkdir()
     ran = run("say", *arguments)
     assert (ran.code, ran.out) == (code, b""), ran.err
     last = ran.err.splitlines()[-1]
     assert said in last and last.startswith("csm-chat")
-    assert names(folder) == {"old.wav", "folder.wav"}
+    assert names(folder) == {"old.wav", "old-9.mp3", "folder.wav"}
     assert (folder / "old.wav").read_bytes() == b"old"
 
 

@@ -58,6 +58,25 @@ def voice(speaker: int, n_frames: int, name: str = "ana") -> Voice:
     return Voice(speaker, name, (Segment(speaker, "a reference", codes),))
 
 
+def test_takes_to_choose_from_leave_the_conversation_as_it_was() -> None:
+    session, engine, notes = make([3, 3, None, [], 4])
+    _, turn = finish(session.take(HI))
+    takes = session.takes(Utterance("And you?", 1), 3)
+    assert session.turns == (turn,)
+    assert session.last == HI
+    assert [t.seed for t, _ in takes] == [2, 3, 4]
+    assert [t.ended for t, _ in takes] == ["eos", "guard", "guard"]
+    assert [len(pcm) // FRAME_SAMPLES for _, pcm in takes] == [3, len(takes[1][0].segment.codes), 0]
+    assert all(prompt is engine.calls[1][0] for prompt, _ in engine.calls[1:])
+    assert engine.calls[1][0].tokens[:, :-1].any(), "what was said before is heard"
+    assert sum("stopped" in note for note in notes) == 2
+    alone, again = make([3, 3])[0], finish
+    again(alone.take(HI))
+    pcm, said = again(alone.take(Utterance("And you?", 1)))
+    np.testing.assert_array_equal(takes[0][0].segment.codes, said.segment.codes)
+    np.testing.assert_array_equal(takes[0][1], pcm)
+
+
 def test_a_take_that_ends_enters_the_context_with_its_codes() -> None:
     session, engine, _ = make([3])
     pcm, turn = finish(session.take(HI))

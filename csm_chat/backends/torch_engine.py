@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_batch import Batch, MakeGraphs
 from csm_chat.backends.torch_model import Csm
 from csm_chat.backends.torch_sampling import Draw, Noise, samplers
+from csm_chat.backends.torch_threads import threads, threads_for
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class TorchEngine(CachedEngine[Tensor]):
         super().__init__(sizes)
         self._model, self._device = model, model.audio_embeddings.weight.device
         self._graphs, self._notify = graphs, notify
+        self._threads = threads_for(sizes.backbone.width * sizes.backbone.mlp_width)
         self._one = Batch(model, sizes, 1, graphs, notify)
         self._many: dict[int, Batch] = {}  # by how many; with graphs, which take long to record
 
@@ -45,7 +47,8 @@ class TorchEngine(CachedEngine[Tensor]):
         hidden = self._prefill(prompt)
         n_rows = self._rows.n
         before: Frame | None = None
-        for codes in self._one.frames(hidden, n_rows, draws, noise, max_frames, self._go_on):
+        drawn = self._one.frames(hidden, n_rows, draws, noise, max_frames, self._go_on)
+        while (codes := self._next(drawn)) is not None:
             if before is not None:
                 self._add(before)
             before = codes[0]
@@ -68,12 +71,18 @@ class TorchEngine(CachedEngine[Tensor]):
         said = np.zeros((max_frames, len(seeds), self.codebooks), np.int32)
         lengths = np.full(len(seeds), max_frames)
         frames = batch.frames(hidden, n_rows, draws, noise, max_frames, self._go_on)
-        for i, codes in enumerate(frames):
+        for i in range(max_frames):
+            codes = self._next(frames)
+            assert codes is not None, "an end is not looked for"
             said[i] = codes
             lengths[(lengths == max_frames) & ~codes.any(1)] = i
             if lengths.max() < max_frames:
                 break
         return [said[:n, take] for take, n in enumerate(lengths)]
+
+    def _next(self, frames: Iterator[Codes]) -> Codes | None:
+        with threads(self._threads):
+            return next(frames, None)
 
     def _drawing(self, sampling: Sampling, seeds: Sequence[int]) -> tuple[tuple[Draw, Draw], Noise]:
         draws = samplers(sampling, self._sizes.entries)
@@ -115,7 +124,8 @@ class TorchEngine(CachedEngine[Tensor]):
         rows = self._model.embed_rows(self._tensor(tokens), self._tensor(mask))
         cache = self._one.cache
         span = cache.span(self._rows.n, len(rows))
-        hidden: Tensor = self._model.backbone(rows, cache, span, go_on)
+        with threads(self._threads):
+            hidden: Tensor = self._model.backbone(rows, cache, span, go_on)
         return hidden[-1:]
 
     def _tensor(self, array: npt.NDArray[np.int32] | npt.NDArray[np.bool_]) -> Tensor:

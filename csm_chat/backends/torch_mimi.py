@@ -21,6 +21,7 @@ from csm_chat.backends.sizes import read_json
 from csm_chat.backends.torch_mimi_decoder import DecoderStream, MimiDecoder
 from csm_chat.backends.torch_mimi_encoder import MimiEncoder
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
+from csm_chat.backends.torch_threads import threads, threads_for
 from csm_chat.backends.weights import unreadable
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
@@ -39,7 +40,7 @@ def load_codec(
 ) -> MimiCodec:
     """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError.
 
-    `decode_threads` is for a cpu on which others spin between frames; None: as many as torch has.
+    `decode_threads` is for a cpu on which others spin between frames; None: as many as help.
     """
     config_path = folder / "config.json"
     fields = read_json(config_path) if config_path.is_file() else {}
@@ -73,14 +74,15 @@ class MimiCodec:
     ) -> None:
         """Speaks in the first `codebooks`. What encoding needs is read once a clip comes."""
         self._sizes, self._read = sizes, read
-        self._decode_threads = decode_threads
         self.codebooks = codebooks
         with torch.inference_mode():
             tensors = read(_DECODING)
             self.identity = _identity(tensors)
             self._quantizer = Quantizer(tensors, codebooks)
             self._decoder = MimiDecoder(sizes, tensors, self._quantizer)
-            self._device = tensors["decoder.model.0.conv.conv.weight"].device
+            widest = tensors["decoder.model.0.conv.conv.weight"]
+            self._device = widest.device
+            self._decode_threads = decode_threads or threads_for(widest.numel())
 
     @cached_property
     def _encoder(self) -> MimiEncoder:
@@ -122,7 +124,7 @@ class MimiCodec:
         assert not len(codes) or 0 <= codes.min() <= codes.max() < self._sizes.entries, codes.max()
         if not len(codes):
             return np.zeros(0, np.float32)
-        with torch.inference_mode(), _threads(self._decode_threads):
+        with torch.inference_mode(), threads(self._decode_threads):
             rows = torch.from_numpy(codes.astype(np.int64)).to(self._device)
             pieces = [stream.decode(piece) for piece in torch.split(rows, _MAX_FRAMES)]
             pcm: Pcm = torch.cat(pieces).clamp_(-1, 1).cpu().numpy()
@@ -136,20 +138,6 @@ def _identity(tensors: Mapping[str, torch.Tensor]) -> str:
         if name.startswith("quantizer.rvq_first."):
             digest.update(tensors[name].cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _threads(n: int | None) -> Iterator[None]:
-    """None: as many as torch has."""
-    if n is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _read(

@@ -67,8 +67,7 @@ class Recording:
     def finish(self, cut: bool) -> Path | None:
         """Raises TakeError; the WAV so far then stays, as `<name>.part`."""
         if not self._n_samples:
-            if self._wav:
-                self._wav.discard()
+            self.discard()
             return None
         if self._marking:
             self._add(self._marking.end())
@@ -82,6 +81,11 @@ class Recording:
             path = _next_free(path)
         write_clip(path, np.concatenate(self._pcm), replace=replaces)
         return path
+
+    def discard(self) -> None:
+        """Keep nothing of what was not finished."""
+        if self._wav:
+            self._wav.discard()
 
     def _add(self, pcm: Pcm) -> None:
         if self._wav:

@@ -30,6 +30,7 @@ examples:
   csm-chat say -o hello.mp3 --speaker ana "Hello."      save it
   some-language-model | csm-chat say -                  hear it while it is written
   csm-chat say -o - "Over there." | ssh laptop play -   send it on
+  csm-chat say -n 8 -o line.wav "To be, or not to be."  take your pick of line-1.wav to line-8.wav
 """
 STDIN = "-"
 
@@ -55,6 +56,9 @@ def _add_outputs(parser: ArgumentParser) -> None:
     )
     group.add_argument("--play", action="store_true", help="to the loudspeaker, too")
     group.add_argument("--force", action="store_true", help="replace a file of that name")
+    group.add_argument(
+        "-n", "--times", metavar="N", help="say one line N times, into FILE-1 to FILE-N"
+    )
     for name, encoding, words in (
         ("--raw", "s16", "16-bit whole numbers"),
         ("--raw-float", "f32", "32-bit floats"),
@@ -79,6 +83,11 @@ def run(args: Namespace, config: Config) -> int:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)
     clips = context.read_clips(args, config.speaker, partial(speaker_number, names=names))
+    if args.times is not None:
+        from csm_chat.commands.several import say_several
+
+        said = [utterance for entry in script.entries() for utterance in entry.utterances]
+        return say_several(args, config, said, partial(Speech, names=names), clips, console)
     with ExitStack() as stack:
         player = stack.enter_context(_player(args, config, console))
         output = stack.enter_context(_Finishing(_output(args, config, console), console))

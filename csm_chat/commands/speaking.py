@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from csm_chat.commands.progress import Bar, Console
     from csm_chat.config import Config
     from csm_chat.repl.grammar import Entry
+    from csm_chat.speech.session import Session
     from csm_chat.speech.transcribe import Transcriber
     from csm_chat.types import Pcm, Turn
 
@@ -151,7 +152,7 @@ class Speech:
         self._audible = player.status().state != "off"
         self._loaded: Loaded | None = None
 
-    def load(self, clips: list[Clip], console: Console) -> None:
+    def load(self, clips: list[Clip], console: Console) -> Session:
         """The model, the voices of the references folder, and `clips` behind them."""
 
         def notify(line: str) -> None:
@@ -169,6 +170,7 @@ class Speech:
                 rtf = parts.warm_up(session, console.note)
         self._loaded = Loaded(session, library, self._outputs, self._player, self._prebuffer, rtf)
         self.figures.loaded = time.perf_counter()
+        return session
 
     def say(self, entries: Iterable[Entry], console: Console, expected_s: float | None) -> bool:
         """Say them all; True if every turn ended by itself. Raises DeviceError without sound."""

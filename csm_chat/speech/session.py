@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
+
+import numpy as np
 
 from csm_chat.config import ContextConfig, SamplingConfig
 from csm_chat.errors import ContextError, EntryError
@@ -30,6 +33,8 @@ from csm_chat.types import (
 )
 
 log = logging.getLogger(__name__)
+
+_DECODED_FRAMES = 16  # at once, of a take that is there as a whole
 
 
 class Session:
@@ -107,6 +112,29 @@ class Session:
         """
         self._last, self._last_turn = utterance, None
         return (yield from self._take(utterance, None))
+
+    def takes(self, utterance: Utterance, n: int) -> list[tuple[Turn, Pcm]]:
+        """Say an utterance `n` times to choose from, side by side; the conversation stays.
+
+        A turn's times are its share of all. Raises ContextError.
+        """
+        started = time.perf_counter()
+        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
+        rows = self._build(utterance, self._turns[self._n_to_drop(utterance, self._turns, cap) :])
+        takes = [Take(self._sampling(self._next_seed(), cap)) for _ in range(n)]
+        seeds = [take.sampling.seed for take in takes]
+        said = self.backend.engine.takes(rows, takes[0].sampling, seeds)
+        pcm = []
+        for take, codes in zip(takes, said, strict=True):
+            pieces = take.decoded(self.backend.codec, iter(codes), _DECODED_FRAMES)
+            pcm.append(np.concatenate([np.zeros(0, np.float32), *pieces]))
+        share_s = (time.perf_counter() - started) / n
+        turns = []
+        for take in takes:
+            turn = self._turn(utterance, take)
+            timings = Timings(share_s, share_s, turn.timings.audio_s)
+            turns.append(replace(turn, timings=timings))
+        return list(zip(turns, pcm, strict=True))
 
     def retry(self) -> Generator[Pcm, None, Turn]:
         """Say the last utterance again, with another seed. A good take replaces the last turn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,7 @@ from csm_chat.types import (
     FRAME_SAMPLES,
     SAMPLE_RATE,
     Backend,
+    Codec,
     Codes,
     Frame,
     Pcm,
@@ -51,9 +52,16 @@ class Take:
 
         Raises ContextError, UsageError, Interrupted, as `Engine.frames` does.
         """
-        watch = guard.Watch()
         frames = backend.engine.frames(rows, self.sampling)
-        with closing(frames), backend.codec.decoding() as decode:
+        with closing(frames):
+            yield from self.decoded(backend.codec, frames, chunk_frames)
+
+    def decoded(
+        self, codec: Codec, frames: Iterator[Frame], chunk_frames: int = 1
+    ) -> Generator[Pcm, None, None]:
+        """The same of frames that come from elsewhere."""
+        watch = guard.Watch()
+        with codec.decoding() as decode:
             while not self.stopped:
                 chunk: list[Frame] = []
                 for frame in islice(frames, chunk_frames):

@@ -1,0 +1,83 @@
+"""`csm-chat say --times`: one line several times, a file each, to choose from."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csm_chat.audio.player import OFF, Player
+from csm_chat.commands import parts
+from csm_chat.commands.output import Marking, Recording, check_target
+from csm_chat.errors import UsageError
+
+if TYPE_CHECKING:
+    from csm_chat.commands.context import Clip
+    from csm_chat.commands.progress import Console
+    from csm_chat.commands.speaking import Speech
+    from csm_chat.config import Config
+    from csm_chat.types import Turn, Utterance
+
+MOST = 64
+
+
+def say_several(
+    args: Namespace,
+    config: Config,
+    said: Sequence[Utterance],
+    speech_of: Callable[[Config, Player, None], Speech],
+    clips: list[Clip],
+    console: Console,
+) -> int:
+    """Say the one line of `said` as often as `--times` tells; the exit code. Raises UsageError."""
+    paths = _paths(args)
+    if len(said) != 1:
+        raise UsageError(f"--times says one line, here are {len(said)}; leave out || and new lines")
+    with ExitStack() as stack:
+        watermark = parts.open_watermark(config, console.note)
+
+        def begin_marking() -> Marking | None:
+            return watermark.stream() if watermark else None
+
+        outputs = []
+        for path in paths:
+            outputs.append(Recording(path, force=args.force, begin_marking=begin_marking))
+            stack.callback(outputs[-1].discard)
+        speech = speech_of(config, Player(OFF), None)
+        session = speech.load(clips, console)
+        if len(session.split(said[0])) > 1:
+            raise UsageError("--times says one turn; this is longer (context.max_turn_s)")
+        with console.bar(None) as bar:
+            bar.update(0, f"speaking, {len(paths)} times")
+            takes = session.takes(said[0], len(paths))
+        for output, (turn, pcm) in zip(outputs, takes, strict=True):
+            output.write(pcm)
+            _tell(output.finish(cut=False), turn, console)
+        speech.figures.turns += [turn for turn, _ in takes]
+        if args.stats or args.debug:
+            console.warn(speech.figures.table())
+    return 0 if all(turn.ended == "eos" for turn, _ in takes) else 1
+
+
+def _paths(args: Namespace) -> list[Path]:
+    text = args.times
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MOST):
+        raise UsageError(f"--times {text}: give a whole number from 1 to {MOST}")
+    if not args.output or args.output == "-" or args.encoding or args.play:
+        raise UsageError("--times writes files, which -o FILE names; it plays and pipes nothing")
+    path = Path(args.output)
+    paths = [path.with_stem(f"{path.stem}-{i}") for i in range(1, int(text) + 1)]
+    for each in paths:
+        check_target(each, args.force)
+    return paths
+
+
+def _tell(path: Path | None, turn: Turn, console: Console) -> None:
+    if path is None:
+        console.warn(f"seed {turn.seed} gave no sound, and no file")
+        return
+    how = "" if turn.ended == "eos" else ", did not end by itself"
+    console.note(f"{path.name}: {turn.timings.audio_s:.1f} s, seed {turn.seed}{how}")
+    print(path, flush=True)
