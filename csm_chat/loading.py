@@ -78,7 +78,7 @@ def load(
     quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify, backend)
     # beside torch's packed weights everything is float32: that is what their kernels take
     is_packed = quantize != "none" and backend == "torch"
-    dtype = "float32" if is_packed else choose_dtype(dtype, device, backend)
+    dtype = "float32" if is_packed else choose_dtype(dtype, device, backend, checkpoint.weights)
     words = dtype if quantize == "none" else quantize
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"

@@ -22,17 +22,19 @@ from tests.failing import Failing
 from tests.in_process import Run, runner
 from tests.program import COMMAND, PATIENCE_S, environment
 
-SHORT = ("--rows", "40", "--frames", "3", "--said", "60")
+SHORT = ("--rows", "40", "--frames", "3", "--said", "60", "--takes", "3")
 OF_OURS = {
     *("load_s", "first_sample_s", "first_sample_tenth_s", "prefill_row_ms", "frame_ms"),
     *("backbone_ms", "depth_ms", "rest_ms", "mimi_ms", "rtf", "peak_gb", "frame_read_gb"),
     *("memory_gb_a_s", "limit_ms", "limit_share", "frame_growth", "prefill_growth"),
+    *("takes_frame_ms", "takes_gain"),
 }
 OF_BOTH = {
     *("first_sample_s", "first_sample_tenth_s", "prefill_row_ms", "frame_ms", "mimi_ms", "rtf"),
     "peak_gb",
 }
-MAY_BE_NOTHING = {"rest_ms", "prefill_row_ms", "prefill_growth"}  # differences of times
+# differences of times
+MAY_BE_NOTHING = {"rest_ms", "prefill_row_ms", "prefill_growth", "takes_frame_ms", "takes_gain"}
 
 
 @pytest.fixture
@@ -114,6 +116,7 @@ def test_a_plan_the_model_has_no_room_for_is_refused() -> None:
         "--frames many",
         "--said -3",
         "--frames 1001",
+        "--takes 65",
         "--plot cost.jpg",
         "--plot nowhere/cost.png",
         "--random a --model b",

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 
 from csm_chat.backends import choose_device, choose_dtype
-from csm_chat.backends.sizes import StackSizes
+from csm_chat.backends.sizes import StackSizes, parse_sizes
 from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
-from csm_chat.backends.torch_threads import threads, threads_for
+from csm_chat.backends.torch_threads import threads
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
@@ -483,7 +483,7 @@ def test_few_weights_are_computed_with_one_thread_and_others_as_before() -> None
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {1}
-    assert threads_for(2048 * 8192) is None
+    assert parse_sizes({}).is_small is False
 
 
 def test_noise_is_never_zero() -> None:
@@ -511,6 +511,7 @@ def test_every_dtype_speaks(dtype: str) -> None:
 
 def test_the_measured_dtype_is_one_of_three() -> None:
     assert choose_dtype("auto", "cpu") in ("float32", "bfloat16", "float16")
+    assert choose_dtype("auto", "cpu", folder=parity.PARITY / "tiny-a") == "float32"
 
 
 def test_a_dtype_asked_for_is_taken() -> None:

@@ -76,12 +76,19 @@ def choose_device(wanted: str = "auto", backend: str = "torch") -> str:
     return device
 
 
-def choose_dtype(wanted: str = "auto", device: str = "cpu", backend: str = "torch") -> str:
-    """The number format: float32, bfloat16 or float16. On a cpu "auto" measures, for 0.1 s.
+def choose_dtype(
+    wanted: str = "auto",
+    device: str = "cpu",
+    backend: str = "torch",
+    folder: str | Path | None = None,
+) -> str:
+    """The number format: float32, bfloat16 or float16, for the checkpoint in `folder`.
 
-    Raises UsageError for an unknown one.
+    On a cpu "auto" measures, for 0.1 s, unless that is small: float32 then. Raises UsageError for
+    an unknown one, CheckpointError.
     """
-    dtype: str = _function("choose_dtype", backend)(wanted, device)
+    choose = _function("choose_dtype", backend)
+    dtype: str = choose(wanted, device, None if folder is None else Path(folder))
     return dtype
 
 

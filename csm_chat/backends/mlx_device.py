@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import mlx.core as mx
 
@@ -27,7 +28,7 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
-def choose_dtype(wanted: str = "auto", device: str = "cpu") -> str:
+def choose_dtype(wanted: str = "auto", device: str = "cpu", _folder: Path | None = None) -> str:
     """The number format to compute in. Raises UsageError for an unknown one.
 
     On Metal float16, as torch has it there: the first Apple GPUs emulate bfloat16. On a cpu MLX is

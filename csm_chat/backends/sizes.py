@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from csm_chat.errors import CheckpointError
 
 MIMI_ENTRIES = 2048  # of a codebook of Mimi; CSM's audio vocabulary has a few ids more
+FEW_WEIGHTS = 2**20  # of a matrix, for which a core's own cache has room
 _CONTEXT_ROWS = 2048
 
 _Fields: TypeAlias = Mapping[str, Any]
@@ -53,6 +54,11 @@ class CsmSizes:
     codebooks: int
     entries: int  # codes the codec has an entry for; ids from here on are never sampled
     context_rows: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its matrices lie in a core's own cache, as the built-in voice's do."""
+        return self.backbone.width * self.backbone.mlp_width <= FEW_WEIGHTS
 
 
 # the flavours of SesameAILabs/csm; also what a field that config.json leaves out means

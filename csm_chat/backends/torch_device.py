@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from csm_chat.backends.sizes import read_sizes
 from csm_chat.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -42,8 +44,11 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
-def choose_dtype(wanted: str = "auto", device: str = "cpu") -> str:
-    """The number format to compute in. Raises UsageError for an unknown one."""
+def choose_dtype(wanted: str = "auto", device: str = "cpu", folder: Path | None = None) -> str:
+    """The number format to compute in, with the checkpoint in `folder`.
+
+    Raises UsageError for an unknown one, CheckpointError.
+    """
     if wanted not in ("auto", *_DTYPES):
         raise UsageError(f"dtype {wanted!r} is unknown; choose auto, {', '.join(_DTYPES)}")
     if wanted != "auto":
@@ -54,7 +59,9 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu") -> str:
     if device == "mps":
         # speed is bound by reading weights, so half the bytes; bfloat16 needs macOS 14, float16 any
         return "float16"
-    return _quickest()
+    # what lies in a core's cache is not read, and float32's products are the quickest
+    is_small = folder is not None and read_sizes(folder).is_small
+    return "float32" if is_small else _quickest()
 
 
 def _quickest() -> str:

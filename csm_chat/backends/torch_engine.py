@@ -15,7 +15,7 @@ from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_batch import Batch, MakeGraphs
 from csm_chat.backends.torch_model import Csm
 from csm_chat.backends.torch_sampling import Draw, Noise, samplers
-from csm_chat.backends.torch_threads import threads, threads_for
+from csm_chat.backends.torch_threads import FOR_SMALL, threads
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class TorchEngine(CachedEngine[Tensor]):
         super().__init__(sizes)
         self._model, self._device = model, model.audio_embeddings.weight.device
         self._graphs, self._notify = graphs, notify
-        self._threads = threads_for(sizes.backbone.width * sizes.backbone.mlp_width)
+        self._threads = FOR_SMALL if sizes.is_small else None
         self._one = Batch(model, sizes, 1, graphs, notify)
         self._many: dict[int, Batch] = {}  # by how many; with graphs, which take long to record
 

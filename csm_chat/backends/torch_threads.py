@@ -7,16 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
-_FEW_WEIGHTS = 2**20
-
-
-def threads_for(n_weights: int) -> int | None:
-    """For products with matrices of so many weights at most; None: as many as torch has.
-
-    Few weights lie in a core's own cache, and a second thread costs more to wake than it brings:
-    the built-in voice takes 8 ms a frame with one thread, 24 with two that sleep between products.
-    """
-    return 1 if n_weights <= _FEW_WEIGHTS else None
+# Of what lies in a core's own cache, where a second thread costs more to wake than it brings: the
+# built-in voice takes 8 ms a frame with one, 24 with two that sleep between products.
+FOR_SMALL = 1
 
 
 @contextmanager

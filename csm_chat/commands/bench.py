@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PEERS = ("transformers",)
 TEMPORARY = ""  # --random without a folder
 MAX_FRAMES = 1000
+MAX_TAKES = 64
 EPILOG = """\
 Figures are medians, on whatever else the machine does; with --vs both are timed in turns, each in a
 process of its own. Speed does not depend on what the weights are, so --random measures CSM-1B
@@ -40,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--rows", metavar="N", help="of context, for the figures of a frame (300)")
     add("--frames", metavar="N", help="that are timed there (24)")
     add("--said", metavar="N", help="rows of the conversation before the tenth turn (1000)")
+    add("--takes", metavar="N", help="time so many takes of one prompt side by side, too")
     add("--plot", type=Path, metavar="FILE", help="cost against context length: .png or .svg")
     add("--json", action="store_true", help="all numbers, for programs")
     add("--quiet", action="store_true", help="errors only")
@@ -82,6 +84,7 @@ def _plan(args: Namespace) -> Plan:
         "n_rows": _count("--rows", args.rows),
         "n_frames": _count("--frames", args.frames, MAX_FRAMES),
         "n_said_rows": _count("--said", args.said),
+        "n_takes": _count("--takes", args.takes, MAX_TAKES),
     }
     return replace(Plan(), **{key: n for key, n in given.items() if n is not None})
 

@@ -35,6 +35,7 @@ class Plan:
     n_rows: int = 300  # of context, for the figures of a frame
     n_frames: int = 24
     n_said_rows: int = 1000  # of the conversation before the tenth turn
+    n_takes: int | None = None  # side by side; None: that is not measured
 
     def check(self, context_rows: int) -> None:
         """Raise UsageError if the model has no room for it."""
@@ -110,6 +111,20 @@ class _Measuring:
         what = f"first sample of a tenth, {plan.n_said_rows} rows said"
         yield Figure("first_sample_tenth_s", what, *_medians(said))
         yield from self._of_takes(list(zip(*takes, strict=True)))
+        if plan.n_takes:
+            yield from self._side_by_side(plan.n_takes)
+
+    def _side_by_side(self, n_takes: int) -> Iterator[Figure]:
+        rounds: list[list[float]] = []
+        for i in range(N_ROUNDS):
+            self._progress(f"{n_takes} takes side by side, {i + 1} of {N_ROUNDS}")
+            asked = self._plan.n_rows, max(1, self._plan.n_frames // N_ROUNDS)
+            rounds.append([self._sides[0].call("takes", *asked, n) for n in (1, n_takes)])
+        one_s, many_s = _medians(rounds)
+        what = f"{n_takes} takes side by side"
+        yield Figure("takes_frame_ms", f"{what}, a frame of one", many_s * 1e3)
+        gain = one_s / many_s if many_s > 0 else None  # they are differences
+        yield Figure("takes_gain", f"{what}: throughput over one's", gain)
 
     def _of_takes(self, takes: list[tuple[Take, ...]]) -> Iterator[Figure]:
         """`takes` of each side."""
@@ -141,7 +156,7 @@ class _Measuring:
 
 
 def _medians(rounds: list[list[float]]) -> list[float]:
-    """Of each side."""
+    """Of each column."""
     return [median(of_side) for of_side in zip(*rounds, strict=True)]
 
 
