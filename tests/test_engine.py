@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from csm_chat.backends import choose_device, choose_dtype
+from csm_chat.backends import choose_device, choose_dtype, torch_model
 from csm_chat.backends.sizes import StackSizes, parse_sizes
 from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
@@ -490,14 +490,18 @@ def test_noise_is_never_zero() -> None:
     assert (Noise([0], 32, 2048, torch.device("cpu")).frame() > 0).all()
 
 
-def test_rows_of_float16_are_multiplied_as_in_float32() -> None:
-    from csm_chat.backends.torch_model import Linear
-
-    matrix = Linear(24, 300).half()
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-3), (torch.bfloat16, 1e-2)])
+def test_rows_of_float16_are_multiplied_in_a_quicker_format(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, off: float
+) -> None:
+    monkeypatch.setattr(torch_model, "quick_dtype", lambda: dtype)
+    monkeypatch.setattr(torch_model, "_BLOCK_WEIGHTS", 2400)  # a block of 100 rows
+    matrix = torch_model.Linear(24, 250).half()
     x = torch.randn(9, 24, generator=torch.Generator().manual_seed(0)).half()
     with torch.inference_mode():
         exact = F.linear(x.float(), matrix.weight.float())
-        torch.testing.assert_close(matrix(x), exact.half(), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(matrix(x), exact.half(), rtol=off, atol=off)
+        torch.testing.assert_close(matrix(x[:3]), exact[:3].half(), rtol=1e-3, atol=1e-3)
 
 
 @on_each_backend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -62,6 +63,13 @@ def choose_dtype(wanted: str = "auto", device: str = "cpu", folder: Path | None 
     # what lies in a core's cache is not read, and float32's products are the quickest
     is_small = folder is not None and read_sizes(folder).is_small
     return "float32" if is_small else _quickest()
+
+
+@cache
+def quick_dtype() -> torch.dtype:
+    """What this cpu multiplies several rows in: bfloat16 where it has instructions for it."""
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    return torch.bfloat16 if has_bfloat16() else torch.float32
 
 
 def _quickest() -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from csm_chat.backends.mimi_config import mimi_config
 from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
+from csm_chat.backends.torch_device import quick_dtype
 from csm_chat.backends.torch_load import load_model
 from csm_chat.backends.torch_model import Csm
 from csm_chat.errors import UsageError
@@ -35,7 +36,7 @@ from csm_chat.training.csm_batch import (
     encoded,
     filled,
 )
-from csm_chat.training.csm_codes import FrozenCodec, quick_dtype
+from csm_chat.training.csm_codes import FrozenCodec
 from csm_chat.training.csm_losses import Losses, LossSettings, losses
 from csm_chat.training.csm_model import CsmTrainer, new_csm
 from csm_chat.training.csm_takes import take_figures
