@@ -70,24 +70,32 @@ def _difference(config: Mapping[str, Any]) -> str:
 
 def _contradiction(config: Mapping[str, Any]) -> str:
     """Which sizes are none, or do not go together; "" if all do."""
-    seanet, quantizer, transformer = (config[part] for part in _SIZES)
+    return _not_a_size(config) or _misfit(config)
+
+
+def _not_a_size(config: Mapping[str, Any]) -> str:
     for part, keys in _COUNTS.items():
         for key in keys:
             if not _is_count(config[part][key]):
                 return f"{part} has {key} {config[part][key]!r}, not a whole number above 0"
-    ratios, n_residuals = seanet["ratios"], seanet["n_residual_layers"]
+    ratios, n_residuals = config["seanet"]["ratios"], config["seanet"]["n_residual_layers"]
     if not (isinstance(ratios, list) and ratios and all(_is_count(ratio) for ratio in ratios)):
         return f"seanet has ratios {ratios!r}, not whole numbers above 0"
     if n_residuals != 0 and not _is_count(n_residuals):
         return f"seanet has n_residual_layers {n_residuals!r}, not a whole number"
+    return ""
+
+
+def _misfit(config: Mapping[str, Any]) -> str:
+    seanet, quantizer, transformer = (config[part] for part in _SIZES)
     samples = config["sample_rate"] / config["frame_rate"]
     if (config["sample_rate"], samples) != (SAMPLE_RATE, FRAME_SAMPLES):
         return (
             f"frames have {samples:g} samples at {config['sample_rate']} Hz; "
             f"CSM needs {FRAME_SAMPLES} at {SAMPLE_RATE} Hz"
         )
-    if FRAME_SAMPLES % prod(ratios):
-        return f"ratios {ratios} divide no frame of {FRAME_SAMPLES} samples"
+    if FRAME_SAMPLES % prod(seanet["ratios"]):
+        return f"ratios {seanet['ratios']} divide no frame of {FRAME_SAMPLES} samples"
     widths = {transformer["d_model"], transformer["input_dimension"], seanet["dimension"]}
     widths |= {quantizer["input_dimension"], quantizer["output_dimension"]}
     if widths != {*transformer["output_dimensions"]} or transformer["layer_scale"] is None:
