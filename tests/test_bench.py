@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -156,6 +157,22 @@ def test_ctrl_c_leaves_at_once_and_nothing_runs_on(checkpoint: Path, tmp_path: P
     while Path(f"/proc/{measuring}").exists():
         assert time.monotonic() < deadline, "the measuring process runs on"
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_starts_is_not_reached_by_ctrl_c() -> None:
+    code = (
+        "import time\n"
+        "from multiprocessing import get_context\n"
+        "from csm_chat.measuring.remote import _ctrl_c_is_ours\n"
+        "with _ctrl_c_is_ours():\n"
+        "    process = get_context('spawn').Process(target=time.sleep, args=(60,))\n"
+        "    process.start()\n"
+        "print(open(f'/proc/{process.pid}/status').read().split('SigBlk:')[1].split()[0])\n"
+        "process.kill()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout, 16) & 1 << (signal.SIGINT - 1)
 
 
 def _child(process: subprocess.Popen[bytes]) -> int:
