@@ -96,11 +96,12 @@ def test_codes_are_moshis(folders, codec):
     np.testing.assert_array_equal(codec.encode(clip), theirs)
 
 
-def test_nets_of_any_size_are_moshis(folders, tmp_path):
+@pytest.mark.parametrize("ratios", [[5, 4, 6, 8], [5, 4, 1, 6, 8]])
+def test_nets_of_any_size_are_moshis(folders, tmp_path, ratios):
     config = json.loads((folders["sesame"] / "mimi_config.json").read_text())
     config["seanet"] |= {"n_residual_layers": 2, "dilation_base": 3, "compress": 1}
     config["seanet"] |= {"kernel_size": 5, "residual_kernel_size": 4, "last_kernel_size": 2}
-    config["seanet"] |= {"ratios": [5, 4, 6, 8], "true_skip": False}
+    config["seanet"] |= {"ratios": ratios, "true_skip": False}
     # a row of which is longer than the blocks that a wide matrix is kept in
     config["transformer"] |= {"num_layers": 2, "dim_feedforward": 1024}
     torch.manual_seed(0)

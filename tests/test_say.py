@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from csm_chat.commands.arrival import Arriving, chunks
-from csm_chat.commands.output import Pipe, Recording
+from csm_chat.commands.output import Pipe, Recording, check_output
 from csm_chat.commands.speaking import for_shell
 from csm_chat.errors import EntryError, TakeError, UsageError
 from tests.checkpoints import make_checkpoint
@@ -250,7 +250,7 @@ def test_a_recording_is_whole_or_cut_and_overwrites_only_when_forced(
     assert names(tmp_path) == {path.name, f"a.cut.{ending}"}
     assert np.abs(soundfile.read(path)[0]).mean() < 0.4
     with pytest.raises(UsageError, match="--force"):
-        Recording(path, force=False)
+        check_output(path, force=False)
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_what_marks_the_sound_marks_all_of_it(tmp_path: Path) -> None:
             return self.held
 
     for ending in ("wav", "flac"):
-        recording = Recording(tmp_path / f"a.{ending}", force=False, begin_marking=Late)
+        recording = Recording(tmp_path / f"a.{ending}", force=False, marking=Late())
         for _ in range(3):
             recording.write(HALF)
         recording.finish(cut=False)

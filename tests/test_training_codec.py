@@ -96,7 +96,7 @@ def task(seed: int = 0) -> CodecTask:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
-    Run(plan(out, 120), task()).train(tones)
+    Run(plan(out, 200), task()).train(tones)
     return out
 
 
@@ -114,7 +114,7 @@ def test_losses_fall(trained: Path) -> None:
     sounds = log(trained, "sounds")
     assert sounds[-1] < sounds[0] - 0.1
     levels = log(trained, "levels")
-    assert levels[-1] < 0.85 * levels[0]
+    assert levels[-1] < 0.7 * levels[0]
 
 
 def test_codebooks_are_used(trained: Path) -> None:

@@ -25,14 +25,10 @@ _SIZES = {
         *("num_heads", "num_layers", "output_dimensions"),
     },
 }
-# of them, whole numbers above 0
-_COUNTS = {
-    "seanet": (
-        *("compress", "dilation_base", "dimension", "kernel_size", "last_kernel_size"),
-        *("n_filters", "residual_kernel_size"),
-    ),
-    "quantizer": ("bins", "dimension", "n_q"),
-    "transformer": ("context", "d_model", "dim_feedforward", "num_heads", "num_layers"),
+# of them, those that are not whole numbers above 0, or have to equal another
+_NO_COUNTS = {
+    *("input_dimension", "layer_scale", "max_period", "n_residual_layers", "output_dimension"),
+    *("output_dimensions", "ratios", "true_skip"),
 }
 # what wrong kinds of values raise
 _NO_SIZES = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
@@ -74,8 +70,8 @@ def _contradiction(config: Mapping[str, Any]) -> str:
 
 
 def _not_a_size(config: Mapping[str, Any]) -> str:
-    for part, keys in _COUNTS.items():
-        for key in keys:
+    for part, sizes in _SIZES.items():
+        for key in sorted(sizes - _NO_COUNTS):
             if not _is_count(config[part][key]):
                 return f"{part} has {key} {config[part][key]!r}, not a whole number above 0"
     ratios, n_residuals = config["seanet"]["ratios"], config["seanet"]["n_residual_layers"]

@@ -62,7 +62,7 @@ class Batch:
         if graphs := self._recorded(hidden, n_rows, draws):
             yield from _by_graphs(graphs, n_rows, noise, max_frames, go_on)
             return
-        hidden = hidden.expand(self.cache.keys.shape[1], -1)
+        hidden = hidden.expand(self.cache.n_takes, -1)
         for row in range(n_rows, n_rows + max_frames):
             codes = self._steps.draw(hidden, *draws, noise.frame(), go_on)
             yield codes.to("cpu", torch.int32).numpy()  # the one wait for the device in a frame

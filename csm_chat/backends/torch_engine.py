@@ -37,7 +37,7 @@ class TorchEngine(CachedEngine[Tensor]):
         self._graphs, self._notify = graphs, notify
         self._threads = FOR_SMALL if sizes.is_small else None
         self._one = Batch(model, sizes, 1, graphs, notify)
-        self._many: dict[int, Batch] = {}  # by how many; with graphs, which take long to record
+        self._many: Batch | None = None  # the last one with graphs: they take long to record
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         """See `Engine.frames`. Nothing runs before the first `next`."""
@@ -90,13 +90,13 @@ class TorchEngine(CachedEngine[Tensor]):
         return draws, Noise(seeds, self.codebooks, n_noise, self._device)
 
     def _batch(self, n_takes: int) -> Batch:
-        if n_takes not in self._many:
-            self._many.clear()
-            batch = Batch(self._model, self._sizes, n_takes, self._graphs, self._notify)
-            if not self._graphs:
-                return batch
-            self._many[n_takes] = batch
-        return self._many[n_takes]
+        if self._many and self._many.cache.n_takes == n_takes:
+            return self._many
+        self._many = None  # its memory comes back before the next one takes its own
+        batch = Batch(self._model, self._sizes, n_takes, self._graphs, self._notify)
+        if self._graphs:
+            self._many = batch
+        return batch
 
     def frame_logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Logits (codebooks, audio_vocab) of the first frame, where each code is the likeliest."""

@@ -20,8 +20,8 @@ class FrameSteps:
     def __init__(self, model: Csm, sizes: CsmSizes, backbone: Cache) -> None:
         weight = model.audio_embeddings.weight
         self._model, self._backbone = model, backbone
-        takes = backbone.keys.shape[1]
-        self._depth = Cache(sizes.depth, sizes.codebooks, weight.device, weight.dtype, takes)
+        n_takes = backbone.n_takes
+        self._depth = Cache(sizes.depth, sizes.codebooks, weight.device, weight.dtype, n_takes)
         self._depth_first = self._depth.span(0, 2)
         self._depth_next = [self._depth.span(i, 1) for i in range(2, sizes.codebooks)]
 

@@ -54,7 +54,7 @@ class FrameGraphs:
         self._steps, self._backbone, self._capture = steps, backbone, capture
         self._windows = _windows(sizes.context_rows)
         device, dtype = backbone.keys.device, backbone.keys.dtype
-        takes = backbone.keys.shape[1]
+        takes = backbone.n_takes
         self._hidden = torch.zeros(takes, sizes.backbone.width, device=device, dtype=dtype)
         self._codes = torch.zeros(takes, sizes.codebooks, device=device, dtype=torch.int64)
         self._noise = torch.zeros(takes, sizes.codebooks, sizes.entries, device=device)

@@ -54,6 +54,10 @@ class Cache:
         cos, sin = _rope_tables(sizes.rope, sizes.head_width, rows)
         self._cos, self._sin = cos.to(device), sin.to(device)
 
+    @property
+    def n_takes(self) -> int:
+        return self.keys.shape[1]
+
     def half_tables(self) -> tuple[Tensor, Tensor]:
         """cos and sin of all rows, (rows, head_width / 2): what one half of a head is turned by."""
         half = self._cos.shape[-1] // 2

@@ -145,7 +145,7 @@ def _step(prefix: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Step:
                     for name, conv in layer.convs.items()
                 )
             )
-        case Conv(stride=1):
+        case Conv(stride=1, is_transposed=False):
             return _taps(prefix + layer.name, tensors, layer.dilation)
         case Conv():
             kind = TransposedConv if layer.is_transposed else StridedConv

@@ -6,7 +6,6 @@ Knows no model and no command.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
@@ -46,15 +45,14 @@ class Recording:
     What was cut short keeps its name free: `a.cut.wav`.
     """
 
-    def __init__(
-        self, path: Path, *, force: bool, begin_marking: Callable[[], Marking | None] = lambda: None
-    ) -> None:
-        """`force` replaces what has that name, once all was said. Raises UsageError, TakeError."""
-        check_target(path, force)
+    def __init__(self, path: Path, *, force: bool, marking: Marking | None = None) -> None:
+        """`check_output` says whether it can be; `force` replaces what has that name in the end.
+
+        Raises TakeError.
+        """
         self._path = path
         self._force = force
-        _check_writable(path)
-        self._marking = begin_marking()
+        self._marking = marking
         self._wav = WavSink(path) if path.suffix.lower() == ".wav" else None
         self._pcm: list[Pcm] = []  # all of it, unless there is a file that grows
         self._n_samples = 0
@@ -122,25 +120,19 @@ class Pipe:
         """Nothing to complete: the length was left open."""
 
 
-def open_output(
-    target: str,
-    encoding: Encoding | None,
-    *,
-    force: bool,
-    begin_marking: Callable[[], Marking | None] = lambda: None,
-) -> Output:
-    """`-` is standard output, which is not marked. Raises UsageError, TakeError."""
-    if target != "-":
-        if encoding:
-            raise UsageError(f"{target}: bare samples go to standard output only: -o -")
-        return Recording(Path(target), force=force, begin_marking=begin_marking)
+def open_pipe(encoding: Encoding | None) -> Pipe:
+    """To standard output, which is not marked. Raises UsageError."""
     if sys.stdout.isatty():
         raise UsageError("-o - writes sound to standard output, which is a terminal: pipe it on")
     return Pipe(sys.stdout.buffer, encoding or "wav")
 
 
-def check_target(path: Path, force: bool) -> None:
-    """Raise UsageError for a name that nothing can or should be saved under."""
+def check_output(path: Path, force: bool) -> None:
+    """For the time before a model is loaded.
+
+    Raises UsageError for a name that nothing can or should be saved under, TakeError where nothing
+    can be written.
+    """
     if path.suffix[1:].lower() not in SUBTYPES:
         raise UsageError(f"{path}: the ending says the format; name it {ENDINGS}")
     if path.is_dir():
@@ -152,9 +144,6 @@ def check_target(path: Path, force: bool) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
 
-
-def _check_writable(path: Path) -> None:
-    """Find out before the model is loaded. Raises TakeError."""
     try:
         part, file = create_free(path.with_name(f"{path.name}.part"))
         file.close()

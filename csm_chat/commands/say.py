@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.commands import context, flags
@@ -18,7 +19,7 @@ from csm_chat.errors import CsmChatError, EntryError, UsageError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
-    from csm_chat.commands.output import Marking, Output
+    from csm_chat.commands.output import Output
     from csm_chat.config import Config
     from csm_chat.repl.grammar import Entry
 
@@ -32,7 +33,7 @@ examples:
   csm-chat say -o - "Over there." | ssh laptop play -   send it on
   csm-chat say -n 8 -o line.wav "To be, or not to be."  take your pick of line-1.wav to line-8.wav
 """
-STDIN = "-"
+STDIN = STDOUT = "-"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def run(args: Namespace, config: Config) -> int:
         from csm_chat.commands.several import say_several
 
         said = [utterance for entry in script.entries() for utterance in entry.utterances]
-        return say_several(args, config, said, partial(Speech, names=names), clips, console)
+        return say_several(args, config, said, names, clips, console)
     with ExitStack() as stack:
         player = stack.enter_context(_player(args, config, console))
         output = stack.enter_context(_Finishing(_output(args, config, console), console))
@@ -128,17 +129,18 @@ def _plays(args: Namespace) -> bool:
 
 def _output(args: Namespace, config: Config, console: Console) -> Output | None:
     from csm_chat.commands import parts
-    from csm_chat.commands.output import open_output
-
-    def begin_marking() -> Marking | None:
-        watermark = parts.open_watermark(config, console.note)
-        return watermark.stream() if watermark else None
+    from csm_chat.commands.output import Recording, check_output, open_pipe
 
     if not (args.output or args.encoding):
         return None
-    return open_output(
-        args.output or STDIN, args.encoding, force=args.force, begin_marking=begin_marking
-    )
+    if args.output in (None, "", STDOUT):
+        return open_pipe(args.encoding)
+    if args.encoding:
+        raise UsageError(f"{args.output}: bare samples go to standard output only: -o -")
+    path = Path(args.output)
+    check_output(path, args.force)
+    watermark = parts.open_watermark(config, console.note)
+    return Recording(path, force=args.force, marking=watermark.stream() if watermark else None)
 
 
 def _player(args: Namespace, config: Config, console: Console) -> Player:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.audio.player import OFF, Player
 from csm_chat.commands import parts
-from csm_chat.commands.output import Marking, Recording, check_target
+from csm_chat.commands.output import Recording, check_output
+from csm_chat.commands.speaking import Speech
 from csm_chat.errors import UsageError
 
 if TYPE_CHECKING:
     from csm_chat.commands.context import Clip
     from csm_chat.commands.progress import Console
-    from csm_chat.commands.speaking import Speech
     from csm_chat.config import Config
     from csm_chat.types import Turn, Utterance
 
@@ -27,37 +26,34 @@ def say_several(
     args: Namespace,
     config: Config,
     said: Sequence[Utterance],
-    speech_of: Callable[[Config, Player, None], Speech],
+    names: Mapping[int, str],
     clips: list[Clip],
     console: Console,
 ) -> int:
-    """Say the one line of `said` as often as `--times` tells; the exit code. Raises UsageError."""
+    """Say the one line of `said` as often as `--times` tells; the exit code.
+
+    Raises UsageError, TakeError.
+    """
     paths = _paths(args)
     if len(said) != 1:
         raise UsageError(f"--times says one line, here are {len(said)}; leave out || and new lines")
-    with ExitStack() as stack:
-        watermark = parts.open_watermark(config, console.note)
-
-        def begin_marking() -> Marking | None:
-            return watermark.stream() if watermark else None
-
-        outputs = []
-        for path in paths:
-            outputs.append(Recording(path, force=args.force, begin_marking=begin_marking))
-            stack.callback(outputs[-1].discard)
-        speech = speech_of(config, Player(OFF), None)
-        session = speech.load(clips, console)
-        if len(session.split(said[0])) > 1:
-            raise UsageError("--times says one turn; this is longer (context.max_turn_s)")
-        with console.bar(None) as bar:
-            bar.update(0, f"speaking, {len(paths)} times")
-            takes = session.takes(said[0], len(paths))
-        for output, (turn, pcm) in zip(outputs, takes, strict=True):
-            output.write(pcm)
-            _tell(output.finish(cut=False), turn, console)
-        speech.figures.turns += [turn for turn, _ in takes]
-        if args.stats or args.debug:
-            console.warn(speech.figures.table())
+    watermark = parts.open_watermark(config, console.note)
+    speech = Speech(config, Player(OFF), None, names)
+    session = speech.load(clips, console)
+    if len(session.split(said[0])) > 1:
+        raise UsageError("--times says one turn; this is longer (context.max_turn_s)")
+    with console.bar(None) as bar:
+        bar.update(0, f"speaking, {len(paths)} times")
+        takes = session.takes(said[0], len(paths))
+    for path, (turn, pcm) in zip(paths, takes, strict=True):
+        output = Recording(
+            path, force=args.force, marking=watermark.stream() if watermark else None
+        )
+        output.write(pcm)
+        _tell(output.finish(cut=False), turn, console)
+    speech.figures.turns += [turn for turn, _ in takes]
+    if args.stats or args.debug:
+        console.warn(speech.figures.table())
     return 0 if all(turn.ended == "eos" for turn, _ in takes) else 1
 
 
@@ -70,7 +66,7 @@ def _paths(args: Namespace) -> list[Path]:
     path = Path(args.output)
     paths = [path.with_stem(f"{path.stem}-{i}") for i in range(1, int(text) + 1)]
     for each in paths:
-        check_target(each, args.force)
+        check_output(each, args.force)
     return paths
 
 

@@ -119,8 +119,8 @@ class Session:
         A turn's times are its share of all. Raises ContextError.
         """
         started = time.perf_counter()
-        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
-        rows = self._build(utterance, self._turns[self._n_to_drop(utterance, self._turns, cap) :])
+        cap, n_dropped = self._limits(utterance, self._turns)
+        rows = self._build(utterance, self._turns[n_dropped:])
         takes = [Take(self._sampling(self._next_seed(), cap)) for _ in range(n)]
         seeds = [take.sampling.seed for take in takes]
         said = self.backend.engine.takes(rows, takes[0].sampling, seeds)
@@ -195,9 +195,8 @@ class Session:
             log.debug("nothing to prepare: %s", error)
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
-        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
         history = [turn for turn in self._turns if turn is not replaced]
-        n_dropped = self._n_to_drop(utterance, history, cap)
+        cap, n_dropped = self._limits(utterance, history)
         self._note_dropped(history[:n_dropped])
         history = history[n_dropped:]
         rows = self._build(utterance, history)
@@ -230,9 +229,7 @@ class Session:
         if not self._turns:
             return 0
         longest = max((turn.segment for turn in self._turns), key=lambda said: len(said.text))
-        cap = guard.cap_frames(self.read(longest.text), self.context.max_turn_s)
-        line = Utterance(longest.text, longest.speaker)
-        return self._n_to_drop(line, self._turns, cap)
+        return self._limits(Utterance(longest.text, longest.speaker), self._turns)[1]
 
     def _turn(self, utterance: Utterance, take: Take) -> Turn:
         codes = take.codes(self.backend.engine.codebooks)
@@ -259,10 +256,12 @@ class Session:
             )
         return "guard", f"after {seconds:.1f} s still speaking, far too long for its text"
 
-    def _n_to_drop(self, utterance: Utterance, history: list[Turn], cap: int) -> int:
+    def _limits(self, utterance: Utterance, history: list[Turn]) -> tuple[int, int]:
+        """The frames it may have, and how many turns of `history` leave no room for them."""
+        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
         room = self._room(utterance, cap)
         sizes = [self._n_rows(turn.segment) for turn in history]
-        return prompt.fit(room, sizes, self.context.max_turns)
+        return cap, prompt.fit(room, sizes, self.context.max_turns)
 
     def _note_dropped(self, turns: Sequence[Turn]) -> None:
         if not turns:
