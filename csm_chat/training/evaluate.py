@@ -51,8 +51,9 @@ N_TIMED = 7
 WARM_UP_FRAMES = 3
 READY = """
 import sys, csm_chat
-folder, device, dtype = sys.argv[1:]
-csm_chat.Session(csm_chat.load(folder, device=device, dtype=dtype)).warm_up(3)
+folder, device, dtype, quantize = sys.argv[1:]
+backend = csm_chat.load(folder, device=device, dtype=dtype, quantize=quantize)
+csm_chat.Session(backend).warm_up(3)
 print("ready", flush=True)
 """
 
@@ -209,7 +210,8 @@ def speed_figures(backend: Backend, script: Script, n_starts: int = 3) -> list[F
 def seconds_to_ready(backend: Backend, n_starts: int) -> float:
     """The best of some fresh processes that load the model and warm it up."""
     seconds = []
-    command = [sys.executable, "-c", READY, str(backend.path), backend.device, backend.dtype]
+    how = (str(backend.path), backend.device, backend.dtype, backend.quantize)
+    command = [sys.executable, "-c", READY, *how]
     for _ in range(n_starts):
         start = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -280,7 +282,8 @@ def evaluate(options: argparse.Namespace, tell: Tell) -> list[Figure]:
     device = choose_device(options.device)
     if options.codec_only:
         return figures + judges.codec(load_codec(options.folder, options.codebooks, device))
-    backend = csm_chat.load(options.folder, device=device, dtype=options.dtype)
+    how = {"device": device, "dtype": options.dtype, "quantize": options.quantize}
+    backend = csm_chat.load(options.folder, **how)
     figures += judges.codec(backend.codec) + judges.generated(backend)
     return figures + speed_figures(backend, script)
 
@@ -302,6 +305,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--codebooks", type=int, default=8, help="with --codec-only (8)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    parser.add_argument("--quantize", default="none", help="none, int8 or int4 (none)")
     parser.add_argument("--threads", type=_positive, help="of torch; default: its own choice")
     return parser.parse_args(arguments)
 

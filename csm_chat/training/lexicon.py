@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BEAM = 24
+BEAM = 40
 LEAST = -7.0  # log-probability of letters that are looked at
 COMMONNESS = 0.5  # exponent of words' frequencies
 UNKNOWN_WORD, UNKNOWN_LETTER = -7.0, -1.0  # nats, for spelling what is no known word
@@ -27,9 +27,10 @@ class _Node:
 
     next: dict[int, _Node] = field(default_factory=dict)  # by class of letter
     cost: float | None = None  # nats, where a word ends
+    ahead: float = -math.inf  # the likeliest word's that begins so, which its letters pay
 
 
-_UNKNOWN = _Node(cost=0.0)  # within a word that is in no lexicon: any letter may follow
+_UNKNOWN = _Node(cost=0.0, ahead=0.0)  # within a word that is in no lexicon: any letter may follow
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +51,8 @@ class _Path:
 class Lexicon:
     """Finds the likeliest words of CTC's log-probabilities, each word by itself.
 
-    A beam search over the beginnings of words (Graves and Jaitly, 2014, algorithm 1).
+    A beam search over the beginnings of words (Graves and Jaitly, 2014, algorithm 1), which count
+    as the likeliest words they may become.
     """
 
     def __init__(self, counts: Mapping[str, int], letters: str) -> None:
@@ -59,12 +61,14 @@ class Lexicon:
         self._letters = letters
         self._space = letters.index(" ") + 1
         total = sum(counts.values())
-        self._root = _Node()
+        self._root = _Node(ahead=0.0)
         for word, count in counts.items():
+            cost = COMMONNESS * math.log(count / total) + WORD_BONUS
             node = self._root
             for letter in word:
                 node = node.next.setdefault(letters.index(letter) + 1, _Node())
-            node.cost = COMMONNESS * math.log(count / total) + WORD_BONUS
+                node.ahead = max(node.ahead, cost)
+            node.cost = cost
 
     def words(self, log_probs: npt.NDArray[np.floating[Any]]) -> str:
         """Of log-probabilities (steps, 1 + letters), class 0 the blank."""
@@ -73,7 +77,9 @@ class Lexicon:
             likely = np.flatnonzero(step[1:] > LEAST) + 1
             beam = self._after(beam, step, [int(each) for each in likely])
         ends = [path for path in beam if self._may_end(path.node)]
-        best = max(ends or beam, key=lambda path: path.total + (path.node.cost or 0.0))
+        best = max(
+            ends or beam, key=lambda path: path.total + (path.node.cost or 0.0) - path.node.ahead
+        )
         return "".join(self._letters[each - 1] for each in best.letters).strip()
 
     def _may_end(self, node: _Node) -> bool:
@@ -112,10 +118,10 @@ class Lexicon:
         if letter == self._space:
             if node is self._root or node.cost is None:
                 return []
-            return [(self._root, node.cost)]
+            return [(self._root, node.cost - node.ahead)]
         reached: list[tuple[_Node, float]] = []
         if letter in node.next:
-            reached.append((node.next[letter], 0.0))
+            reached.append((node.next[letter], node.next[letter].ahead - node.ahead))
         if node is self._root:
             reached.append((_UNKNOWN, UNKNOWN_WORD + UNKNOWN_LETTER))
         elif node is _UNKNOWN:
