@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from moshi.models import loaders
 from safetensors.torch import load_file, save_file
 
+from csm_chat.backends import torch_products
 from csm_chat.backends.mimi_config import moshi_config
 from csm_chat.backends.mimi_sizes import sizes_of, tensor_shapes
 from csm_chat.backends.torch_mimi import load_codec
@@ -118,6 +119,12 @@ def test_nets_of_any_size_are_moshis(folders, tmp_path, ratios):
     assert pcm.abs().max() > 0.01
     np.testing.assert_allclose(decoded(ours, CODES, [1, 4, 30, 2, 38]), pcm, atol=1e-5)
     np.testing.assert_array_equal(ours.encode(CLIP), codes)
+
+
+def test_without_onednn_samples_are_the_same(folders, whole, monkeypatch):
+    monkeypatch.setattr(torch_products, "_has_onednn", lambda: False)
+    plain = load_codec(folders["sesame"], CODEBOOKS)
+    np.testing.assert_allclose(decoded(plain, CODES, [1] * len(CODES)), whole, atol=1e-4)
 
 
 def standalone(folder, target):

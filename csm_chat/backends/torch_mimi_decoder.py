@@ -22,7 +22,7 @@ class MimiDecoder:
         self.quantizer = quantizer
         self.upsample = _Upsample(tensors["upsample.convtr.convtr.convtr.weight"])
         self.transformer = Transformer("decoder", sizes.transformer, tensors)
-        self.net = steps_of("decoder", sizes.decoder, tensors)
+        self.net = steps_of("decoder", sizes.decoder, tensors, sizes.stride)
 
 
 class DecoderStream:

@@ -29,7 +29,7 @@ class MimiEncoder:
         cpu = some.device.type == "cpu"
         self._chunk_samples = (_CHUNK_FRAMES_CPU if cpu else _CHUNK_FRAMES) * FRAME_SAMPLES
         self._dtype = some.dtype  # of the convolutions
-        self._net = steps_of("encoder", sizes.encoder, tensors)
+        self._net = steps_of("encoder", sizes.encoder, tensors, FRAME_SAMPLES)
         self._transformer = Transformer("encoder", sizes.transformer, tensors)
         self._downsample = StridedConv(tensors["downsample.conv.conv.conv.weight"], None)
         self._quantizer = quantizer

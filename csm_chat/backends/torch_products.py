@@ -1,10 +1,13 @@
-"""Products of a few rows with a matrix, at the pace of the memory. Knows no model.
+"""Products of rows with a matrix: a few at the pace of the memory. Knows no model.
 
 What the BLAS of PyTorch for x86 (MKL 2024.2) wants: measured on Zen 4 with matrices larger than
 the caches. Elsewhere the order matters less.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +18,32 @@ _FEW = 4
 # Columns that stand together: rows of 1024 and more floats begin at addresses that share the same
 # few places in a cache, 5 GB/s.
 _COLUMNS = 512
+
+Product: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def product_with(weight: Tensor, n_rows: int) -> Product:
+    """Rows (n, in) times a weight (out, in), and the bias, for calls with `n_rows` or more."""
+    is_many = n_rows > _FEW and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
+    return _packed(weight, n_rows) if is_many and _has_onednn() else Matrix(weight)
+
+
+def _has_onednn() -> bool:
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _packed(weight: Tensor, n_rows: int) -> Product:
+    """By oneDNN, in its own layout: 16 rows take half of the time that they take with MKL.
+
+    PyTorch has no public function for it; these are what its compiler calls.
+    """
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, n_rows)
+
+    def product(rows: Tensor, bias: Tensor | None = None) -> Tensor:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
+        return y
+
+    return product
 
 
 class Matrix:

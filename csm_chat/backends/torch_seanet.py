@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from csm_chat.backends.mimi_sizes import Conv, Elu, Layer, Residual
-from csm_chat.backends.torch_products import Matrix
+from csm_chat.backends.torch_products import product_with
 
 # what each layer keeps of a stream: the rows its next call needs
 Past: TypeAlias = dict[object, Tensor]
@@ -30,11 +30,12 @@ class Taps:
     `weight` is (out, taps, in), its last tap for the row itself.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, dilation: int = 1) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, n_rows: int, dilation: int = 1) -> None:
+        """Calls have `n_rows` or more."""
         self._out, self._n_taps, self._in = weight.shape
         self._dilation = dilation
         self._n_kept = (self._n_taps - 1) * dilation
-        self._matrix = Matrix(weight.reshape(self._out, -1))
+        self._matrix = product_with(weight.reshape(self._out, -1), n_rows)
         narrow = self._n_taps > 1 and 1 < self._in <= _NARROW
         self._by_tap = list(weight.permute(1, 2, 0).contiguous()) if narrow else []
         self._bias = bias
@@ -98,13 +99,13 @@ class TransposedConv:
     Each row and the one before it make the rows of one stride.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, n_rows: int) -> None:
         """`weight` is (in, out, taps)."""
         channels, self._out, taps = weight.shape
         stride = taps // 2
         halves = weight.view(channels, self._out, 2, stride).flip(2)
         rows = halves.permute(3, 1, 2, 0).reshape(stride * self._out, 2, channels)
-        self._taps = Taps(rows, bias.repeat(stride))
+        self._taps = Taps(rows, bias.repeat(stride), n_rows)
 
     def __call__(self, x: Tensor, past: Past) -> Tensor:
         return self._taps(x, past).view(-1, self._out)
@@ -129,33 +130,40 @@ def _elu(x: Tensor, past: Past) -> Tensor:
     return F.elu_(x)
 
 
-def steps_of(net: str, layers: Sequence[Layer], tensors: Mapping[str, Tensor]) -> list[Step]:
-    """The layers of the net "encoder" or "decoder" with their tensors."""
-    return [_step(f"{net}.model.{i}.", layer, tensors) for i, layer in enumerate(layers)]
+def steps_of(
+    net: str, layers: Sequence[Layer], tensors: Mapping[str, Tensor], n_rows: int
+) -> list[Step]:
+    """The layers of the net "encoder" or "decoder", for calls with `n_rows` or more."""
+    steps = []
+    for i, layer in enumerate(layers):
+        steps.append(_step(f"{net}.model.{i}.", layer, tensors, n_rows))
+        if isinstance(layer, Conv):
+            n_rows = n_rows * layer.stride if layer.is_transposed else n_rows // layer.stride
+    return steps
 
 
-def _step(prefix: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Step:
+def _step(prefix: str, layer: Layer, tensors: Mapping[str, Tensor], n_rows: int) -> Step:
     match layer:
         case Elu():
             return _elu
         case Residual():
             return ResidualBlock(
                 *(
-                    _taps(prefix + name, tensors, conv.dilation)
+                    _taps(prefix + name, tensors, n_rows, conv.dilation)
                     for name, conv in layer.convs.items()
                 )
             )
         case Conv(stride=1, is_transposed=False):
-            return _taps(prefix + layer.name, tensors, layer.dilation)
-        case Conv():
-            kind = TransposedConv if layer.is_transposed else StridedConv
-            name = prefix + layer.name
-            return kind(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+            return _taps(prefix + layer.name, tensors, n_rows, layer.dilation)
+    weight, bias = (tensors[f"{prefix}{layer.name}.{part}"] for part in ("weight", "bias"))
+    if layer.is_transposed:
+        return TransposedConv(weight, bias, n_rows)
+    return StridedConv(weight, bias)
 
 
-def _taps(name: str, tensors: Mapping[str, Tensor], dilation: int) -> Taps:
+def _taps(name: str, tensors: Mapping[str, Tensor], n_rows: int, dilation: int) -> Taps:
     weight = tensors[f"{name}.weight"].transpose(1, 2)
-    return Taps(weight, tensors[f"{name}.bias"], dilation)
+    return Taps(weight, tensors[f"{name}.bias"], n_rows, dilation)
 
 
 def run(steps: Sequence[Step], x: Tensor, past: Past) -> Tensor:
