@@ -121,8 +121,8 @@ def test_nets_of_any_size_are_moshis(folders, tmp_path, ratios):
     np.testing.assert_array_equal(ours.encode(CLIP), codes)
 
 
-def test_without_onednn_samples_are_the_same(folders, whole, monkeypatch):
-    monkeypatch.setattr(torch_products, "_has_onednn", lambda: False)
+def test_samples_are_the_same_where_pytorch_has_no_packed_products(folders, whole, monkeypatch):
+    monkeypatch.setattr(torch_products, "_has", lambda library, name: False)
     plain = load_codec(folders["sesame"], CODEBOOKS)
     np.testing.assert_allclose(decoded(plain, CODES, [1] * len(CODES)), whole, atol=1e-4)
 

@@ -21,7 +21,7 @@ class MimiDecoder:
     ) -> None:
         self.quantizer = quantizer
         self.upsample = _Upsample(tensors["upsample.convtr.convtr.convtr.weight"])
-        self.transformer = Transformer("decoder", sizes.transformer, tensors)
+        self.transformer = Transformer("decoder", sizes.transformer, tensors, sizes.stride)
         self.net = steps_of("decoder", sizes.decoder, tensors, sizes.stride)
 
 

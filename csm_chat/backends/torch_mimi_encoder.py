@@ -10,7 +10,7 @@ from torch import Tensor
 from csm_chat.backends.mimi_sizes import MimiSizes
 from csm_chat.backends.torch_mimi_quantizer import Quantizer
 from csm_chat.backends.torch_seanet import Past, StridedConv, run, steps_of
-from csm_chat.backends.torch_windowed import Transformer
+from csm_chat.backends.torch_windowed import MOST_STEPS, Transformer
 from csm_chat.types import FRAME_SAMPLES
 
 # frames that go through the convolutions together: what a core's own cache holds, or fills a GPU
@@ -30,7 +30,7 @@ class MimiEncoder:
         self._chunk_samples = (_CHUNK_FRAMES_CPU if cpu else _CHUNK_FRAMES) * FRAME_SAMPLES
         self._dtype = some.dtype  # of the convolutions
         self._net = steps_of("encoder", sizes.encoder, tensors, FRAME_SAMPLES)
-        self._transformer = Transformer("encoder", sizes.transformer, tensors)
+        self._transformer = Transformer("encoder", sizes.transformer, tensors, MOST_STEPS)
         self._downsample = StridedConv(tensors["downsample.conv.conv.conv.weight"], None)
         self._quantizer = quantizer
 

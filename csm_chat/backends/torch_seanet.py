@@ -31,7 +31,7 @@ class Taps:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, n_rows: int, dilation: int = 1) -> None:
-        """Calls have `n_rows` or more."""
+        """Calls have `n_rows`, or more."""
         self._out, self._n_taps, self._in = weight.shape
         self._dilation = dilation
         self._n_kept = (self._n_taps - 1) * dilation
@@ -133,7 +133,7 @@ def _elu(x: Tensor, past: Past) -> Tensor:
 def steps_of(
     net: str, layers: Sequence[Layer], tensors: Mapping[str, Tensor], n_rows: int
 ) -> list[Step]:
-    """The layers of the net "encoder" or "decoder", for calls with `n_rows` or more."""
+    """The layers of the net "encoder" or "decoder", whose calls have `n_rows`, or more."""
     steps = []
     for i, layer in enumerate(layers):
         steps.append(_step(f"{net}.model.{i}.", layer, tensors, n_rows))

@@ -13,26 +13,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from csm_chat.backends.mimi_sizes import TransformerSizes
-from csm_chat.backends.torch_products import Matrix
+from csm_chat.backends.torch_products import product_with
 
 _NORM_EPS = 1e-5
-_MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide
+MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide
 
 
 class Transformer:
     """The layers of one of Mimi's transformers; a `Stream` holds what it remembers."""
 
-    def __init__(self, net: str, sizes: TransformerSizes, tensors: Mapping[str, Tensor]) -> None:
-        """`net`, "encoder" or "decoder", is whose transformer it is."""
+    def __init__(
+        self, net: str, sizes: TransformerSizes, tensors: Mapping[str, Tensor], n_steps: int
+    ) -> None:
+        """`net`, "encoder" or "decoder", is whose it is; calls have `n_steps`, or more."""
         prefix = f"{net}_transformer.transformer.layers."
-        self.layers = [_Layer(f"{prefix}{i}.", tensors) for i in range(sizes.layers)]
+        self.layers = [_Layer(f"{prefix}{i}.", tensors, n_steps) for i in range(sizes.layers)]
         self.heads, self.window = sizes.heads, sizes.window
         width = sizes.width // sizes.heads
         device = self.layers[0].device
         steps = torch.arange(width // 2, device=device, dtype=torch.float32)
         self._frequencies = torch.exp(steps * (-math.log(sizes.max_period) * 2 / width))
         # (steps, window - 1 + steps): what each step of a piece may see of the past and the piece
-        see = torch.ones(_MOST_STEPS, self.window - 1 + _MOST_STEPS, device=device)
+        see = torch.ones(MOST_STEPS, self.window - 1 + MOST_STEPS, device=device)
         self._unseen = see.tril(self.window - 1).triu().log()  # 0 where seen, else -inf
 
     def stream(self) -> Stream:
@@ -62,13 +64,13 @@ class Stream:
         self._position = 0  # of the next step in the stream
         self._end = 0  # of what the caches hold
         self._caches = [
-            layer.new_cache(transformer.heads, 2 * self._kept + _MOST_STEPS)
+            layer.new_cache(transformer.heads, 2 * self._kept + MOST_STEPS)
             for layer in transformer.layers
         ]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The next steps, (n, width), through all layers."""
-        pieces = [self._piece(piece) for piece in torch.split(x, _MOST_STEPS)]
+        pieces = [self._piece(piece) for piece in torch.split(x, MOST_STEPS)]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _piece(self, x: Tensor) -> Tensor:
@@ -95,14 +97,14 @@ class Stream:
 
 
 class _Layer:
-    def __init__(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, prefix: str, tensors: Mapping[str, Tensor], n_steps: int) -> None:
         def tensor(name: str) -> Tensor:
             return tensors[prefix + name]
 
         self._norms = [(tensor(f"norm{i}.weight"), tensor(f"norm{i}.bias")) for i in (1, 2)]
-        self._in = Matrix(tensor("self_attn.in_projs.0.weight"))
-        self._out = Matrix(tensor("self_attn.out_projs.0.weight"))
-        self._wide, self._narrow = (Matrix(tensor(f"linear{i}.weight")) for i in (1, 2))
+        names = ("self_attn.in_projs.0", "self_attn.out_projs.0", "linear1", "linear2")
+        products = (product_with(tensor(f"{name}.weight"), n_steps) for name in names)
+        self._in, self._out, self._wide, self._narrow = products
         self._scales = [tensor(f"layer_scale_{i}.scale") for i in (1, 2)]
 
     @property
