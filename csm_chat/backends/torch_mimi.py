@@ -29,7 +29,8 @@ from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 _MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
 _NUMBERS_A_GROUP = 8 << 20  # read between two openings of a file
 # parts of Mimi by the first word of their tensors' names
-_DECODING = ("decoder.", "decoder_transformer.", "quantizer.", "upsample.")
+_CODES = ("quantizer.",)
+_DECODING = ("decoder.", "decoder_transformer.", "upsample.")
 _ENCODING = ("encoder.", "encoder_transformer.", "downsample.")
 # gives the tensors whose names begin with one of the words
 Read: TypeAlias = Callable[[tuple[str, ...]], Mapping[str, torch.Tensor]]
@@ -76,9 +77,10 @@ class MimiCodec:
         self._sizes, self._read = sizes, read
         self.codebooks = codebooks
         with torch.inference_mode():
-            tensors = read(_DECODING)
+            tensors = read(_CODES)
             self.identity = _identity(tensors)
             self._quantizer = Quantizer(tensors, codebooks)
+            tensors = read(_DECODING)
             self._decoder = MimiDecoder(sizes, tensors, self._quantizer)
             widest = tensors["decoder.model.0.conv.conv.weight"]
             self._device = widest.device
