@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,22 +84,12 @@ def load(
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
     folder = checkpoint.weights
     engine = load_engine(folder, device, dtype, quantize, cache, notify, backend, graphs)
-    _return_freed_memory()
     progress("the codec")
     # the packed weights' threads spin after a frame, and the codec's would wait for one another
     threads = 1 if is_packed else None
     codec = load_codec(checkpoint.codec, engine.codebooks, device, backend, threads)
-    _return_freed_memory()
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)
-
-
-def _return_freed_memory() -> None:
-    """To the system. What weights were read and packed in, glibc keeps else: 0.25 GB of CSM-1B."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim:
-            trim(0)
 
 
 def let_threads_sleep() -> None:

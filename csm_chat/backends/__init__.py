@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import platform
 import sys
@@ -138,6 +139,7 @@ def load_engine(
     """
     load = _function("load_engine", backend)
     engine: Engine = load(Path(folder), device, dtype, quantize, cache, notify, graphs)
+    _return_freed_memory()
     return engine
 
 
@@ -151,7 +153,16 @@ def load_codec(
     """The folder's Mimi, to speak in `codebooks`. Raises CheckpointError."""
     load = _function("load_codec", backend)
     codec: Codec = load(Path(folder), codebooks, device, decode_threads)
+    _return_freed_memory()
     return codec
+
+
+def _return_freed_memory() -> None:
+    """To the system. What weights were read and packed in, glibc keeps else: 0.25 GB of CSM-1B."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim:
+            trim(0)
 
 
 def _function(name: str, backend: str) -> Callable[..., Any]:
