@@ -85,9 +85,7 @@ def load(
     folder = checkpoint.weights
     engine = load_engine(folder, device, dtype, quantize, cache, notify, backend, graphs)
     progress("the codec")
-    # the packed weights' threads spin after a frame, and the codec's would wait for one another
-    threads = 1 if is_packed else None
-    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend, threads)
+    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)
 

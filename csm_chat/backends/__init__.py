@@ -148,11 +148,10 @@ def load_codec(
     codebooks: int,
     device: str = "cpu",
     backend: str = "torch",
-    decode_threads: int | None = None,
 ) -> Codec:
     """The folder's Mimi, to speak in `codebooks`. Raises CheckpointError."""
     load = _function("load_codec", backend)
-    codec: Codec = load(Path(folder), codebooks, device, decode_threads)
+    codec: Codec = load(Path(folder), codebooks, device)
     _return_freed_memory()
     return codec
 

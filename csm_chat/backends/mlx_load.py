@@ -55,13 +55,11 @@ def load_engine(
     )
 
 
-def load_codec(
-    folder: Path, codebooks: int, device: str = "cpu", decode_threads: int | None = None
-) -> Codec:
+def load_codec(folder: Path, codebooks: int, _device: str = "cpu") -> Codec:
     """The folder's Mimi, which is torch's: on a cpu it decodes a frame in milliseconds."""
     from csm_chat.backends.torch_mimi import load_codec
 
-    return load_codec(folder, codebooks, "cpu", decode_threads)
+    return load_codec(folder, codebooks)
 
 
 def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Shape]]:

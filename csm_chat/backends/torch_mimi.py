@@ -27,6 +27,9 @@ from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 
 _MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
+# Up to here one thread of a cpu decodes: a frame takes it 15 ms, two that sleep between products
+# 20, and beside packed weights, whose threads spin after a frame, 30. From 8 on two are quicker.
+_FEW_FRAMES = 4
 _NUMBERS_A_GROUP = 8 << 20  # read between two openings of a file
 # parts of Mimi by the first word of their tensors' names
 _CODES = ("quantizer.",)
@@ -36,13 +39,8 @@ _ENCODING = ("encoder.", "encoder_transformer.", "downsample.")
 Read: TypeAlias = Callable[[tuple[str, ...]], Mapping[str, torch.Tensor]]
 
 
-def load_codec(
-    folder: Path, codebooks: int, device: str = "cpu", decode_threads: int | None = None
-) -> MimiCodec:
-    """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError.
-
-    `decode_threads` is for a cpu on which others spin between frames; None: as many as help.
-    """
+def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
+    """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError."""
     config_path = folder / "config.json"
     fields = read_json(config_path) if config_path.is_file() else {}
     found = find_mimi(folder, fields)
@@ -61,7 +59,7 @@ def load_codec(
         of_parts = {ours: theirs for ours, theirs in names.items() if ours.startswith(parts)}
         return _read(of_parts, found, sizes.transformer.heads, device)
 
-    return MimiCodec(sizes, codebooks, read, decode_threads)
+    return MimiCodec(sizes, codebooks, read)
 
 
 class MimiCodec:
@@ -70,9 +68,7 @@ class MimiCodec:
     One thread. Streams do not touch each other, nor does encoding touch them.
     """
 
-    def __init__(
-        self, sizes: MimiSizes, codebooks: int, read: Read, decode_threads: int | None = None
-    ) -> None:
+    def __init__(self, sizes: MimiSizes, codebooks: int, read: Read) -> None:
         """Speaks in the first `codebooks`. What encoding needs is read once a clip comes."""
         self._sizes, self._read = sizes, read
         self.codebooks = codebooks
@@ -85,7 +81,7 @@ class MimiCodec:
             widest = tensors["decoder.model.0.conv.conv.weight"]
             self._device = widest.device
             is_small = widest.numel() <= FEW_WEIGHTS
-            self._decode_threads = FOR_SMALL if is_small else decode_threads
+            self._threads = FOR_SMALL if is_small else None  # that decode many frames
 
     @cached_property
     def _encoder(self) -> MimiEncoder:
@@ -127,7 +123,8 @@ class MimiCodec:
         assert not len(codes) or 0 <= codes.min() <= codes.max() < self._sizes.entries, codes.max()
         if not len(codes):
             return np.zeros(0, np.float32)
-        with torch.inference_mode(), threads(self._decode_threads):
+        few = self._device.type == "cpu" and len(codes) <= _FEW_FRAMES
+        with torch.inference_mode(), threads(1 if few else self._threads):
             rows = torch.from_numpy(codes.astype(np.int64)).to(self._device)
             pieces = [stream.decode(piece) for piece in torch.split(rows, _MAX_FRAMES)]
             pcm: Pcm = torch.cat(pieces).clamp_(-1, 1).cpu().numpy()
