@@ -73,9 +73,10 @@ class MimiCodec:
         self._sizes, self._read = sizes, read
         self.codebooks = codebooks
         with torch.inference_mode():
-            tensors = read(_CODES)
-            self.identity = _identity(tensors)
-            self._quantizer = Quantizer(tensors, codebooks)
+            books = read(_CODES)
+            self.identity = _identity(books)
+            self._quantizer = Quantizer(books, codebooks)
+            del books  # before more is read
             tensors = read(_DECODING)
             self._decoder = MimiDecoder(sizes, tensors, self._quantizer)
             widest = tensors["decoder.model.0.conv.conv.weight"]
