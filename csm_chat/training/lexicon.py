@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BEAM = 40
+BEAM = 80
 LEAST = -7.0  # log-probability of letters that are looked at
 COMMONNESS = 0.5  # exponent of words' frequencies
 UNKNOWN_WORD, UNKNOWN_LETTER = -7.0, -1.0  # nats, for spelling what is no known word

@@ -51,7 +51,7 @@ VALID_SEED = 10_000
 N_VALID = 100
 SUFFIX = ".npz"  # of an exported one
 SIZES, WORDS = "sizes", "words"  # entries of it
-N_COUNTED = 100_000  # sentences whose words are known
+N_COUNTED = 300_000  # sentences whose words are known
 STEP_SAMPLES = HOP * STRIDE
 SOUNDS_WEIGHT = 0.5  # of telling phonemes, which are known moment by moment, unlike letters
 
@@ -113,7 +113,7 @@ def _exported(file: Path) -> Stored:
 
 
 def _known_words(out: Path) -> Mapping[str, int]:
-    """How often the words of many sentences occur; counted once, which takes half a minute."""
+    """How often the words of many sentences occur; counted once, in a minute and a half."""
     file = out / f"{WORDS}.json"
     if not file.is_file():
         said = (normalise(heard_words(each)) for each in islice(sentences(0, "train"), N_COUNTED))
