@@ -29,6 +29,11 @@ class _Node:
     cost: float | None = None  # nats, where a word ends
     ahead: float = -math.inf  # the likeliest word's that begins so, which its letters pay
 
+    @property
+    def owed(self) -> float:
+        """What is left to pay where a word ends."""
+        return (self.cost or 0.0) - self.ahead
+
 
 _UNKNOWN = _Node(cost=0.0, ahead=0.0)  # within a word that is in no lexicon: any letter may follow
 
@@ -77,9 +82,7 @@ class Lexicon:
             likely = np.flatnonzero(step[1:] > LEAST) + 1
             beam = self._after(beam, step, [int(each) for each in likely])
         ends = [path for path in beam if self._may_end(path.node)]
-        best = max(
-            ends or beam, key=lambda path: path.total + (path.node.cost or 0.0) - path.node.ahead
-        )
+        best = max(ends or beam, key=lambda path: path.total + path.node.owed)
         return "".join(self._letters[each - 1] for each in best.letters).strip()
 
     def _may_end(self, node: _Node) -> bool:
@@ -118,7 +121,7 @@ class Lexicon:
         if letter == self._space:
             if node is self._root or node.cost is None:
                 return []
-            return [(self._root, node.cost - node.ahead)]
+            return [(self._root, node.owed)]
         reached: list[tuple[_Node, float]] = []
         if letter in node.next:
             reached.append((node.next[letter], node.next[letter].ahead - node.ahead))
