@@ -127,6 +127,18 @@ def test_samples_are_the_same_where_pytorch_has_no_packed_products(folders, whol
     np.testing.assert_allclose(decoded(plain, CODES, [1] * len(CODES)), whole, atol=1e-4)
 
 
+@pytest.mark.parametrize(("rounds", "share"), [(False, 1e-6), (True, 2**-12)])
+@pytest.mark.parametrize("n_rows", [1, 2, 9])
+def test_a_product_rounds_weights_only_where_it_may(rounds, share, n_rows):
+    generator = torch.Generator().manual_seed(n_rows)
+    weight, rows = (torch.randn(n, 512, generator=generator) for n in (96, n_rows))
+    bias = torch.randn(96, generator=generator)
+    product = torch_products.product_with(weight, 1, rounds=rounds)
+    exact = rows.double() @ weight.double().T + bias
+    most = share * (rows.double().abs() @ weight.double().abs().T + bias.abs())
+    assert ((product(rows, bias) - exact).abs() <= most).all()
+
+
 def standalone(folder, target):
     """The codec of a transformers checkpoint as kyutai/mimi has it; returns `target`."""
     fields = json.loads((folder / "config.json").read_text())["codec_config"]
