@@ -121,7 +121,7 @@ def codes_of(library: VoiceLibrary) -> list[Codes]:
             ["reference-ben.wav", "reference-ana.wav", "reference1.wav"],
             {0: "reference-ana.wav", 1: "reference1.wav", 2: "reference-ben.wav"},
         ),
-        (["README.md", "notes.wav", "reference.txt", ".reference.wav"], {}),
+        (["README.md", "notes.txt", "reference.txt", ".reference.wav"], {}),
     ],
 )
 def test_names_tell_speakers(tmp_path: Path, files: list[str], speakers: Mapping[int, str]) -> None:
@@ -158,7 +158,7 @@ def test_of_two_files_for_one_speaker_the_first_is_taken(
     assert line.startswith(f"! {second}") and f"already {first}. Skipped." in line
 
 
-@pytest.mark.parametrize("name", ["references.wav", "reference-.wav", "reference.m4a"])
+@pytest.mark.parametrize("name", ["references.wav", "reference-.wav", "ana.wav", "reference.m4a"])
 def test_a_name_that_tells_no_speaker_is_said_once(desk: Desk, name: str) -> None:
     (desk.folder / name).touch()
     library = desk.start()

@@ -96,7 +96,7 @@ def _key(source: Source) -> int | str:
 
 
 def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
-    """The folder's clips in natural order, and one line for each name that tells no speaker.
+    """The folder's clips in natural order, and one line for each that tells no speaker.
 
     Raises OSError when the folder cannot be listed.
     """
@@ -104,7 +104,7 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
     refused: list[str] = []
     for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
         ending = path.suffix.lower()
-        if not path.name.lower().startswith("reference"):
+        if path.name.startswith("."):
             continue
         if ending in FOREIGN_ENDINGS:
             refused.append(f"! {path.name}   convert it to wav, flac, mp3 or ogg. Skipped.")
