@@ -34,7 +34,6 @@ _QUIET_DB = 35.0  # below the loudest frame: silence
 _FFT = SAMPLE_RATE // 25
 MEL_BANDS = 40
 _MEL_LOW_HZ, _MEL_HIGH_HZ = 60.0, 8000.0
-_HEARD_NATS = 60 * np.log(10) / 10  # of power: 60 dB
 
 
 def normalise(text: str) -> str:
@@ -144,14 +143,12 @@ def voice_embedding(pcm: Pcm) -> Floats:
     """How a voice sounds, whatever it says: spectrum and pitch over a clip; (43,).
 
     Not comparable by itself: `VoiceSpace` scales it. How much a spectrum moves is not in it: a
-    codec blurs that alike for all voices, by five times what clips of one voice differ. Nor is what
-    goes on where nobody hears it, far below the loudest moment.
+    codec blurs that alike for all voices, by five times what clips of one voice differ.
     """
     f0 = pitch_track(pcm)
     log_f0 = np.log(f0[f0 > 0])
     pitch = np.quantile(log_f0, (0.1, 0.5, 0.9)) if len(log_f0) else np.zeros(3)
-    mels = _spoken_mels(pcm)
-    return np.concatenate([_levels(np.maximum(mels, mels.max() - _HEARD_NATS)), pitch])
+    return np.concatenate([_levels(_spoken_mels(pcm)), pitch])
 
 
 def spectrum_levels(pcm: Pcm) -> Floats:
