@@ -588,6 +588,17 @@ def test_a_change_counts_once_it_has_settled(desk: Desk) -> None:
     assert not library.changed()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_change"), [("ana.wav", True), ("README.md", False), (".reference.wav.swp", False)]
+)
+def test_a_recording_by_any_name_is_a_change(desk: Desk, name: str, is_change: bool) -> None:
+    library = desk.start()
+    library.load()
+    (desk.folder / name).touch()
+    library.changed()
+    assert library.changed() == is_change
+
+
 def test_a_transcript_of_its_own_making_is_no_change(desk: Desk) -> None:
     save(desk.folder / "reference.wav", speech(4), text=None)
     library = desk.start()

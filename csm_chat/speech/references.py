@@ -23,6 +23,7 @@ from csm_chat.errors import TranscriptError
 
 CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg")
 FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".opus", ".aiff", ".aif", ".webm")
+TRANSCRIPT_ENDING = ".txt"
 _STEM = re.compile(r"reference(?:[-_ ]?([0-9]+))?(?:[-_ ](.+))?", re.IGNORECASE)
 _FIRST_S = re.compile(r"#.*\bfirst ([0-9]+(?:\.[0-9]+)?) s\b", re.IGNORECASE)
 
@@ -102,10 +103,8 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
     """
     sources: list[Source] = []
     refused: list[str] = []
-    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+    for path in sorted(_parts_of_voices(folder), key=lambda path: natural_key(path.name)):
         ending = path.suffix.lower()
-        if path.name.startswith("."):
-            continue
         if ending in FOREIGN_ENDINGS:
             refused.append(f"! {path.name}   convert it to wav, flac, mp3 or ogg. Skipped.")
         elif ending in CLIP_ENDINGS:
@@ -154,10 +153,19 @@ def natural_key(name: str) -> tuple[list[str | int], int, str]:
 def folder_stamps(folder: Path) -> Stamps:
     """Sizes and times of all that voices are made of; empty for a folder that is not there."""
     try:
-        names = [path for path in folder.iterdir() if path.name.lower().startswith("reference")]
+        return {path.name: stamp(path) for path in _parts_of_voices(folder)}
     except OSError:
         return {}
-    return {path.name: stamp(path) for path in names}
+
+
+def _parts_of_voices(folder: Path) -> list[Path]:
+    """Recordings and texts, whatever their names. Raises OSError when it cannot be listed."""
+    endings = (*CLIP_ENDINGS, *FOREIGN_ENDINGS, TRANSCRIPT_ENDING)
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in endings and not path.name.startswith(".")
+    ]
 
 
 def stamp(path: Path) -> tuple[int, int]:

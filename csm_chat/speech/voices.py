@@ -11,6 +11,7 @@ from typing import Protocol
 from csm_chat.errors import AudioError, TranscriptError
 from csm_chat.speech.excerpt import CodeCache, Note, excerpt
 from csm_chat.speech.references import (
+    TRANSCRIPT_ENDING,
     Source,
     SpeakerIds,
     Stamps,
@@ -217,7 +218,7 @@ def _fits(transcript: Transcript, note: Note) -> bool:
 
 
 def _text_path(source: Source) -> Path:
-    return source.path.with_suffix(".txt")
+    return source.path.with_suffix(TRANSCRIPT_ENDING)
 
 
 def _digest(path: Path) -> str:
