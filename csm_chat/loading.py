@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from csm_chat.types import Backend
 
 if TYPE_CHECKING:
-    from csm_chat.backends.hub import Progress
+    from csm_chat.checkpoint.find import Progress
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def load(
         load_codec,
         load_engine,
     )
-    from csm_chat.backends.hub import find_checkpoint
+    from csm_chat.checkpoint.find import find_checkpoint
     from csm_chat.speech.text import load_tokenizer
 
     def downloading(state: Progress) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import astuple
 
-from csm_chat.backends.hub import Progress, find_checkpoint
+from csm_chat.checkpoint.find import Progress, find_checkpoint
 from csm_chat.errors import CsmChatError
 
 

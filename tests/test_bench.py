@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from csm_chat.backends.sizes import parse_sizes
+from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.measuring import dialogue, limit, machine, picture, random_model
 from csm_chat.measuring.remote import Remote

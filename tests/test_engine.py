@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 
 from csm_chat.backends import choose_device, choose_dtype, torch_model
-from csm_chat.backends.sizes import StackSizes, parse_sizes
 from csm_chat.backends.torch_model import Cache
 from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
 from csm_chat.backends.torch_threads import threads
+from csm_chat.checkpoint.sizes import StackSizes, parse_sizes
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from csm_chat.backends import load_engine
-from csm_chat.backends.sizes import read_sizes
 from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.backends.torch_graphs import FrameGraphs
+from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.errors import Interrupted
 from csm_chat.types import Sampling
 from tests import parity

@@ -22,7 +22,7 @@ import torch
 import csm_chat
 from csm_chat import backends
 from csm_chat.backends import choose_backend, choose_device, choose_dtype, choose_quantize
-from csm_chat.backends.sizes import read_sizes
+from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.config import SamplingConfig
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech.session import Session

@@ -20,11 +20,11 @@ from csm_chat.commands.progress import Bar, Console
 from csm_chat.commands.transcribe import PIECE_S, pieces
 from csm_chat.config import Config, load_config
 from csm_chat.types import SAMPLE_RATE
+from tests.checkpoint.test_hub import OPEN, WHOLE
+from tests.checkpoint.test_hub import environment as hub_environment
 from tests.hub_server import FakeRepo, HubServer
 from tests.in_process import Run, runner
 from tests.program import COMMAND, captured, environment, piped
-from tests.test_hub import OPEN, WHOLE
-from tests.test_hub import environment as hub_environment
 from tests.test_voices import save, speech
 from tests.whisper_checkpoint import make_whisper
 

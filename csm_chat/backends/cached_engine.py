@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csm_chat.backends.cached_rows import CachedRows
-from csm_chat.backends.sizes import CsmSizes
+from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 

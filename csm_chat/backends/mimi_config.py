@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from csm_chat.backends.sizes import read_json
+from csm_chat.checkpoint.sizes import read_json
 from csm_chat.errors import CheckpointError
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from csm_chat.backends.sizes import read_json
-from csm_chat.backends.weights import Shape, safetensors_shapes
+from csm_chat.checkpoint.sizes import read_json
+from csm_chat.checkpoint.weights import Shape, safetensors_shapes
 from csm_chat.errors import CheckpointError
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"

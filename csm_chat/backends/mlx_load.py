@@ -9,14 +9,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from csm_chat.backends import weights
 from csm_chat.backends.mlx_device import choose_device, choose_dtype, mlx_device
 from csm_chat.backends.mlx_engine import MlxEngine
 from csm_chat.backends.mlx_matrix import Form, Matrix, Packed, Plain, pack
 from csm_chat.backends.mlx_model import Csm
 from csm_chat.backends.mlx_quantised import beside, form_of, packed_forms, without_packing
-from csm_chat.backends.sizes import read_sizes
-from csm_chat.backends.weights import Shape, Source, safetensors_dtypes
+from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.sizes import read_sizes
+from csm_chat.checkpoint.weights import Shape, Source, safetensors_dtypes
 from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from csm_chat.backends.sizes import read_sizes
+from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.errors import UsageError
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from csm_chat.backends.cached_engine import CachedEngine
-from csm_chat.backends.sizes import CsmSizes
 from csm_chat.backends.torch_batch import Batch, MakeGraphs
 from csm_chat.backends.torch_model import Csm
 from csm_chat.backends.torch_sampling import Draw, Noise, samplers
 from csm_chat.backends.torch_threads import FOR_SMALL, threads
+from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 log = logging.getLogger(__name__)

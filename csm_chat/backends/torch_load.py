@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from csm_chat.backends import weights
-from csm_chat.backends.sizes import CsmSizes, read_sizes
 from csm_chat.backends.torch_device import choose_device, choose_dtype
 from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.backends.torch_graphs import FrameGraphs
 from csm_chat.backends.torch_model import Csm, slots
 from csm_chat.backends.torch_undrawn import undrawn
-from csm_chat.backends.weights import Shape, Source
+from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.sizes import CsmSizes, read_sizes
+from csm_chat.checkpoint.weights import Shape, Source
 from csm_chat.errors import CheckpointError
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
+from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.errors import UsageError
 from csm_chat.types import FRAME_MS
 

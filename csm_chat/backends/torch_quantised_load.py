@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from csm_chat.backends.sizes import CsmSizes, StackSizes
 from csm_chat.backends.torch_model import Csm
 from csm_chat.backends.torch_quantised import Heads, Product, QuantisedCsm, QuantisedStack, Table
 from csm_chat.backends.torch_quantised_codes import Packed, pack, pack_table
 from csm_chat.backends.torch_quantised_files import Part, Tensors
 from csm_chat.backends.torch_quantised_graph import PackedLayer
-from csm_chat.backends.weights import Source
+from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
+from csm_chat.checkpoint.weights import Source
 
 BITS = {"int8": 8, "int4": 4}
 _TABLES = ("text_embeddings", "audio_embeddings")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from csm_chat.errors import AudioError, CsmChatError, DeviceError, ModelError, TranscriptError
 
 if TYPE_CHECKING:
-    from csm_chat.backends.hub import Checkpoint
+    from csm_chat.checkpoint.find import Checkpoint
     from csm_chat.config import Config
 
 State = Literal["ok", "warn", "FAIL"]
@@ -102,8 +102,8 @@ def mlx(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def model(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.backends.hub import AUTO, BUILTIN
-    from csm_chat.backends.hub_errors import MODEL_REPO, size
+    from csm_chat.checkpoint.find import AUTO, BUILTIN
+    from csm_chat.checkpoint.hub.messages import MODEL_REPO, size
 
     try:
         checkpoint = _cached(config.model)
@@ -123,9 +123,9 @@ def model(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 def _cached(model: str) -> Checkpoint:
     """A checkpoint that is on this disk, whole. Raises ModelError."""
-    from csm_chat.backends.hub import cached_checkpoint, find_checkpoint
-    from csm_chat.backends.hub_client import Repo
-    from csm_chat.backends.weights import find_weights
+    from csm_chat.checkpoint.find import cached_checkpoint, find_checkpoint
+    from csm_chat.checkpoint.hub.client import Repo
+    from csm_chat.checkpoint.weights import find_weights
 
     if not REPOSITORY.fullmatch(model) or Path(model).is_dir():
         checkpoint = find_checkpoint(model, lambda line: None)
@@ -138,7 +138,7 @@ def _cached(model: str) -> Checkpoint:
 
 
 def token(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.backends.hub_token import has_token
+    from csm_chat.checkpoint.hub.token import has_token
 
     if has_token():
         yield Check("hf token", "ok", "there is one")

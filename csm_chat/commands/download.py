@@ -9,7 +9,7 @@ from csm_chat.commands import flags
 from csm_chat.commands.progress import Console
 
 if TYPE_CHECKING:
-    from csm_chat.backends.hub import Progress
+    from csm_chat.checkpoint.find import Progress
     from csm_chat.commands.progress import Bar
     from csm_chat.config import Config
 
@@ -26,8 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.backends.hub import AUTO, find_checkpoint
-    from csm_chat.backends.hub_errors import MODEL_REPO
+    from csm_chat.checkpoint.find import AUTO, find_checkpoint
+    from csm_chat.checkpoint.hub.messages import MODEL_REPO
 
     console = Console(quiet=args.quiet)
     model = args.name or (MODEL_REPO if config.model == AUTO else config.model)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csm_chat.backends.sizes import read_sizes
+from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.errors import CsmChatError
 from csm_chat.loading import load
 from csm_chat.measuring import machine

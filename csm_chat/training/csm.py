@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from csm_chat.backends.mimi_config import mimi_config
-from csm_chat.backends.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.backends.torch_device import quick_dtype
 from csm_chat.backends.torch_load import load_model
 from csm_chat.backends.torch_model import Csm
+from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.errors import UsageError
 from csm_chat.speech.reading import ReadingTokenizer, as_read
 from csm_chat.speech.text import load_tokenizer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from csm_chat.backends.sizes import CsmSizes, StackSizes, read_json
+from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json
 from csm_chat.errors import CheckpointError
 
 Shape: TypeAlias = tuple[int, ...]

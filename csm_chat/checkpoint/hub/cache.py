@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from csm_chat.backends.hub_client import RemoteFile, Repo
+from csm_chat.checkpoint.hub.client import RemoteFile, Repo
 from csm_chat.errors import CheckpointError
 
 

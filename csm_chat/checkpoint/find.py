@@ -17,12 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from csm_chat.backends import hub_errors
-from csm_chat.backends.hub_cache import bytes_here, cache_folder, is_cached, snapshot
-from csm_chat.backends.hub_client import HubClient, HubFailure, RemoteFile, Repo
 from csm_chat.backends.mimi_files import BUNDLED_PREFIX, KYUTAI_FILE, find_mimi
-from csm_chat.backends.sizes import read_json
-from csm_chat.backends.weights import find_weights
+from csm_chat.checkpoint.hub import messages
+from csm_chat.checkpoint.hub.cache import bytes_here, cache_folder, is_cached, snapshot
+from csm_chat.checkpoint.hub.client import HubClient, HubFailure, RemoteFile, Repo
+from csm_chat.checkpoint.sizes import read_json
+from csm_chat.checkpoint.weights import find_weights
 from csm_chat.errors import CheckpointError, ModelError
 
 AUTO = "auto"
@@ -76,11 +76,11 @@ class Progress:
         return f"[{'#' * n_full}{'.' * (BAR_CELLS - n_full)}]"
 
     def __str__(self) -> str:
-        sizes = f"{hub_errors.size(self.done_bytes)} of {hub_errors.size(self.total_bytes)}"
+        sizes = f"{messages.size(self.done_bytes)} of {messages.size(self.total_bytes)}"
         if self.eta_s is None:
             return sizes
         left = f"{self.eta_s / 60:.0f} min" if self.eta_s >= 90 else f"{self.eta_s:.0f} s"
-        return f"{sizes}, {hub_errors.size(self.rate)}/s, about {left} left"
+        return f"{sizes}, {messages.size(self.rate)}/s, about {left} left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def find_checkpoint(
     if model == AUTO:
         if cached := _cached_csm():
             return cached
-        notify(hub_errors.INSTEAD)
+        notify(messages.INSTEAD)
         model = BUILTIN
     if model == BUILTIN:
         return Checkpoint(BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN)
@@ -142,7 +142,7 @@ def cached_checkpoint(repo: Repo) -> Checkpoint | None:
 
 
 def _cached_csm() -> Checkpoint | None:
-    cached = (cached_checkpoint(Repo(name)) for name in hub_errors.MODEL_REPOS)
+    cached = (cached_checkpoint(Repo(name)) for name in messages.MODEL_REPOS)
     return next((checkpoint for checkpoint in cached if checkpoint is not None), None)
 
 
@@ -199,14 +199,14 @@ def _download(
         failure = replace(
             error.failure, endpoint=ENDPOINT, cache=str(cache_folder()), kept=_kept(parts)
         )
-        raise hub_errors.hub_error(failure) from error
+        raise messages.hub_error(failure) from error
     return _assemble(repo)
 
 
 def _kept(parts: Sequence[_Part]) -> str:
     here = sum(part.bytes_here for part in parts)
     whole = sum(part.n_bytes for part in parts)
-    return f"{hub_errors.size(here)} of {hub_errors.size(whole)}" if here > PLAN_BYTES else ""
+    return f"{messages.size(here)} of {messages.size(whole)}" if here > PLAN_BYTES else ""
 
 
 def _announcement(repo: Repo, parts: Sequence[_Part]) -> str:
@@ -215,11 +215,11 @@ def _announcement(repo: Repo, parts: Sequence[_Part]) -> str:
     cache = cache_folder()
     free = shutil.disk_usage(next(path for path in (cache, *cache.parents) if path.is_dir())).free
     if left > free:
-        raise hub_errors.no_space(repo.name, left, free, str(cache))
+        raise messages.no_space(repo.name, left, free, str(cache))
     others = "".join(f" with {part.files[0].name} of {part.repo.id}" for part in parts[1:])
     kept = _kept(parts)
     there = f", {kept} are here" if kept else ""
-    sizes = f"{hub_errors.size(left)} to {cache} (disk free {hub_errors.size(free)}{there})"
+    sizes = f"{messages.size(left)} to {cache} (disk free {messages.size(free)}{there})"
     return f"{repo.name}{others}: {sizes}"
 
 
@@ -244,7 +244,7 @@ def _pick(
 ) -> tuple[RemoteFile, ...]:
     for name in names:
         if name not in listing:
-            raise hub_errors.no_file(repo.name, name, list(listing))
+            raise messages.no_file(repo.name, name, list(listing))
     return tuple(listing[name] for name in names)
 
 
@@ -260,7 +260,7 @@ def _weights(
         return [file.name for file in find_weights(folder)], _holds_codec(folder)
     entry = next((name for name in WEIGHTS if name in listing), None)
     if entry is None:
-        raise hub_errors.no_file(repo.name, "weights", list(listing))
+        raise messages.no_file(repo.name, "weights", list(listing))
     if entry.endswith(".index.json"):
         shards = _shards(hub.fetch(repo, [entry]) / entry)
         return [entry, *sorted(set(shards.values()))], _codec_among(shards)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csm_chat.backends.hub_errors import Failure
+from csm_chat.checkpoint.hub.messages import Failure
 
 LOG = logging.getLogger(__name__)
 
