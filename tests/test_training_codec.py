@@ -16,8 +16,8 @@ from moshi.utils.compile import no_compile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from csm_chat.backends.mimi_files import KYUTAI_FILE
-from csm_chat.backends.torch_mimi import load_codec
+from csm_chat.codec.files import KYUTAI_FILE
+from csm_chat.codec.mimi import load_codec
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec import CodecTask, export, perplexity
 from csm_chat.training.codec_adversary import Adversary

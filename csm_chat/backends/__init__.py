@@ -24,7 +24,7 @@ _MODULES = {
         "choose_quantize": "csm_chat.backends.torch_quantised_choice",
         "device_facts": "csm_chat.backends.torch_facts",
         "load_engine": "csm_chat.backends.torch_load",
-        "load_codec": "csm_chat.backends.torch_mimi",
+        "load_codec": "csm_chat.codec.mimi",
     },
     "mlx": {
         "choose_device": "csm_chat.backends.mlx_device",

@@ -57,7 +57,7 @@ def load_engine(
 
 def load_codec(folder: Path, codebooks: int, _device: str = "cpu") -> Codec:
     """The folder's Mimi, which is torch's: on a cpu it decodes a frame in milliseconds."""
-    from csm_chat.backends.torch_mimi import load_codec
+    from csm_chat.codec.mimi import load_codec
 
     return load_codec(folder, codebooks)
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from csm_chat.backends.mimi_config import mimi_config
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json, read_sizes
+from csm_chat.codec.config import mimi_config
 from csm_chat.measuring import machine
 from csm_chat.measuring.dialogue import LINE_ROWS, turns
 from csm_chat.measuring.limit import weight_bytes

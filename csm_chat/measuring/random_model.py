@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.backends.mimi_config import moshi_config
-from csm_chat.backends.mimi_files import KYUTAI_FILE
-from csm_chat.backends.mimi_sizes import sizes_of, tensor_shapes
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import parse_sizes
+from csm_chat.codec.config import moshi_config
+from csm_chat.codec.files import KYUTAI_FILE
+from csm_chat.codec.sizes import sizes_of, tensor_shapes
 from csm_chat.errors import UsageError
 from csm_chat.measuring.machine import GB
 

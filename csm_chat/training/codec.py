@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csm_chat.backends.mimi_files import KYUTAI_FILE, find_mimi
 from csm_chat.checkpoint.sizes import read_json
+from csm_chat.codec.files import KYUTAI_FILE, find_mimi
 from csm_chat.errors import CheckpointError
 from csm_chat.training.codec_adversary import Adversary
 from csm_chat.training.codec_data import Crops, Recipe, held_out, stream

@@ -15,11 +15,11 @@ from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors.torch import load_file
 from torch import Tensor
 
-from csm_chat.backends.mimi_config import mimi_config
-from csm_chat.backends.mimi_files import find_mimi
-from csm_chat.backends.mimi_sizes import sizes_of
-from csm_chat.backends.torch_mimi_encoder import MimiEncoder
-from csm_chat.backends.torch_mimi_quantizer import Quantizer
+from csm_chat.codec.config import mimi_config
+from csm_chat.codec.encoder import MimiEncoder
+from csm_chat.codec.files import find_mimi
+from csm_chat.codec.quantizer import Quantizer
+from csm_chat.codec.sizes import sizes_of
 from csm_chat.errors import CheckpointError
 from csm_chat.training.csm_batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm

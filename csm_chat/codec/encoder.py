@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from csm_chat.backends.mimi_sizes import MimiSizes
-from csm_chat.backends.torch_mimi_quantizer import Quantizer
-from csm_chat.backends.torch_seanet import Past, StridedConv, run, steps_of
-from csm_chat.backends.torch_windowed import MOST_STEPS, Transformer
+from csm_chat.codec.quantizer import Quantizer
+from csm_chat.codec.seanet import Past, StridedConv, run, steps_of
+from csm_chat.codec.sizes import MimiSizes
+from csm_chat.codec.windowed import MOST_STEPS, Transformer
 from csm_chat.types import FRAME_SAMPLES
 
 # frames that go through the convolutions together: what a core's own cache holds, or fills a GPU

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from csm_chat.backends.mimi_sizes import TransformerSizes
-from csm_chat.backends.torch_products import product_with
+from csm_chat.codec.products import product_with
+from csm_chat.codec.sizes import TransformerSizes
 
 _NORM_EPS = 1e-5
 MOST_STEPS = 128  # at once: the mask of a piece and the room beside a window are this wide

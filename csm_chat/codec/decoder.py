@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from csm_chat.backends.mimi_sizes import MimiSizes
-from csm_chat.backends.torch_mimi_quantizer import Quantizer
-from csm_chat.backends.torch_seanet import Past, run, steps_of
-from csm_chat.backends.torch_windowed import Transformer
+from csm_chat.codec.quantizer import Quantizer
+from csm_chat.codec.seanet import Past, run, steps_of
+from csm_chat.codec.sizes import MimiSizes
+from csm_chat.codec.windowed import Transformer
 
 
 class MimiDecoder:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from moshi.models import loaders
 from safetensors.torch import load_file, save_file
 
-from csm_chat.backends import torch_products
-from csm_chat.backends.mimi_config import moshi_config
-from csm_chat.backends.mimi_sizes import sizes_of, tensor_shapes
-from csm_chat.backends.torch_mimi import load_codec
+from csm_chat.codec import products
+from csm_chat.codec.config import moshi_config
+from csm_chat.codec.mimi import load_codec
+from csm_chat.codec.sizes import sizes_of, tensor_shapes
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES
 from tests.checkpoints import BINS, KYUTAI_FILE, Layout, make_checkpoint
@@ -122,7 +122,7 @@ def test_nets_of_any_size_are_moshis(folders, tmp_path, ratios):
 
 
 def test_samples_are_the_same_where_pytorch_has_no_packed_products(folders, whole, monkeypatch):
-    monkeypatch.setattr(torch_products, "_has", lambda library, name: False)
+    monkeypatch.setattr(products, "_has", lambda library, name: False)
     plain = load_codec(folders["sesame"], CODEBOOKS)
     np.testing.assert_allclose(decoded(plain, CODES, [1] * len(CODES)), whole, atol=1e-4)
 
@@ -133,7 +133,7 @@ def test_a_product_rounds_weights_only_where_it_may(rounds, share, n_rows):
     generator = torch.Generator().manual_seed(n_rows)
     weight, rows = (torch.randn(n, 512, generator=generator) for n in (96, n_rows))
     bias = torch.randn(96, generator=generator)
-    product = torch_products.product_with(weight, 1, rounds=rounds)
+    product = products.product_with(weight, 1, rounds=rounds)
     exact = rows.double() @ weight.double().T + bias
     most = share * (rows.double().abs() @ weight.double().abs().T + bias.abs())
     assert ((product(rows, bias) - exact).abs() <= most).all()
@@ -379,7 +379,7 @@ def test_loading_draws_no_weights_compiles_nothing_and_needs_no_moshi(folders):
         "import sys; from pathlib import Path; import numpy as np\n"
         "from csm_chat.backends import load_engine\n"
         f"load_engine(Path({str(folders['sesame'])!r}), 'cpu', 'float32')\n"
-        "from csm_chat.backends.torch_mimi import load_codec\n"
+        "from csm_chat.codec.mimi import load_codec\n"
         f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
         "    decode(np.ones((2, 8), np.int32))\n"
         "assert not {'moshi', 'sympy', 'torch._dynamo'} & sys.modules.keys()\n"

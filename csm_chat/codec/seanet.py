@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from csm_chat.backends.mimi_sizes import Conv, Elu, Layer, Residual
-from csm_chat.backends.torch_products import product_with
+from csm_chat.codec.products import product_with
+from csm_chat.codec.sizes import Conv, Elu, Layer, Residual
 
 # what each layer keeps of a stream: the rows its next call needs
 Past: TypeAlias = dict[object, Tensor]
