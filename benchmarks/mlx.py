@@ -18,14 +18,14 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
-from csm_chat.backends.mlx_device import choose_device, choose_dtype, mlx_device
-from csm_chat.backends.mlx_engine import MlxEngine
-from csm_chat.backends.mlx_load import Checkpoint
-from csm_chat.backends.mlx_model import Cache, Csm
-from csm_chat.backends.mlx_sampling import samplers
-from csm_chat.backends.torch_sampling import Noise
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, parse_sizes
+from csm_chat.engine.mlx.device import choose_device, choose_dtype, mlx_device
+from csm_chat.engine.mlx.engine import MlxEngine
+from csm_chat.engine.mlx.load import Checkpoint
+from csm_chat.engine.mlx.model import Cache, Csm
+from csm_chat.engine.mlx.sampling import samplers
+from csm_chat.engine.torch.sampling import Noise
 from csm_chat.types import FRAME_MS, Frame, Prompt, Sampling
 
 WARM_UP = 3  # frames

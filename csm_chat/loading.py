@@ -57,7 +57,8 @@ def load(
     let_threads_sleep()
     from platformdirs import user_cache_path
 
-    from csm_chat.backends import (
+    from csm_chat.checkpoint.find import find_checkpoint
+    from csm_chat.engine import (
         choose_backend,
         choose_device,
         choose_dtype,
@@ -65,7 +66,6 @@ def load(
         load_codec,
         load_engine,
     )
-    from csm_chat.checkpoint.find import find_checkpoint
     from csm_chat.speech.text import load_tokenizer
 
     def downloading(state: Progress) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from csm_chat import backends
+from csm_chat import engine as engines
 from csm_chat.types import Codes, Engine, Prompt
 
 PARITY = Path(__file__).parent / "data" / "parity"
@@ -40,7 +40,7 @@ class Expected:
 
 
 def load_engine(folder: Path, device: str = "cpu", dtype: str = "float32") -> Engine:
-    return backends.load_engine(folder, device, dtype, backend=backend)
+    return engines.load_engine(folder, device, dtype, backend=backend)
 
 
 def expected(name: str) -> Expected:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csm_chat import backends
+from csm_chat import engine as engines
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
-from tests.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prompt
-from tests.test_graphs import graphed
+from tests.engine.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prompt
+from tests.engine.test_graphs import graphed
 
 SEEDS = [7, 8, 1000, 7]
 
@@ -40,7 +40,7 @@ def test_each_take_is_the_one_its_seed_gives_alone() -> None:
 
 
 def test_they_end_each_at_its_own_frame(checkpoint: Path) -> None:
-    engine, seeds = backends.load_engine(checkpoint), list(range(12))
+    engine, seeds = engines.load_engine(checkpoint), list(range(12))
     prompt = parity.text_rows([5, 6, 7], engine.codebooks)
     sampling = Sampling(max_frames=20)
     takes = engine.takes(prompt, sampling, seeds)

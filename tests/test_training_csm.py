@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import csm_chat
-from csm_chat.backends.torch_engine import TorchEngine
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.codec.files import KYUTAI_FILE
+from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech import prompt
 from csm_chat.speech.text import CsmTokenizer, load_tokenizer

@@ -23,8 +23,8 @@ from csm_chat.api.settings import (
     random_seed,
     sampling_settings,
 )
-from csm_chat.backends import name_in_torch
 from csm_chat.config import AudioConfig
+from csm_chat.engine import name_in_torch
 from csm_chat.errors import UsageError
 from csm_chat.speech import guard
 from csm_chat.speech.reading import ReadingTokenizer, reader

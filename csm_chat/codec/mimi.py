@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from csm_chat.backends.torch_threads import FOR_SMALL, threads
 from csm_chat.checkpoint.sizes import FEW_WEIGHTS, read_json
 from csm_chat.checkpoint.weights import unreadable
 from csm_chat.codec.config import mimi_config
@@ -23,6 +22,7 @@ from csm_chat.codec.encoder import MimiEncoder
 from csm_chat.codec.files import Found, file_names, find_mimi
 from csm_chat.codec.quantizer import Quantizer
 from csm_chat.codec.sizes import MimiSizes, sizes_of, tensor_shapes
+from csm_chat.engine.torch.threads import FOR_SMALL, threads
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 

@@ -7,10 +7,10 @@ import time
 
 import torch
 
-from csm_chat.backends.torch_model import Csm, slots
-from csm_chat.backends.torch_quantised_load import bytes_a_weight
-from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.torch.model import Csm, slots
+from csm_chat.engine.torch.quantised.load import bytes_a_weight
+from csm_chat.engine.torch.undrawn import undrawn
 
 _READ_BYTES = 2**29  # past the caches of any processor
 _N_READS = 5

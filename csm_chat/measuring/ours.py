@@ -24,7 +24,7 @@ from csm_chat.speech.prompt import join
 from csm_chat.types import Backend, Prompt, Sampling
 
 if TYPE_CHECKING:
-    from csm_chat.backends.torch_stages import Stages
+    from csm_chat.engine.torch.stages import Stages
 
 Notify = Callable[[str], None]
 
@@ -132,8 +132,8 @@ class Ours:
 
     def split(self, n_rows: int, n_frames: int) -> Split | None:
         """Where the time of a frame goes; None where this backend does not tell."""
-        from csm_chat.backends.torch_engine import TorchEngine
-        from csm_chat.backends.torch_stages import counting
+        from csm_chat.engine.torch.engine import TorchEngine
+        from csm_chat.engine.torch.stages import counting
 
         if not isinstance(self._engine, TorchEngine):
             return None
@@ -193,7 +193,7 @@ def _ready(backend: Backend) -> Ready:
 
 def _check_memory(wanted: Wanted) -> None:
     """Raises CsmChatError where a model of random weights would not fit, in what it may take."""
-    from csm_chat.backends import choose_device
+    from csm_chat.engine import choose_device
     from csm_chat.measuring.limit import weight_bytes
 
     if choose_device(wanted.device) != "cpu":

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csm_chat.backends.torch_load import empty_model
-from csm_chat.backends.torch_model import Attention, Cache, Csm, Layer, Stack
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
+from csm_chat.engine.torch.load import empty_model
+from csm_chat.engine.torch.model import Attention, Cache, Csm, Layer, Stack
 from csm_chat.training.corpus import N_SPEAKER_IDS
 from csm_chat.training.measures import MEL_BANDS
 from csm_chat.training.pitches import N_PITCHES

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from csm_chat.backends.torch_engine import TorchEngine
+from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.training.csm_batch import Batch
 from csm_chat.training.csm_model import CsmTrainer
 from csm_chat.types import Prompt, Sampling

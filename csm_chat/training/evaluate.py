@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 import csm_chat
-from csm_chat.backends import choose_device, load_codec
 from csm_chat.config import SamplingConfig
+from csm_chat.engine import choose_device, load_codec
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.speech.session import Session
 from csm_chat.training.corpus import Clip, clips

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from csm_chat.backends.torch_model import Csm, slots
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, Rope, StackSizes, read_sizes
 from csm_chat.codec.config import mimi_config
 from csm_chat.codec.files import find_mimi
+from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.errors import CheckpointError
 from csm_chat.speech.text import load_tokenizer
 from csm_chat.training.csm_model import new_csm

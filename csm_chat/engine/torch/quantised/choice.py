@@ -74,8 +74,8 @@ def _of_stack(sizes: StackSizes) -> int:
 
 def _seconds_per_weight() -> float:
     """What a weight of 8 bits costs in the product with one row."""
-    from csm_chat.backends.torch_quantised import Product
-    from csm_chat.backends.torch_quantised_codes import Packed
+    from csm_chat.engine.torch.quantised.model import Product
+    from csm_chat.engine.torch.quantised.packing import Packed
 
     n_out, n_in = _MEASURED_SHAPE
     codes = torch.ones(n_out, n_in // 128, 128, dtype=torch.uint8)

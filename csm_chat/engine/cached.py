@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.backends.cached_rows import CachedRows
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.cached_rows import CachedRows
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 

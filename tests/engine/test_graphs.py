@@ -12,14 +12,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from csm_chat.backends import load_engine
-from csm_chat.backends.torch_engine import TorchEngine
-from csm_chat.backends.torch_graphs import FrameGraphs
 from csm_chat.checkpoint.sizes import read_sizes
+from csm_chat.engine import load_engine
+from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.graphs import FrameGraphs
 from csm_chat.errors import Interrupted
 from csm_chat.types import Sampling
 from tests import parity
-from tests.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prompt, tiny
+from tests.engine.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prompt, tiny
 
 
 def load(name: str) -> TorchEngine:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from csm_chat.backends.torch_model import Cache, Csm, Span
-from csm_chat.backends.torch_quantised_codes import Packed
-from csm_chat.backends.torch_quantised_graph import Graph, PackedLayer, count_info, tensor_info
 from csm_chat.checkpoint.sizes import StackSizes
+from csm_chat.engine.torch.model import Cache, Csm, Span
+from csm_chat.engine.torch.quantised.graph import Graph, PackedLayer, count_info, tensor_info
+from csm_chat.engine.torch.quantised.packing import Packed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

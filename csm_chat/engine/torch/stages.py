@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from csm_chat.backends.torch_engine import TorchEngine
+from csm_chat.engine.torch.engine import TorchEngine
 
 
 @dataclass(slots=True)

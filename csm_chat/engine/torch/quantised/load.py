@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from csm_chat.backends.torch_model import Csm
-from csm_chat.backends.torch_quantised import Heads, Product, QuantisedCsm, QuantisedStack, Table
-from csm_chat.backends.torch_quantised_codes import Packed, pack, pack_table
-from csm_chat.backends.torch_quantised_files import Part, Tensors
-from csm_chat.backends.torch_quantised_graph import PackedLayer
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
 from csm_chat.checkpoint.weights import Source
+from csm_chat.engine.torch.model import Csm
+from csm_chat.engine.torch.quantised.files import Part, Tensors
+from csm_chat.engine.torch.quantised.graph import PackedLayer
+from csm_chat.engine.torch.quantised.model import (
+    Heads,
+    Product,
+    QuantisedCsm,
+    QuantisedStack,
+    Table,
+)
+from csm_chat.engine.torch.quantised.packing import Packed, pack, pack_table
 
 BITS = {"int8": 8, "int4": 4}
 _TABLES = ("text_embeddings", "audio_embeddings")

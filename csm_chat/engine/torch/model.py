@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csm_chat.backends.torch_device import quick_dtype
 from csm_chat.checkpoint.sizes import CsmSizes, Rope, StackSizes
+from csm_chat.engine.torch.device import quick_dtype
 
 _MANY_ROWS = 4
 _EMBEDDED_ROWS = 32  # of a prompt at a time: 256 take 200 MB of float32 before they are summed

@@ -13,10 +13,10 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from csm_chat.backends.torch_frame import FrameSteps
-from csm_chat.backends.torch_model import Cache
-from csm_chat.backends.torch_sampling import Sampler
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.torch.frame import FrameSteps
+from csm_chat.engine.torch.model import Cache
+from csm_chat.engine.torch.sampling import Sampler
 from csm_chat.types import Codes
 
 _LEAST_VISIBLE = 256  # rows that a graph looks at

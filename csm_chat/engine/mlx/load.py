@@ -9,14 +9,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from csm_chat.backends.mlx_device import choose_device, choose_dtype, mlx_device
-from csm_chat.backends.mlx_engine import MlxEngine
-from csm_chat.backends.mlx_matrix import Form, Matrix, Packed, Plain, pack
-from csm_chat.backends.mlx_model import Csm
-from csm_chat.backends.mlx_quantised import beside, form_of, packed_forms, without_packing
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.checkpoint.weights import Shape, Source, safetensors_dtypes
+from csm_chat.engine.mlx.device import choose_device, choose_dtype, mlx_device
+from csm_chat.engine.mlx.engine import MlxEngine
+from csm_chat.engine.mlx.matrix import Form, Matrix, Packed, Plain, pack
+from csm_chat.engine.mlx.model import Csm
+from csm_chat.engine.mlx.quantised import beside, form_of, packed_forms, without_packing
 from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _halves_first(rows: mx.array, interleaved_heads: int) -> mx.array:
 def _shapes(path: Path) -> dict[str, Shape]:
     if path.suffix == ".safetensors":
         return weights.safetensors_shapes(path)
-    from csm_chat.backends.torch_load import pickled
+    from csm_chat.engine.torch.load import pickled
 
     return {name: tuple(tensor.shape) for name, tensor in pickled(path).items()}
 
@@ -160,7 +160,7 @@ class _Files:
 def _open(path: Path) -> dict[str, Any]:
     """Tensors of a file: MLX' own, read when they are computed with, or torch's of a pickle."""
     if path.suffix != ".safetensors":
-        from csm_chat.backends.torch_load import pickled
+        from csm_chat.engine.torch.load import pickled
 
         return {**pickled(path)}
     try:

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from csm_chat.backends.torch_device import choose_device, choose_dtype
-from csm_chat.backends.torch_engine import TorchEngine
-from csm_chat.backends.torch_graphs import FrameGraphs
-from csm_chat.backends.torch_model import Csm, slots
-from csm_chat.backends.torch_undrawn import undrawn
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, read_sizes
 from csm_chat.checkpoint.weights import Shape, Source
+from csm_chat.engine.torch.device import choose_device, choose_dtype
+from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.graphs import FrameGraphs
+from csm_chat.engine.torch.model import Csm, slots
+from csm_chat.engine.torch.undrawn import undrawn
 from csm_chat.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ def _quantised(
     cache: Path | None,
     notify: Callable[[str], None],
 ) -> Csm:
-    from csm_chat.backends.torch_quantised_files import folder_for, open_folder
-    from csm_chat.backends.torch_quantised_load import packer, parts_of, quantised_model
+    from csm_chat.engine.torch.quantised.files import folder_for, open_folder
+    from csm_chat.engine.torch.quantised.load import packer, parts_of, quantised_model
 
     def read(source: Source, start: int, end: int) -> Tensor:
         # opened anew: a mapped page that was read counts as memory in use until its file is closed

@@ -20,10 +20,10 @@ import pytest
 import torch
 
 import csm_chat
-from csm_chat import backends
-from csm_chat.backends import choose_backend, choose_device, choose_dtype, choose_quantize
+from csm_chat import engine as engines
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.config import SamplingConfig
+from csm_chat.engine import choose_backend, choose_device, choose_dtype, choose_quantize
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.speech.session import Session
 from csm_chat.types import Codes, Engine, Sampling, Utterance
@@ -32,9 +32,9 @@ from tests.in_process import Run, runner
 
 mx = pytest.importorskip("mlx.core")  # test_parity.py has where it may not be missing
 
-from csm_chat.backends import mlx_quantised  # noqa: E402  # it imports mlx
-from csm_chat.backends.mlx_device import mlx_device  # noqa: E402
-from csm_chat.backends.mlx_engine import MlxEngine  # noqa: E402
+from csm_chat.engine.mlx import quantised  # noqa: E402  # it imports mlx
+from csm_chat.engine.mlx.device import mlx_device  # noqa: E402
+from csm_chat.engine.mlx.engine import MlxEngine  # noqa: E402
 
 GREEDY = Sampling(temperature=0, max_frames=6)
 SEEDED = Sampling(seed=7, max_frames=6)
@@ -47,7 +47,7 @@ Array = npt.NDArray[np.float32]
 
 
 def load(folder: Path, quantize: str = "none", dtype: str = "float32") -> MlxEngine:
-    engine = backends.load_engine(folder, "cpu", dtype, quantize, backend="mlx")
+    engine = engines.load_engine(folder, "cpu", dtype, quantize, backend="mlx")
     assert isinstance(engine, MlxEngine)
     return engine
 
@@ -75,7 +75,7 @@ def error(found: Array, expected: Array) -> float:
 
 @pytest.mark.parametrize("name", parity.FOLDERS)
 def test_a_seed_is_the_same_take_on_torch(name: str) -> None:
-    torch_s = backends.load_engine(parity.PARITY / name)
+    torch_s = engines.load_engine(parity.PARITY / name)
     sampling = replace(SEEDED, max_frames=3, top_p=0.9, min_p=0.02, depth_top_k=20)
     np.testing.assert_array_equal(codes(tiny(name), name, sampling), codes(torch_s, name, sampling))
 
@@ -175,7 +175,7 @@ def test_tensors_in_half_precision_are_read_as_torch_reads_them(tmp_path: Path) 
     half = {name: t.bfloat16() for name, t in parity.tensors("tiny-b").items()}
     folder = parity.copy("tiny-b", tmp_path, **half)
     np.testing.assert_allclose(
-        answer(load(folder)), answer(backends.load_engine(folder)), rtol=0, atol=1e-4
+        answer(load(folder)), answer(engines.load_engine(folder)), rtol=0, atol=1e-4
     )
 
 
@@ -184,7 +184,7 @@ def test_tensors_in_8_bit_floats_are_read_as_torch_reads_them(tmp_path: Path) ->
     narrow = {name: t.to(torch.float8_e4m3fn) for name, t in tensors if t.ndim > 1}
     folder = parity.copy("tiny-b", tmp_path, **narrow)
     np.testing.assert_allclose(
-        answer(load(folder)), answer(backends.load_engine(folder)), rtol=0, atol=1e-4
+        answer(load(folder)), answer(engines.load_engine(folder)), rtol=0, atol=1e-4
     )
 
 
@@ -273,7 +273,7 @@ def test_packing_that_cannot_be_read_is_told_in_a_line(
 def test_torch_says_which_backend_reads_packed_weights(tmp_path: Path) -> None:
     packed, _ = pack_folder(tmp_path, {"group_size": 64, "bits": 4})
     with pytest.raises(CheckpointError, match="packed by MLX, which backend mlx alone reads"):
-        backends.load_engine(packed)
+        engines.load_engine(packed)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -321,7 +321,7 @@ def test_auto_is_mlx_on_apple_silicon_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_backend("auto", "cpu") == choose_backend("auto", "mps") == "torch"
     on("linux", "x86_64")
     assert choose_backend() == "torch" and choose_backend("mlx") == "mlx"
-    monkeypatch.setattr(backends, "has_mlx", lambda: False)
+    monkeypatch.setattr(engines, "has_mlx", lambda: False)
     with pytest.raises(UsageError, match="mlx is not installed: pip install"):
         choose_backend("mlx")
     on("darwin", "arm64")
@@ -363,7 +363,7 @@ def test_small_models_and_chosen_formats_are_not_packed(monkeypatch: pytest.Monk
     folder = parity.PARITY / "tiny-a"
     assert quantize(folder, "auto") == quantize(folder, "none") == "none"
     assert quantize(folder, "int4", "float16") == "int4"
-    monkeypatch.setattr(mlx_quantised, "_SMALL", 0)
+    monkeypatch.setattr(quantised, "_SMALL", 0)
     assert quantize(folder, "auto", "float16") == "none"
     with pytest.raises(UsageError, match="quantize 'int3' is unknown"):
         quantize(folder, "int3")
@@ -377,20 +377,18 @@ def test_the_most_bits_that_keep_up_are_chosen(
     monkeypatch: pytest.MonkeyPatch, seconds: tuple[int, ...], mode: str
 ) -> None:
     by_mode = dict(zip(("none", *MODES), seconds, strict=True))
-    monkeypatch.setattr(mlx_quantised, "_SMALL", 0)
-    n_read = mlx_quantised.count_weights(read_sizes(parity.PARITY / "tiny-a"))[1]
+    monkeypatch.setattr(quantised, "_SMALL", 0)
+    n_read = quantised.count_weights(read_sizes(parity.PARITY / "tiny-a"))[1]
     unit = 0.02 / n_read  # of a frame's 80 ms
-    monkeypatch.setattr(
-        mlx_quantised, "_seconds_per_weight", lambda mode, device: by_mode[mode] * unit
-    )
+    monkeypatch.setattr(quantised, "_seconds_per_weight", lambda mode, device: by_mode[mode] * unit)
     assert quantize(parity.PARITY / "tiny-a", "auto") == mode
 
 
 @pytest.mark.parametrize("mode", ["none", "int4"])
 def test_what_a_weight_costs_is_measured(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    monkeypatch.setattr(mlx_quantised, "_MEASURED_S", 0.01)
-    monkeypatch.setattr(mlx_quantised, "_MEASURED_SHAPE", (512, 512))
-    assert 0 < mlx_quantised._seconds_per_weight(mode, "cpu") < 1e-4
+    monkeypatch.setattr(quantised, "_MEASURED_S", 0.01)
+    monkeypatch.setattr(quantised, "_MEASURED_SHAPE", (512, 512))
+    assert 0 < quantised._seconds_per_weight(mode, "cpu") < 1e-4
 
 
 def test_packed_checkpoints_stay_as_they_are_and_say_so(tmp_path: Path) -> None:

@@ -19,20 +19,20 @@ log = logging.getLogger(__name__)
 
 _MODULES = {
     "torch": {
-        "choose_device": "csm_chat.backends.torch_device",
-        "choose_dtype": "csm_chat.backends.torch_device",
-        "choose_quantize": "csm_chat.backends.torch_quantised_choice",
-        "device_facts": "csm_chat.backends.torch_facts",
-        "load_engine": "csm_chat.backends.torch_load",
+        "choose_device": "csm_chat.engine.torch.device",
+        "choose_dtype": "csm_chat.engine.torch.device",
+        "choose_quantize": "csm_chat.engine.torch.quantised.choice",
+        "device_facts": "csm_chat.engine.torch.facts",
+        "load_engine": "csm_chat.engine.torch.load",
         "load_codec": "csm_chat.codec.mimi",
     },
     "mlx": {
-        "choose_device": "csm_chat.backends.mlx_device",
-        "choose_dtype": "csm_chat.backends.mlx_device",
-        "choose_quantize": "csm_chat.backends.mlx_quantised",
-        "device_facts": "csm_chat.backends.mlx_device",
-        "load_engine": "csm_chat.backends.mlx_load",
-        "load_codec": "csm_chat.backends.mlx_load",
+        "choose_device": "csm_chat.engine.mlx.device",
+        "choose_dtype": "csm_chat.engine.mlx.device",
+        "choose_quantize": "csm_chat.engine.mlx.quantised",
+        "device_facts": "csm_chat.engine.mlx.device",
+        "load_engine": "csm_chat.engine.mlx.load",
+        "load_codec": "csm_chat.engine.mlx.load",
     },
 }
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from csm_chat.backends.cached_engine import CachedEngine
-from csm_chat.backends.torch_batch import Batch, MakeGraphs
-from csm_chat.backends.torch_model import Csm
-from csm_chat.backends.torch_sampling import Draw, Noise, samplers
-from csm_chat.backends.torch_threads import FOR_SMALL, threads
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.cached import CachedEngine
+from csm_chat.engine.torch.batch import Batch, MakeGraphs
+from csm_chat.engine.torch.model import Csm
+from csm_chat.engine.torch.sampling import Draw, Noise, samplers
+from csm_chat.engine.torch.threads import FOR_SMALL, threads
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 log = logging.getLogger(__name__)

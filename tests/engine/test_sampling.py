@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from csm_chat import backends
-from csm_chat.backends.torch_sampling import Noise, Sampler
+from csm_chat import engine as engines
+from csm_chat.engine.torch.sampling import Noise, Sampler
 from csm_chat.errors import UsageError
 from csm_chat.types import Codes, Engine, Sampling
 from tests import parity
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 @pytest.fixture(scope="module", params=parity.BACKENDS)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return backends.load_engine(parity.PARITY / "tiny-a", backend=request.param)
+    return engines.load_engine(parity.PARITY / "tiny-a", backend=request.param)
 
 
 def codes(engine: Engine, sampling: Sampling) -> Codes:

@@ -8,7 +8,7 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from csm_chat.backends.callables import chosen, processed
+from csm_chat.engine.callables import chosen, processed
 from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from csm_chat.backends.torch_frame import Draw, FrameSteps
-from csm_chat.backends.torch_graphs import FrameGraphs
-from csm_chat.backends.torch_model import Cache, Csm
-from csm_chat.backends.torch_sampling import Noise, Sampler
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.torch.frame import Draw, FrameSteps
+from csm_chat.engine.torch.graphs import FrameGraphs
+from csm_chat.engine.torch.model import Cache, Csm
+from csm_chat.engine.torch.sampling import Noise, Sampler
 from csm_chat.types import Codes
 
 log = logging.getLogger(__name__)

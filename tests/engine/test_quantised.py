@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from csm_chat.backends import choose_quantize, load_engine
-from csm_chat.backends.torch_load import _sources
-from csm_chat.backends.torch_quantised import Product, Table
-from csm_chat.backends.torch_quantised_codes import pack, pack_table, unpack
-from csm_chat.backends.torch_quantised_load import packer, parts_of
 from csm_chat.checkpoint.sizes import read_sizes
+from csm_chat.engine import choose_quantize, load_engine
+from csm_chat.engine.torch.load import _sources
+from csm_chat.engine.torch.quantised.load import packer, parts_of
+from csm_chat.engine.torch.quantised.model import Product, Table
+from csm_chat.engine.torch.quantised.packing import pack, pack_table, unpack
 from csm_chat.errors import UsageError
 from csm_chat.types import Engine, Sampling
 from tests import parity

@@ -10,11 +10,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from csm_chat.backends.mlx_device import choose_dtype, mlx_device
-from csm_chat.backends.mlx_matrix import Form, Plain, pack
-from csm_chat.backends.torch_quantised_choice import count_weights
 from csm_chat.checkpoint.sizes import read_json, read_sizes
 from csm_chat.checkpoint.weights import Shape
+from csm_chat.engine.mlx.device import choose_dtype, mlx_device
+from csm_chat.engine.mlx.matrix import Form, Plain, pack
+from csm_chat.engine.torch.quantised.choice import count_weights
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.types import FRAME_MS
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csm_chat.backends.callables import chosen, processed
+from csm_chat.engine.callables import chosen, processed
 from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
 _TINY = 1e-10  # torch's exponential noise can be 0, and 0 / 0 would win every argmax

@@ -13,13 +13,13 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.backends.cached_engine import CachedEngine
-from csm_chat.backends.mlx_model import Cache, Csm, Rows
-from csm_chat.backends.mlx_sampling import Sampler, samplers
+from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.cached import CachedEngine
+from csm_chat.engine.mlx.model import Cache, Csm, Rows
+from csm_chat.engine.mlx.sampling import Sampler, samplers
 
 # torch draws the noise, so that a seed means the same take on both backends
-from csm_chat.backends.torch_sampling import Noise
-from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.torch.sampling import Noise
 from csm_chat.types import Frame, Prompt, Sampling
 
 _N_COMPILED = 4  # depth loops kept, one a way to draw

@@ -17,8 +17,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from csm_chat.backends.torch_quantised_codes import Packed
 from csm_chat.checkpoint.sizes import StackSizes
+from csm_chat.engine.torch.quantised.packing import Packed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

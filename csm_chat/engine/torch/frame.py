@@ -8,8 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from csm_chat.backends.torch_model import Cache, Csm, Span
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.torch.model import Cache, Csm, Span
 
 Draw: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # logits, noise -> a code a take
 

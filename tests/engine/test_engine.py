@@ -16,11 +16,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from csm_chat.backends import choose_device, choose_dtype, torch_model
-from csm_chat.backends.torch_model import Cache
-from csm_chat.backends.torch_sampling import Noise, Sampler, samplers
-from csm_chat.backends.torch_threads import threads
 from csm_chat.checkpoint.sizes import StackSizes, parse_sizes
+from csm_chat.engine import choose_device, choose_dtype
+from csm_chat.engine.torch import model
+from csm_chat.engine.torch.model import Cache
+from csm_chat.engine.torch.sampling import Noise, Sampler, samplers
+from csm_chat.engine.torch.threads import threads
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
@@ -494,9 +495,9 @@ def test_noise_is_never_zero() -> None:
 def test_rows_of_float16_are_multiplied_in_a_quicker_format(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, off: float
 ) -> None:
-    monkeypatch.setattr(torch_model, "quick_dtype", lambda: dtype)
-    monkeypatch.setattr(torch_model, "_BLOCK_WEIGHTS", 2400)  # a block of 100 rows
-    matrix = torch_model.Linear(24, 250).half()
+    monkeypatch.setattr(model, "quick_dtype", lambda: dtype)
+    monkeypatch.setattr(model, "_BLOCK_WEIGHTS", 2400)  # a block of 100 rows
+    matrix = model.Linear(24, 250).half()
     x = torch.randn(9, 24, generator=torch.Generator().manual_seed(0)).half()
     with torch.inference_mode():
         exact = F.linear(x.float(), matrix.weight.float())
@@ -540,5 +541,5 @@ def test_a_device_chosen_by_itself_is_there() -> None:
 
 
 def test_importing_the_backends_imports_no_torch() -> None:
-    code = "import sys, csm_chat.backends; sys.exit('torch' in sys.modules)"
+    code = "import sys, csm_chat.engine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
