@@ -17,7 +17,7 @@ import pytest
 
 from csm_chat.audio.files import read_clip
 from csm_chat.errors import CsmChatError, UsageError
-from csm_chat.speech.normalise_numbers import cardinal
+from csm_chat.normalise.numbers import cardinal
 from csm_chat.training import corpus, data, espeak
 from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
 from csm_chat.training.inflection import inflected

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from csm_chat.speech.normalise_numbers import (
+from csm_chat.normalise.numbers import (
     cardinal,
     one_by_one,
     ordinal,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from csm_chat.speech.normalise_rules import after, before
+from csm_chat.normalise.rules import after, before
 
 _QUOTES = dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4", "'") | dict.fromkeys(
     "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2039\u203a", '"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from csm_chat.speech.normalise_numbers import (
+from csm_chat.normalise.numbers import (
     amount,
     cardinal,
     one_by_one,
@@ -13,7 +13,7 @@ from csm_chat.speech.normalise_numbers import (
     two_digits,
     year,
 )
-from csm_chat.speech.normalise_rules import rule
+from csm_chat.normalise.rules import rule
 
 # Dates
 

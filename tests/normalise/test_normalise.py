@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.speech.normalise import normalise
+from csm_chat.normalise.english import normalise
 from csm_chat.speech.reading import as_read, closed
 
 NUMBERS = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from csm_chat.speech.normalise_numbers import cardinal, ordinal
-from csm_chat.speech.normalise_rules import Say, rule
+from csm_chat.normalise.numbers import cardinal, ordinal
+from csm_chat.normalise.rules import Say, rule
 
 # Addresses
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from csm_chat.speech.normalise_dates import DATES, TIMES
-from csm_chat.speech.normalise_numbers import (
+from csm_chat.normalise.dates import DATES, TIMES
+from csm_chat.normalise.numbers import (
     DIGITS,
     amount,
     cardinal,
@@ -17,7 +17,7 @@ from csm_chat.speech.normalise_numbers import (
     two_digits,
     year,
 )
-from csm_chat.speech.normalise_rules import Rule, after, rule
+from csm_chat.normalise.rules import Rule, after, rule
 
 _START = r"(?<![0-9])(?<![0-9][.,])"
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|(?<!\w)\.[0-9]+)"

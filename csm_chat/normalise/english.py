@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 
-from csm_chat.speech.normalise_dates import PHONES
-from csm_chat.speech.normalise_marks import (
+from csm_chat.normalise.dates import PHONES
+from csm_chat.normalise.marks import (
     plain_characters,
     tidy_punctuation,
     without_brackets,
     without_markdown,
 )
-from csm_chat.speech.normalise_quantities import NUMBERS
-from csm_chat.speech.normalise_rules import apply
-from csm_chat.speech.normalise_words import ABBREVIATIONS, ADDRESSES, LEFTOVER, ROMAN, SYMBOLS
+from csm_chat.normalise.quantities import NUMBERS
+from csm_chat.normalise.rules import apply
+from csm_chat.normalise.words import ABBREVIATIONS, ADDRESSES, LEFTOVER, ROMAN, SYMBOLS
 
 _DIGIT = re.compile("[0-9]")
 _READABLE = re.compile(r"[^\W_]+")
