@@ -184,7 +184,7 @@ def _talk(args: argparse.Namespace, config: Config) -> int:
 
 def _worker(config: Config) -> Worker:
     from csm_chat.repl.worker import Worker
-    from csm_chat.speech.references import expected_names
+    from csm_chat.voices.references import expected_names
 
     names = expected_names(parts.folder(config.references), config.voices)
     worker = Worker(config, lambda *reports: _load_parts(worker, *reports), names)

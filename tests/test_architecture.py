@@ -48,7 +48,7 @@ ONLY_IN = {
     "safetensors": ("backends/*.py", "measuring/random_model.py", "training/*.py"),
     "sounddevice": ("audio/*.py",),
     "soundfile": ("audio/*.py",),
-    "soxr": ("audio/*.py", "speech/transcribe.py", "training/*.py"),
+    "soxr": ("audio/*.py", "voices/transcribe.py", "training/*.py"),
     "tokenizers": ("speech/text.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
@@ -57,7 +57,7 @@ ONLY_IN = {
     ),
     "tqdm": ("commands/progress.py",),
     "transformers": ("measuring/peer.py",),
-    "whisper": ("speech/transcribe.py",),
+    "whisper": ("voices/transcribe.py",),
     "yaml": ("config.py",),
 }
 

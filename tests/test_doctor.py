@@ -10,7 +10,7 @@ import pytest
 
 from tests.in_process import Run, runner
 from tests.program import piped
-from tests.test_voices import save, speech
+from tests.voices.test_voices import save, speech
 
 TOKEN = "hf_not-to-be-shown"
 

@@ -25,7 +25,7 @@ from tests.checkpoint.test_hub import environment as hub_environment
 from tests.hub_server import FakeRepo, HubServer
 from tests.in_process import Run, runner
 from tests.program import COMMAND, captured, environment, piped
-from tests.test_voices import save, speech
+from tests.voices.test_voices import save, speech
 from tests.whisper_checkpoint import make_whisper
 
 needs_alsa = pytest.mark.skipif(

@@ -185,7 +185,7 @@ def _silent_places() -> Iterator[Check]:
 
 def references(config: Config, config_file: Path | None) -> Iterator[Check]:
     from csm_chat.commands.parts import folder
-    from csm_chat.speech.references import claimed
+    from csm_chat.voices.references import claimed
 
     path = folder(config.references)
     try:
@@ -217,8 +217,8 @@ def references(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 def _has_words(clip: Path, max_s: float) -> bool:
     """Raises AudioError for a clip that cannot serve, TranscriptError for such a text."""
-    from csm_chat.speech.excerpt import excerpt
-    from csm_chat.speech.references import read_transcript
+    from csm_chat.voices.clip_codes import excerpt
+    from csm_chat.voices.references import read_transcript
 
     excerpt(clip, max_s)
     transcript = read_transcript(clip.with_suffix(".txt"))

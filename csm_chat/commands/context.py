@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.errors import AudioError, TranscriptError, UsageError
-from csm_chat.speech.references import read_transcript
 from csm_chat.types import Segment, Voice
+from csm_chat.voices.references import read_transcript
 
 if TYPE_CHECKING:
     from csm_chat.types import Codec, Pcm
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def read_clips(args: Namespace, speaker: int, who: Callable[[str, str], int]) -> list[Clip]:
     """The clips asked for. `who` gives flag and text a speaker. Raises UsageError, AudioError."""
-    from csm_chat.speech.excerpt import excerpt
+    from csm_chat.voices.clip_codes import excerpt
 
     paths = [Path(name).expanduser() for name in args.context_audio]
     for flag, given in (

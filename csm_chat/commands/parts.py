@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from csm_chat.audio.watermark import Watermark
     from csm_chat.config import Config
     from csm_chat.speech.session import Session
-    from csm_chat.speech.voices import VoiceLibrary
     from csm_chat.types import Backend, Codec
+    from csm_chat.voices.library import VoiceLibrary
 
 Notify = Callable[[str], None]  # gets whole lines
 
@@ -71,8 +71,8 @@ def open_player(config: Config, notify: Notify) -> Player:
 
 def open_library(config: Config, codec: Codec, notify: Notify) -> VoiceLibrary:
     """The references folder, its voices not loaded yet."""
-    from csm_chat.speech.transcribe import Transcriber
-    from csm_chat.speech.voices import VoiceLibrary
+    from csm_chat.voices.library import VoiceLibrary
+    from csm_chat.voices.transcribe import Transcriber
 
     return VoiceLibrary(
         folder(config.references),

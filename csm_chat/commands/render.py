@@ -95,7 +95,7 @@ def _gap_s(text: str) -> float:
 def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     """All scripts, before anything is loaded. Raises what is wrong with all of them at once."""
     from csm_chat.scene.script import read_script
-    from csm_chat.speech.references import expected_names
+    from csm_chat.voices.references import expected_names
 
     names = expected_names(parts.folder(config.references), config.voices)
     scripts, problems = [], []

@@ -76,7 +76,7 @@ def _add_outputs(parser: ArgumentParser) -> None:
 def run(args: Namespace, config: Config) -> int:
     from csm_chat.commands import parts
     from csm_chat.commands.speaking import Speech
-    from csm_chat.speech.references import expected_names
+    from csm_chat.voices.references import expected_names
 
     console = Console(quiet=args.quiet)
     names = expected_names(parts.folder(config.references), config.voices)

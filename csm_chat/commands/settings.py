@@ -134,7 +134,7 @@ def _text(lines: Iterator[tuple[int, str, str]]) -> str:
 
 def _write(path: Path, text: str, force: bool) -> None:
     """Raises UsageError, CsmChatError."""
-    from csm_chat.speech.references import replace_file
+    from csm_chat.voices.references import replace_file
 
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it")

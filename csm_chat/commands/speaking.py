@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from csm_chat.config import Config
     from csm_chat.repl.grammar import Entry
     from csm_chat.speech.session import Session
-    from csm_chat.speech.transcribe import Transcriber
     from csm_chat.types import Pcm, Turn
+    from csm_chat.voices.transcribe import Transcriber
 
 COLUMNS = 10_000  # nothing is shortened
 RETRY = "Another --seed may do better"
@@ -195,7 +195,7 @@ class Speech:
         return prebuffer_s(expected_s, rtf, self._config.audio.start)
 
     def _transcriber(self, notify: Callable[[str], None]) -> Transcriber:
-        from csm_chat.speech.transcribe import Transcriber
+        from csm_chat.voices.transcribe import Transcriber
 
         return Transcriber(self._config.whisper.model, notify=notify)
 

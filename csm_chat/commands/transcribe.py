@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.speech.transcribe import Transcriber
+    from csm_chat.voices.transcribe import Transcriber
 
     console = Console(quiet=args.quiet)
     code = 0
@@ -111,7 +111,7 @@ def _quietest(pcm: Pcm) -> int:
 
 
 def _save(path: Path, text: str) -> None:
-    from csm_chat.speech.references import replace_file
+    from csm_chat.voices.references import replace_file
 
     try:
         replace_file(path, f"{text}\n".encode())

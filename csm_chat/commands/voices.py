@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from csm_chat.config import Config
-    from csm_chat.speech.excerpt import Excerpt
-    from csm_chat.speech.references import Source
     from csm_chat.types import Pcm
+    from csm_chat.voices.clip_codes import Excerpt
+    from csm_chat.voices.references import Source
 
 HEADS = ("id", "name", "file", "seconds", "rows", "first words", "remarks")
 N_WORDS = 4
@@ -87,7 +87,7 @@ def run(args: Namespace, config: Config) -> int:
 def _sources(config: Config, console: Console) -> Mapping[int, Source]:
     """Clips by speaker. Raises CsmChatError for a folder that cannot be listed."""
     from csm_chat.commands.parts import folder
-    from csm_chat.speech.references import claimed
+    from csm_chat.voices.references import claimed
 
     path = folder(config.references)
     try:
@@ -104,7 +104,7 @@ def _sources(config: Config, console: Console) -> Mapping[int, Source]:
 
 
 def _listed(speaker: int, source: Source, config: Config) -> Listed:
-    from csm_chat.speech.excerpt import excerpt
+    from csm_chat.voices.clip_codes import excerpt
 
     name = config.voices.get(speaker) or source.title
     try:
@@ -119,7 +119,7 @@ def _listed(speaker: int, source: Source, config: Config) -> Listed:
 
 def _words(path: Path, kept: Excerpt) -> tuple[str, list[str]]:
     """Transcript and what there is to say about it. Raises TranscriptError."""
-    from csm_chat.speech.references import read_transcript
+    from csm_chat.voices.references import read_transcript
 
     transcript = read_transcript(path)
     if transcript is None or not transcript.text:

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from csm_chat.errors import TranscriptError
-from csm_chat.speech.transcribe import Transcriber, download
-from csm_chat.speech.voices import VoiceLibrary
 from csm_chat.types import SAMPLE_RATE
+from csm_chat.voices.library import VoiceLibrary
+from csm_chat.voices.transcribe import Transcriber, download
 from tests.fakes import LevelCodec
-from tests.test_voices import save, speech
+from tests.voices.test_voices import save, speech
 from tests.whisper_checkpoint import make_whisper
 
 # openai-whisper's tokenizer leaves its word list open

@@ -16,8 +16,8 @@ import numpy as np
 
 from csm_chat.audio.files import Clip, read_clip, trim_silence
 from csm_chat.errors import VoiceError
-from csm_chat.speech.references import replace_file
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codec, Codes, Pcm
+from csm_chat.voices.references import replace_file
 
 logger = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ import pytest
 import soundfile
 
 from csm_chat.errors import TranscriptError, VoiceError
-from csm_chat.speech.excerpt import PEAK, TAIL, excerpt
-from csm_chat.speech.references import (
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
+from csm_chat.voices.clip_codes import PEAK, TAIL, excerpt
+from csm_chat.voices.library import VoiceLibrary
+from csm_chat.voices.references import (
     SpeakerIds,
     list_sources,
     natural_key,
     read_transcript,
 )
-from csm_chat.speech.voices import VoiceLibrary
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codes, Pcm
 from tests.fakes import LevelCodec
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from csm_chat.errors import AudioError, TranscriptError
-from csm_chat.speech.excerpt import CodeCache, Note, excerpt
-from csm_chat.speech.references import (
+from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
+from csm_chat.voices.clip_codes import CodeCache, Note, excerpt
+from csm_chat.voices.references import (
     TRANSCRIPT_ENDING,
     Source,
     SpeakerIds,
@@ -22,7 +23,6 @@ from csm_chat.speech.references import (
     stamp,
     write_transcript,
 )
-from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
 
 WHOLE_S = 30.0  # a clip this long is used whole when cutting it would leave its transcript behind
 
