@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from csm_chat.config import ContextConfig as ContextConfig
     from csm_chat.config import SamplingConfig as SamplingConfig
     from csm_chat.config import load_config as load_config
+    from csm_chat.conversation.session import Session as Session
     from csm_chat.errors import AudioError as AudioError
     from csm_chat.errors import CheckpointError as CheckpointError
     from csm_chat.errors import ConfigError as ConfigError
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from csm_chat.errors import UsageError as UsageError
     from csm_chat.errors import VoiceError as VoiceError
     from csm_chat.loading import load as load
-    from csm_chat.speech.session import Session as Session
     from csm_chat.types import Sampling as Sampling
     from csm_chat.types import Turn as Turn
     from csm_chat.types import Utterance as Utterance
@@ -68,7 +68,7 @@ _HOMES = {
         *("TranscriptError", "UsageError", "VoiceError"),
     ),
     "csm_chat.loading": ("load",),
-    "csm_chat.speech.session": ("Session",),
+    "csm_chat.conversation.session": ("Session",),
     "csm_chat.types": ("Sampling", "Turn", "Utterance", "Voice"),
 }
 __all__ = [

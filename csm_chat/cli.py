@@ -20,7 +20,7 @@ from csm_chat.errors import ConfigError, CsmChatError
 
 if TYPE_CHECKING:
     from csm_chat.config import Config
-    from csm_chat.repl.contracts import Loaded
+    from csm_chat.conversation.ports import Loaded
     from csm_chat.repl.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ def _load_parts(
     """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
     from csm_chat.audio.prebuffer import prebuffer_s
     from csm_chat.audio.takes import Takes
-    from csm_chat.repl.contracts import Loaded
+    from csm_chat.conversation.ports import Loaded
 
     def prebuffer(expected_s: float, rtf: float | None) -> float:
         return prebuffer_s(expected_s, rtf, worker.config.audio.start)

@@ -58,6 +58,7 @@ def load(
     from platformdirs import user_cache_path
 
     from csm_chat.checkpoint.find import find_checkpoint
+    from csm_chat.conversation.tokenizer import load_tokenizer
     from csm_chat.engine import (
         choose_backend,
         choose_device,
@@ -66,7 +67,6 @@ def load(
         load_codec,
         load_engine,
     )
-    from csm_chat.speech.text import load_tokenizer
 
     def downloading(state: Progress) -> None:
         progress(f"downloading {state.bar} {state}")

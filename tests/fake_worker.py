@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from csm_chat.conversation.ports import Status, View
+from csm_chat.conversation.session import Session
 from csm_chat.errors import CsmChatError, ModelError
-from csm_chat.repl.contracts import Status, View
-from csm_chat.speech.session import Session
 from csm_chat.types import Utterance
 from tests.fakes import fake_backend
 

@@ -31,7 +31,7 @@ from csm_chat.api.chat import Chat
 from csm_chat.api.segment import samples
 from csm_chat.audio.files import to_16_bit
 from csm_chat.audio.takes import Takes
-from csm_chat.repl.contracts import Loaded
+from csm_chat.conversation.ports import Loaded
 from csm_chat.types import FRAME_SAMPLES, Backend, Codec, Codes, Pcm, Turn
 from tests.fakes import FixedVoices, ListSound, fake_backend
 from tests.program import captured, environment

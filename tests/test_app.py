@@ -11,8 +11,8 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from csm_chat.config import Config
+from csm_chat.conversation.ports import Rows, Status
 from csm_chat.repl.app import run
-from csm_chat.repl.contracts import Rows, Status
 from csm_chat.types import Segment, Timings, Turn, Utterance
 from tests.fake_worker import FakeWorker
 from tests.terminal import on_terminal

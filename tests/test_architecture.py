@@ -49,7 +49,7 @@ ONLY_IN = {
     "sounddevice": ("audio/*.py",),
     "soundfile": ("audio/*.py",),
     "soxr": ("audio/*.py", "voices/transcribe.py", "training/*.py"),
-    "tokenizers": ("speech/text.py", "training/*.py"),
+    "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
         *("api/*.py", "audio/watermark_*.py", "backends/torch_*.py", "training/*.py"),
@@ -99,7 +99,7 @@ NOT_OURS = {
 
 
 def module_name(path: Path) -> str:
-    """`speech.text` for csm_chat/speech/text.py, an empty string for the package itself."""
+    """`speech.text` for csm_chat/conversation/tokenizer.py, an empty string for the package itself."""
     return (
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         .removesuffix("__init__")

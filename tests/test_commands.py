@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from csm_chat.config import Config, keys
+from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
 from csm_chat.repl.commands import BY_NAME, COMMANDS, help_markdown, help_text, match
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, check
-from csm_chat.speech.session import Session
 from csm_chat.types import Segment, Utterance, Voice
 from tests.fake_worker import FakeWorker
 from tests.fakes import ListView, fake_backend

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from csm_chat.config import Config
-from csm_chat.repl.contracts import Status
+from csm_chat.conversation.ports import Status
 from csm_chat.repl.plain import run, wanted
 from csm_chat.types import Segment, Timings, Turn, Utterance
 from tests.fake_worker import FakeWorker

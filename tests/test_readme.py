@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from csm_chat import commands
+from csm_chat.conversation.grammar import parse
 from csm_chat.repl.commands import help_markdown
-from csm_chat.repl.grammar import parse
 from tests.program import environment
 
 ROOT = Path(__file__).parents[1]

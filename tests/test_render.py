@@ -17,12 +17,12 @@ import pytest
 
 import csm_chat
 from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.conversation.session import Session
 from csm_chat.errors import UsageError
 from csm_chat.scene.export import Options, write_scene
 from csm_chat.scene.folder import SceneFolder
 from csm_chat.scene.script import parse_script
 from csm_chat.scene.speak import plan, speak, split_turns
-from csm_chat.speech.session import Session
 from csm_chat.types import Backend, Engine, Frame, Prompt, Sampling, Segment, Voice
 from tests.checkpoints import make_checkpoint
 from tests.fakes import fake_backend

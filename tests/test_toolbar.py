@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csm_chat.repl.contracts import Rows, Status
-from csm_chat.repl.grammar import parts
+from csm_chat.conversation.grammar import parts
+from csm_chat.conversation.ports import Rows, Status
 from csm_chat.repl.toolbar import meter, plain, preview, shorten, stats, toolbar, turn_line, width
 from csm_chat.types import Segment, Timings, Turn
 

@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 import csm_chat
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.codec.files import KYUTAI_FILE
+from csm_chat.conversation import prompt
+from csm_chat.conversation.tokenizer import CsmTokenizer, load_tokenizer
 from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
-from csm_chat.speech import prompt
-from csm_chat.speech.text import CsmTokenizer, load_tokenizer
 from csm_chat.training.corpus import N_SPEAKER_IDS
 from csm_chat.training.csm import CsmTask, Recipe, begun, settle
 from csm_chat.training.csm_batch import (

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import csm_chat
+from csm_chat.conversation.session import Session
 from csm_chat.errors import CheckpointError, UsageError
-from csm_chat.speech.session import Session
 from csm_chat.training.augment import altered, with_noise
 from csm_chat.training.corpus import Clip
 from csm_chat.training.evaluate import (

@@ -14,10 +14,10 @@ import pytest
 from csm_chat.audio.files import read_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.config import Config, SamplingConfig
+from csm_chat.conversation.ports import Loaded
+from csm_chat.conversation.session import Session
 from csm_chat.errors import HubError
-from csm_chat.repl.contracts import Loaded
 from csm_chat.repl.worker import Worker
-from csm_chat.speech.session import Session
 from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
 from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from csm_chat.api.segment import speaker_number
 from csm_chat.audio.player import OFF
 from csm_chat.config import MAX_SPEAKER, Config
+from csm_chat.conversation.grammar import by_name, folded, parse
+from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
-from csm_chat.repl.grammar import by_name, folded, parse
-from csm_chat.repl.performer import Performer
 
 if TYPE_CHECKING:
-    from csm_chat.repl.contracts import Kind, Loaded
-    from csm_chat.speech.session import Session
+    from csm_chat.conversation.ports import Kind, Loaded
+    from csm_chat.conversation.session import Session
     from csm_chat.types import CodeSampler, LogitsProcessor, Turn
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
     from csm_chat.audio.prebuffer import prebuffer_s
     from csm_chat.audio.takes import Takes
     from csm_chat.commands import parts
-    from csm_chat.repl.contracts import Loaded
+    from csm_chat.conversation.ports import Loaded
 
     session = parts.open_session(config, notify, log.debug)
     library = parts.open_library(config, session.backend.codec, notify)

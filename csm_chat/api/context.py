@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from csm_chat import types
 from csm_chat.api.segment import SampledCodes, Segment
+from csm_chat.conversation import prompt
 from csm_chat.errors import ContextError, UsageError
-from csm_chat.speech import prompt
 from csm_chat.types import Backend, Prompt, Utterance
 
 log = logging.getLogger(__name__)

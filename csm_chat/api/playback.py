@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from csm_chat.audio.prebuffer import prebuffer_s
 from csm_chat.config import AudioConfig
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import DeviceError
-from csm_chat.speech.text import estimate_s
 from csm_chat.types import FRAME_MS, Pcm
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
+from csm_chat.conversation.grammar import Entry, by_name, folded, parse
+from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
-from csm_chat.repl.grammar import Entry, by_name, folded, parse
-from csm_chat.speech.sentences import Sentences
 
 CHUNK_BYTES = 1 << 16
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.audio.watermark import Watermark
     from csm_chat.config import Config
-    from csm_chat.speech.session import Session
+    from csm_chat.conversation.session import Session
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
 
@@ -31,8 +31,8 @@ def open_session(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Session:
     """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    from csm_chat.conversation.session import Session
     from csm_chat.loading import load
-    from csm_chat.speech.session import Session
 
     backend = load(
         config.model,

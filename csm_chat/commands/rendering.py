@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csm_chat.commands import parts
+from csm_chat.conversation.grammar import label
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
-from csm_chat.repl.grammar import label
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
 from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
-from csm_chat.speech.text import estimate_s
 from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from csm_chat.audio.watermark import Watermark
     from csm_chat.commands.progress import Bar, Console
     from csm_chat.config import Config
+    from csm_chat.conversation.session import Session
     from csm_chat.scene.folder import SavedTurn, SceneFolder
     from csm_chat.scene.script import Script
-    from csm_chat.speech.session import Session
     from csm_chat.types import Pcm
 
 log = logging.getLogger(__name__)

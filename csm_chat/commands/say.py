@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.commands.output import Output
     from csm_chat.config import Config
-    from csm_chat.repl.grammar import Entry
+    from csm_chat.conversation.grammar import Entry
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def speaker_number(flag: str, text: str, names: Mapping[int, str]) -> int:
     """Who is meant by a number or a name. Raises UsageError with the names there are."""
     from csm_chat.config import MAX_SPEAKER
     from csm_chat.config_schema import nearest, shown
-    from csm_chat.repl.grammar import by_name, folded
+    from csm_chat.conversation.grammar import by_name, folded
 
     text = text.strip()
     if re.fullmatch("[0-9]+", text) and int(text[:9]) <= MAX_SPEAKER:
@@ -204,7 +204,7 @@ class _Script:
     @property
     def expected_s(self) -> float | None:
         """Seconds that saying it takes, roughly; None while nobody knows."""
-        from csm_chat.speech.text import estimate_s
+        from csm_chat.conversation.tokenizer import estimate_s
 
         if self._parsed is None:
             return None
@@ -215,7 +215,7 @@ class _Script:
         return self._arriving() if self._parsed is None else iter(self._parsed)
 
     def _read(self, text: str) -> list[Entry]:
-        from csm_chat.repl.grammar import parse
+        from csm_chat.conversation.grammar import parse
 
         config = self._config
         try:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from csm_chat.audio.prebuffer import prebuffer_s
 from csm_chat.commands import parts
 from csm_chat.commands.context import voices
+from csm_chat.conversation.performer import Performer
+from csm_chat.conversation.ports import Kind, Loaded
 from csm_chat.errors import DeviceError, EntryError
 from csm_chat.measuring.machine import peak_bytes
-from csm_chat.repl.contracts import Kind, Loaded
-from csm_chat.repl.performer import Performer
 from csm_chat.repl.toolbar import pace, plain, turn_line
 from csm_chat.types import SAMPLE_RATE
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from csm_chat.commands.output import Output
     from csm_chat.commands.progress import Bar, Console
     from csm_chat.config import Config
-    from csm_chat.repl.grammar import Entry
-    from csm_chat.speech.session import Session
+    from csm_chat.conversation.grammar import Entry
+    from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn
     from csm_chat.voices.transcribe import Transcriber
 

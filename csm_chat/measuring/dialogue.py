@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from csm_chat.speech.prompt import audio_rows, join
+from csm_chat.conversation.prompt import audio_rows, join
 from csm_chat.types import Prompt
 
 LINE_ROWS = 12  # a line of some eight words, with the marks around it

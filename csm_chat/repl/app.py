@@ -34,7 +34,7 @@ from csm_chat.repl.lines import carry_out, check, reading
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
 
 if TYPE_CHECKING:
-    from csm_chat.repl.contracts import Kind
+    from csm_chat.conversation.ports import Kind
     from csm_chat.repl.worker import Worker
     from csm_chat.types import Turn
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from csm_chat.conversation.grammar import ESCAPE, SEPARATOR
 from csm_chat.repl.commands import BY_NAME, COMMANDS, Command
-from csm_chat.repl.grammar import ESCAPE, SEPARATOR
 from csm_chat.repl.handlers import PromptState
 
 COMMAND = re.compile(r"\s*\$(\w*)")

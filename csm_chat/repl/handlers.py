@@ -8,15 +8,15 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from csm_chat.config import MAX_SPEAKER, Config, keys, override
+from csm_chat.conversation.grammar import by_name, folded, label, parse
+from csm_chat.conversation.reading import pieces, reader
 from csm_chat.errors import ConfigError, EntryError
-from csm_chat.repl.grammar import by_name, folded, label, parse
 from csm_chat.repl.toolbar import stats as stats_text
-from csm_chat.speech.reading import pieces, reader
 from csm_chat.types import FRAMES_PER_S, Utterance, Voice
 
 if TYPE_CHECKING:
+    from csm_chat.conversation.session import Session
     from csm_chat.repl.worker import Worker
-    from csm_chat.speech.session import Session
 
 DEMO = (
     "Hello! Can you hear me?",

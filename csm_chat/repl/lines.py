@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from csm_chat.conversation.grammar import Entry, Part, parse, parts
 from csm_chat.errors import EntryError
 from csm_chat.repl.commands import match
-from csm_chat.repl.grammar import Entry, Part, parse, parts
 from csm_chat.repl.handlers import PromptState
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from csm_chat.config import Config
+from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
-from csm_chat.repl.grammar import label
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
 
 if TYPE_CHECKING:
-    from csm_chat.repl.contracts import Kind
+    from csm_chat.conversation.ports import Kind
     from csm_chat.repl.worker import Worker
     from csm_chat.types import Turn
 

@@ -10,10 +10,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from csm_chat.repl.grammar import Part, label
+from csm_chat.conversation.grammar import Part, label
 
 if TYPE_CHECKING:
-    from csm_chat.repl.contracts import Rows, Status
+    from csm_chat.conversation.ports import Rows, Status
     from csm_chat.types import Turn
 
 Fragments = list[tuple[str, str]]

@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from csm_chat.config import Config, override
-from csm_chat.errors import CsmChatError, EntryError, Interrupted
-from csm_chat.repl.contracts import (
+from csm_chat.conversation.ports import (
     Loaded,
     Loader,
     Rows,
@@ -24,11 +23,12 @@ from csm_chat.repl.contracts import (
     Status,
     View,
 )
+from csm_chat.errors import CsmChatError, EntryError, Interrupted
 from csm_chat.types import Utterance
 
 if TYPE_CHECKING:
-    from csm_chat.repl.performer import Performer
-    from csm_chat.speech.session import Session
+    from csm_chat.conversation.performer import Performer
+    from csm_chat.conversation.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ class Worker:
             log.exception("loading failed")
             self._failed(CsmChatError(f"loading failed: {type(error).__name__}: {error}"))
         else:
-            from csm_chat.repl.performer import Performer
+            from csm_chat.conversation.performer import Performer
 
             performer = Performer(loaded, self.view, lambda: self._epoch, self.speakers)
             with self._lock:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from itertools import count
 
 from csm_chat.config import MAX_SPEAKER
-from csm_chat.repl.grammar import by_name, folded
+from csm_chat.conversation.grammar import by_name, folded
 
 # A colon with no space behind it belongs to the text ("10:30", "https://").
 _LABEL = re.compile(r"\s*([^\W\d_][^:|()\[\]\"!?,;]{0,39}?)\s*:(?=\s|$)")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from csm_chat.speech.session import Session
+from csm_chat.conversation.session import Session
 from csm_chat.types import Utterance, Voice
 
 FORMAT = 2  # raised when what a key covers changes

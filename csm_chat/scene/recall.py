@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from csm_chat.speech.session import Session
+from csm_chat.conversation.session import Session
 from csm_chat.types import (
     FRAME_SAMPLES,
     Codec,

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError, UsageError
-from csm_chat.repl.grammar import ESCAPE, SEPARATOR, Part, parse, parts
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 

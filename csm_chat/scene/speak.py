@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csm_chat.repl.grammar import label
+from csm_chat.conversation.grammar import label
+from csm_chat.conversation.session import Session
 from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
 from csm_chat.scene.keys import first_key, next_key
 from csm_chat.scene.recall import forget_rows, recall
 from csm_chat.scene.script import Script, ScriptTurn, piece_of
-from csm_chat.speech.session import Session
 from csm_chat.types import SAMPLE_RATE, Pcm, Turn, Utterance
 
 MAX_RETRIES = 2  # of a take that did not end by itself

@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from csm_chat.conversation.tokenizer import split_text
 from csm_chat.scene.mix import Placed, Scene
-from csm_chat.speech.text import split_text
 from csm_chat.types import SAMPLE_RATE
 
 LINE_CHARS = 42

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.codec.config import mimi_config
+from csm_chat.conversation.reading import ReadingTokenizer, as_read
+from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.device import quick_dtype
 from csm_chat.engine.torch.load import load_model
 from csm_chat.engine.torch.model import Csm
 from csm_chat.errors import UsageError
-from csm_chat.speech.reading import ReadingTokenizer, as_read
-from csm_chat.speech.text import load_tokenizer
 from csm_chat.training import corpus
 from csm_chat.training.corpus import Line
 from csm_chat.training.csm_batch import (

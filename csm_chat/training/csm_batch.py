@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from csm_chat.speech import prompt
+from csm_chat.conversation import prompt
 from csm_chat.training.csm_known import Heard, Known, SpokenLine, joined, known_of
 from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
 

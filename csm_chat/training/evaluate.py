@@ -19,9 +19,9 @@ import torch
 
 import csm_chat
 from csm_chat.config import SamplingConfig
+from csm_chat.conversation.session import Session
 from csm_chat.engine import choose_device, load_codec
 from csm_chat.errors import CsmChatError, UsageError
-from csm_chat.speech.session import Session
 from csm_chat.training.corpus import Clip, clips
 from csm_chat.training.figures import Figure, table, write_figures
 from csm_chat.training.measures import (

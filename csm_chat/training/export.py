@@ -21,9 +21,9 @@ from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, Rope, StackSizes, read_sizes
 from csm_chat.codec.config import mimi_config
 from csm_chat.codec.files import find_mimi
+from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.errors import CheckpointError
-from csm_chat.speech.text import load_tokenizer
 from csm_chat.training.csm_model import new_csm
 from csm_chat.training.loop import LAST, load_checkpoint
 from csm_chat.training.text_tokenizer import SPECIALS

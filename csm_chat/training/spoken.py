@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from csm_chat.conversation.reading import as_read
 from csm_chat.normalise.numbers import (
     cardinal,
     one_by_one,
@@ -18,7 +19,6 @@ from csm_chat.normalise.numbers import (
     two_digits,
     year,
 )
-from csm_chat.speech.reading import as_read
 
 ABBREVIATIONS = {
     "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Dr.": "Doctor", "&": "and",

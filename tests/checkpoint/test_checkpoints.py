@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine import load_engine
-from csm_chat.speech.text import load_tokenizer
 from csm_chat.types import Prompt, Sampling
 from tests.checkpoints import BINS, Layout, make_checkpoint
 

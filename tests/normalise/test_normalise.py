@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csm_chat.conversation.reading import as_read, closed
 from csm_chat.normalise.english import normalise
-from csm_chat.speech.reading import as_read, closed
 
 NUMBERS = [
     ("I have 5 cats", "I have five cats"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csm_chat.speech.text import estimate_s
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.types import FRAMES_PER_S, SAMPLE_RATE, Frame, Pcm
 
 # Speakers differ by a factor of two, the estimate by a quarter; beyond that a take is babble.

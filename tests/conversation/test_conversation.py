@@ -14,8 +14,8 @@ import pytest
 
 import csm_chat
 from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.conversation.session import Session
 from csm_chat.scene.recall import forget_rows
-from csm_chat.speech.session import Session
 from csm_chat.types import (
     FRAME_SAMPLES,
     Backend,

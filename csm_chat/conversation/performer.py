@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from csm_chat.conversation.ports import Loaded, View
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError, Interrupted
-from csm_chat.repl.contracts import Loaded, View
-from csm_chat.speech.text import estimate_s
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.

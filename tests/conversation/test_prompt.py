@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.speech.prompt import build, fit
+from csm_chat.conversation.prompt import build, fit
 from csm_chat.types import Segment, Utterance
 from tests.fakes import CODEBOOKS, ByteTokenizer
 

@@ -11,11 +11,11 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.conversation import guard, prompt
+from csm_chat.conversation.reading import ReadingTokenizer, pieces, reader
+from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError
-from csm_chat.speech import guard, prompt
-from csm_chat.speech.reading import ReadingTokenizer, pieces, reader
-from csm_chat.speech.take import MAX_EMPTY_RETRIES, Take
-from csm_chat.speech.text import estimate_s
 from csm_chat.types import (
     FRAMES_PER_S,
     Backend,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from csm_chat.conversation.tokenizer import estimate_s, split_text
 from csm_chat.normalise.english import normalise
-from csm_chat.speech.text import estimate_s, split_text
 
 if TYPE_CHECKING:
     import numpy as np

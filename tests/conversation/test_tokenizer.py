@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from csm_chat.conversation.tokenizer import estimate_s, load_tokenizer, sentences, split_text
 from csm_chat.errors import CheckpointError
-from csm_chat.speech.text import estimate_s, load_tokenizer, sentences, split_text
 from tests.checkpoints import make_checkpoint
 
 # close to what people type, so that marks, spaces and digits meet often

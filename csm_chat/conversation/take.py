@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from csm_chat.speech import guard
+from csm_chat.conversation import guard
 from csm_chat.types import (
     FRAME_SAMPLES,
     SAMPLE_RATE,

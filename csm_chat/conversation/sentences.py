@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from csm_chat.speech.text import ends_clause, ends_sentence
+from csm_chat.conversation.tokenizer import ends_clause, ends_sentence
 
 MIN_CHARS = 20  # more than a second; a take of one short word is often cut or garbled
 MAX_CHARS = 250  # some 17 seconds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
-    from csm_chat.speech.session import Session
+    from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn, Voice
 
 State = Literal["loading", "failed", "ready", "generating", "speaking"]

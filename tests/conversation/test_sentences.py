@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.speech.sentences import MAX_CHARS, Sentences
+from csm_chat.conversation.sentences import MAX_CHARS, Sentences
 
 # close to what people write, so that marks, spaces, digits and new lines meet often
 TYPED = st.text(alphabet=st.sampled_from('ab No.5,;!?…—"\n\n \t'), max_size=120)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.conversation.guard import cap_frames
+from csm_chat.conversation.session import Session
 from csm_chat.errors import ContextError, EntryError, Interrupted
-from csm_chat.speech.guard import cap_frames
-from csm_chat.speech.session import Session
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Turn, Utterance, Voice
 from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from csm_chat.conversation.grammar import parse, parts
 from csm_chat.errors import EntryError
-from csm_chat.repl.grammar import parse, parts
 
 NAMES = {0: "Ana", 1: "Ben", 2: "Mary Ann"}
 

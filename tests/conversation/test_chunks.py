@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from csm_chat.config import ContextConfig, SamplingConfig
-from csm_chat.speech import guard
-from csm_chat.speech.session import Session
+from csm_chat.conversation import guard
+from csm_chat.conversation.session import Session
 from csm_chat.types import FRAME_SAMPLES, Pcm, Turn, Utterance
 from tests.fakes import fake_backend
 
