@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from csm_chat.assemble import let_threads_sleep, load
 from csm_chat.conversation.session import Session
-from csm_chat.loading import let_threads_sleep, load
 from csm_chat.measuring.machine import GB, peak_bytes
 from csm_chat.types import Utterance
 

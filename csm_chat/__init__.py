@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from csm_chat.api.load import load_csm_1b as load_csm_1b
     from csm_chat.api.load import load_csm_1b_local as load_csm_1b_local
     from csm_chat.api.segment import Segment as Segment
-    from csm_chat.config import Config as Config
-    from csm_chat.config import ContextConfig as ContextConfig
-    from csm_chat.config import SamplingConfig as SamplingConfig
-    from csm_chat.config import load_config as load_config
+    from csm_chat.assemble import load as load
+    from csm_chat.config.settings import Config as Config
+    from csm_chat.config.settings import ContextConfig as ContextConfig
+    from csm_chat.config.settings import SamplingConfig as SamplingConfig
+    from csm_chat.config.settings import load_config as load_config
     from csm_chat.conversation.session import Session as Session
     from csm_chat.errors import AudioError as AudioError
     from csm_chat.errors import CheckpointError as CheckpointError
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from csm_chat.errors import TranscriptError as TranscriptError
     from csm_chat.errors import UsageError as UsageError
     from csm_chat.errors import VoiceError as VoiceError
-    from csm_chat.loading import load as load
     from csm_chat.types import Sampling as Sampling
     from csm_chat.types import Turn as Turn
     from csm_chat.types import Utterance as Utterance
@@ -61,13 +61,13 @@ _HOMES = {
     "csm_chat.api.generator": ("Generator",),
     "csm_chat.api.load": ("load_csm_1b", "load_csm_1b_local"),
     "csm_chat.api.segment": ("Segment",),
-    "csm_chat.config": ("Config", "ContextConfig", "SamplingConfig", "load_config"),
+    "csm_chat.config.settings": ("Config", "ContextConfig", "SamplingConfig", "load_config"),
     "csm_chat.errors": (
         *("AudioError", "CheckpointError", "ConfigError", "ContextError", "CsmChatError"),
         *("DeviceError", "EntryError", "HubError", "Interrupted", "ModelError", "TakeError"),
         *("TranscriptError", "UsageError", "VoiceError"),
     ),
-    "csm_chat.loading": ("load",),
+    "csm_chat.assemble": ("load",),
     "csm_chat.conversation.session": ("Session",),
     "csm_chat.types": ("Sampling", "Turn", "Utterance", "Voice"),
 }

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from csm_chat import commands
 from csm_chat.commands import flags, parts
 from csm_chat.commands.flags import config_from
-from csm_chat.config_schema import nearest, shown
+from csm_chat.config.schema import nearest, shown
 from csm_chat.errors import ConfigError, CsmChatError
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.ports import Loaded
     from csm_chat.repl.worker import Worker
 
@@ -80,7 +80,7 @@ def _config(args: argparse.Namespace) -> Config:
     except ConfigError as error:
         if "bad_config" not in args:
             raise
-        from csm_chat.config import Config
+        from csm_chat.config.settings import Config
 
         args.bad_config = error
         return Config()
@@ -198,7 +198,7 @@ def _load_parts(
     cancelled: Callable[[], bool],
 ) -> Loaded:
     """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
-    from csm_chat.audio.prebuffer import prebuffer_s
+    from csm_chat.audio.play_buffer import prebuffer_s
     from csm_chat.audio.takes import Takes
     from csm_chat.conversation.ports import Loaded
 

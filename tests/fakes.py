@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.audio.play_buffer import Gaps
 from csm_chat.audio.player import PlayerStatus
-from csm_chat.audio.prebuffer import Gaps
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import (
     FRAME_SAMPLES,

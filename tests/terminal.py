@@ -14,7 +14,7 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from csm_chat.config import Config
+from csm_chat.config.settings import Config
 from csm_chat.repl.app import Prompt
 from tests.fake_worker import FakeWorker
 

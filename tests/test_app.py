@@ -10,7 +10,7 @@ import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from csm_chat.config import Config
+from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Rows, Status
 from csm_chat.repl.app import run
 from csm_chat.types import Segment, Timings, Turn, Utterance

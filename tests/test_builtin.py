@@ -17,7 +17,7 @@ import pytest
 
 import csm_chat
 from csm_chat.audio.files import read_clip
-from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.training.evaluate import collect, error_rate
 from csm_chat.training.measures import median_f0

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from csm_chat.config import Config, keys
+from csm_chat.config.settings import Config, keys
 from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
 from csm_chat.repl.commands import BY_NAME, COMMANDS, help_markdown, help_text, match

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csm_chat.config import Config
+from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Status
 from csm_chat.repl.plain import run, wanted
 from csm_chat.types import Segment, Timings, Turn, Utterance

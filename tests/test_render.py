@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import csm_chat
-from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.errors import UsageError
 from csm_chat.scene.export import Options, write_scene

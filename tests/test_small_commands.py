@@ -18,7 +18,7 @@ import yaml
 
 from csm_chat.commands.progress import Bar, Console
 from csm_chat.commands.transcribe import PIECE_S, pieces
-from csm_chat.config import Config, load_config
+from csm_chat.config.settings import Config, load_config
 from csm_chat.types import SAMPLE_RATE
 from tests.checkpoint.test_hub import OPEN, WHOLE
 from tests.checkpoint.test_hub import environment as hub_environment

@@ -13,7 +13,7 @@ import pytest
 
 from csm_chat.audio.files import read_clip
 from csm_chat.audio.takes import Takes
-from csm_chat.config import Config, SamplingConfig
+from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded
 from csm_chat.conversation.session import Session
 from csm_chat.errors import HubError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.api.segment import speaker_number
 from csm_chat.audio.player import OFF
-from csm_chat.config import MAX_SPEAKER, Config
+from csm_chat.config.settings import MAX_SPEAKER, Config
 from csm_chat.conversation.grammar import by_name, folded, parse
 from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
@@ -199,7 +199,7 @@ class _View:
 
 def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
     from csm_chat.api.playback import open_player
-    from csm_chat.audio.prebuffer import prebuffer_s
+    from csm_chat.audio.play_buffer import prebuffer_s
     from csm_chat.audio.takes import Takes
     from csm_chat.commands import parts
     from csm_chat.conversation.ports import Loaded

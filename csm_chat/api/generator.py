@@ -23,7 +23,7 @@ from csm_chat.api.settings import (
     random_seed,
     sampling_settings,
 )
-from csm_chat.config import AudioConfig
+from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import ReadingTokenizer, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take

@@ -33,7 +33,7 @@ def load_csm_1b(
     With `normalize` the model reads numbers, dates and symbols as words. Raises ModelError, which
     says how to get the model, and UsageError.
     """
-    from csm_chat.loading import load
+    from csm_chat.assemble import load
 
     loaded = load(
         model,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from csm_chat.audio.prebuffer import prebuffer_s
-from csm_chat.config import AudioConfig
+from csm_chat.audio.play_buffer import prebuffer_s
+from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import DeviceError
 from csm_chat.types import FRAME_MS, Pcm

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal
 
 from csm_chat.audio.device import OutputStream, open_output
-from csm_chat.audio.prebuffer import Gaps, PlayBuffer
+from csm_chat.audio.play_buffer import Gaps, PlayBuffer
 from csm_chat.audio.writer import OPENING_S, Writer
 from csm_chat.errors import DeviceError
 from csm_chat.types import SAMPLE_RATE, Pcm

@@ -13,7 +13,7 @@ import numpy as np
 
 from csm_chat.audio.files import read_clip, write_clip
 from csm_chat.audio.sinks import WavSink
-from csm_chat.audio.watermark import Watermark
+from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
 from csm_chat.types import Pcm, Turn
 

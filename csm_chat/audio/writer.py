@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from csm_chat.audio.device import OutputStream
-from csm_chat.audio.prebuffer import BLOCK_SAMPLES, PlayBuffer
+from csm_chat.audio.play_buffer import BLOCK_SAMPLES, PlayBuffer
 from csm_chat.errors import DeviceError
 from csm_chat.types import SAMPLE_RATE, Pcm
 

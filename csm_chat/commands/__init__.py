@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 # name: what it does, in --help's words
 COMMANDS: dict[str, str] = {

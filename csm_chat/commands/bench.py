@@ -17,7 +17,7 @@ from csm_chat.commands.progress import Console
 from csm_chat.errors import CsmChatError, UsageError
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.measuring.run import Plan
     from csm_chat.measuring.values import Wanted
 

@@ -18,7 +18,7 @@ from csm_chat.errors import AudioError, CsmChatError, DeviceError, ModelError, T
 
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Checkpoint
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 State = Literal["ok", "warn", "FAIL"]
 
@@ -68,7 +68,7 @@ def packages(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def settings(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.config import find_config, load_config
+    from csm_chat.config.settings import find_config, load_config
 
     try:
         path = find_config(config_file)

@@ -10,7 +10,7 @@ from csm_chat.errors import DeviceError
 
 if TYPE_CHECKING:
     from csm_chat.audio.device import Device
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 HEADS = ("id", "name", "host", "channels", "own rate", "plays at")
 

@@ -13,7 +13,7 @@ from csm_chat.commands import flags
 from csm_chat.commands.checks import CHECKS, Check
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:

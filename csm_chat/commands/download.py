@@ -11,7 +11,7 @@ from csm_chat.commands.progress import Console
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Progress
     from csm_chat.commands.progress import Bar
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:

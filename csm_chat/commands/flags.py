@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from csm_chat.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _add(parser: ArgumentParser, flag: Flag) -> None:
 
 def config_from(args: Namespace) -> Config:
     """config.yaml, under CSM_CHAT_* variables, under the flags. Raises ConfigError, UsageError."""
-    from csm_chat.config import find_config, from_environment, load_config, override
+    from csm_chat.config.settings import find_config, from_environment, load_config, override
 
     config = from_environment(load_config(find_config(args.config)), os.environ)
     for given in given_settings(args):

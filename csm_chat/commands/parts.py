@@ -13,8 +13,8 @@ from csm_chat.errors import ContextError, DeviceError, WatermarkError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
-    from csm_chat.audio.watermark import Watermark
-    from csm_chat.config import Config
+    from csm_chat.audio.watermark.marking import Watermark
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
@@ -31,8 +31,8 @@ def open_session(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Session:
     """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    from csm_chat.assemble import load
     from csm_chat.conversation.session import Session
-    from csm_chat.loading import load
 
     backend = load(
         config.model,
@@ -91,7 +91,7 @@ def open_watermark(config: Config, notify: Notify) -> Watermark | None:
     if method == "off":
         notify("watermark: off (watermark.method)")
         return None
-    from csm_chat.audio.watermark import open_watermark as load_watermark
+    from csm_chat.audio.watermark.marking import open_watermark as load_watermark
 
     try:
         watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)

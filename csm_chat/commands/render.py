@@ -12,7 +12,7 @@ from csm_chat.commands.progress import Console
 from csm_chat.errors import EntryError, UsageError
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.scene.script import Script
 
 DESCRIPTION = """

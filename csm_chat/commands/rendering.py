@@ -19,9 +19,9 @@ from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_tu
 from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from csm_chat.audio.watermark import Watermark
+    from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.commands.progress import Bar, Console
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.scene.folder import SavedTurn, SceneFolder
     from csm_chat.scene.script import Script

@@ -20,7 +20,7 @@ from csm_chat.errors import CsmChatError, EntryError, UsageError
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.commands.output import Output
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
 
 log = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ def run(args: Namespace, config: Config) -> int:
 
 def speaker_number(flag: str, text: str, names: Mapping[int, str]) -> int:
     """Who is meant by a number or a name. Raises UsageError with the names there are."""
-    from csm_chat.config import MAX_SPEAKER
-    from csm_chat.config_schema import nearest, shown
+    from csm_chat.config.schema import nearest, shown
+    from csm_chat.config.settings import MAX_SPEAKER
     from csm_chat.conversation.grammar import by_name, folded
 
     text = text.strip()

@@ -14,8 +14,8 @@ from csm_chat.commands import flags
 from csm_chat.errors import CsmChatError, UsageError
 
 if TYPE_CHECKING:
-    from csm_chat.config import Config
-    from csm_chat.config_schema import Key
+    from csm_chat.config.schema import Key
+    from csm_chat.config.settings import Config
 
 DEFAULT = "default"
 FILE = "config.yaml"
@@ -48,7 +48,7 @@ def run(args: Namespace, config: Config) -> int:
 
 def _origins(args: Namespace) -> dict[str, str]:
     """Where each key was set last; a key that nobody set is left out."""
-    from csm_chat.config import PRESETS, find_config, keys, lines_of, named, variable
+    from csm_chat.config.settings import PRESETS, find_config, keys, lines_of, named, variable
 
     path = find_config(args.config)
     layers = [
@@ -69,7 +69,7 @@ def _lines(
     config: Config, origins: dict[str, str], explained: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Depth, setting and remark of each line of a YAML file."""
-    from csm_chat.config import PRESETS, keys
+    from csm_chat.config.settings import PRESETS, keys
 
     section = ""
     for key in keys():

@@ -16,7 +16,7 @@ from csm_chat.errors import UsageError
 if TYPE_CHECKING:
     from csm_chat.commands.context import Clip
     from csm_chat.commands.progress import Console
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.types import Turn, Utterance
 
 MOST = 64

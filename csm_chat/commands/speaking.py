@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.audio.prebuffer import prebuffer_s
+from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.commands import parts
 from csm_chat.commands.context import voices
 from csm_chat.conversation.performer import Performer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from csm_chat.commands.context import Clip
     from csm_chat.commands.output import Output
     from csm_chat.commands.progress import Bar, Console
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn

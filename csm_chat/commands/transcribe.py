@@ -14,7 +14,7 @@ from csm_chat.errors import AudioError, NoWordsError, TakeError
 
 if TYPE_CHECKING:
     from csm_chat.commands.progress import Bar
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.types import Pcm
 
 PIECE_S = 28.0  # Whisper hears 30 s at a time, and a word on the seam is lost

@@ -15,8 +15,8 @@ from csm_chat.commands.progress import Console
 from csm_chat.errors import AudioError, WatermarkError
 
 if TYPE_CHECKING:
-    from csm_chat.audio.watermark import Mark, Watermark
-    from csm_chat.config import Config
+    from csm_chat.audio.watermark.marking import Mark, Watermark
+    from csm_chat.config.settings import Config
 
 HEADS = ("file", "watermark", "confidence", "seconds", "of")
 NOT_MARKED = 1
@@ -84,7 +84,7 @@ def run(args: Namespace, config: Config) -> int:
 
 def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
     """Each method that is there. Raises WatermarkError for the configured one, ConfigError."""
-    from csm_chat.audio.watermark import METHODS, detectors, is_installed
+    from csm_chat.audio.watermark.marking import METHODS, detectors, is_installed
 
     key_file = config.watermark.key_file
     path = parts.folder(key_file) if key_file else None

@@ -15,7 +15,7 @@ from csm_chat.errors import AudioError, CsmChatError, DeviceError, TranscriptErr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from csm_chat.config import Config
+    from csm_chat.config.settings import Config
     from csm_chat.types import Pcm
     from csm_chat.voices.clip_codes import Excerpt
     from csm_chat.voices.references import Source

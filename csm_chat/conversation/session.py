@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard, prompt
 from csm_chat.conversation.reading import ReadingTokenizer, pieces, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take

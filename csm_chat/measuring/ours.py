@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from csm_chat.assemble import load
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.conversation.prompt import join
 from csm_chat.errors import CsmChatError
-from csm_chat.loading import load
 from csm_chat.measuring import machine
 from csm_chat.measuring.dialogue import conversation, first, line
 from csm_chat.measuring.values import Reading, Ready, Split, Take, Wanted

@@ -21,7 +21,7 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import print_formatted_text
 
-from csm_chat.config import Config
+from csm_chat.config.settings import Config
 from csm_chat.errors import EntryError
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from csm_chat.config import MAX_SPEAKER, Config, keys, override
+from csm_chat.config.settings import MAX_SPEAKER, Config, keys, override
 from csm_chat.conversation.grammar import by_name, folded, label, parse
 from csm_chat.conversation.reading import pieces, reader
 from csm_chat.errors import ConfigError, EntryError

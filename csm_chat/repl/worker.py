@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from csm_chat.config import Config, override
+from csm_chat.config.settings import Config, override
 from csm_chat.conversation.ports import (
     Loaded,
     Loader,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import count
 
-from csm_chat.config import MAX_SPEAKER
+from csm_chat.config.settings import MAX_SPEAKER
 from csm_chat.conversation.grammar import by_name, folded
 
 # A colon with no space behind it belongs to the text ("10:30", "https://").

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import csm_chat
-from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.scene.recall import forget_rows
 from csm_chat.types import (

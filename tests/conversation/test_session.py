@@ -9,7 +9,7 @@ from collections.abc import Generator
 import numpy as np
 import pytest
 
-from csm_chat.config import ContextConfig, SamplingConfig
+from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.guard import cap_frames
 from csm_chat.conversation.session import Session
 from csm_chat.errors import ContextError, EntryError, Interrupted

@@ -22,7 +22,7 @@ import torch
 import csm_chat
 from csm_chat import engine as engines
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.config import SamplingConfig
+from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.engine import choose_backend, choose_device, choose_dtype, choose_quantize
 from csm_chat.errors import CheckpointError, UsageError

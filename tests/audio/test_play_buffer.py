@@ -3,7 +3,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from csm_chat.audio.prebuffer import (
+from csm_chat.audio.play_buffer import (
     BLOCK_SAMPLES,
     CUSHION_S,
     FADE_SAMPLES,

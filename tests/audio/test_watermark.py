@@ -16,11 +16,11 @@ import soundfile
 
 from csm_chat.audio.files import from_16_bit, read_clip, resample, to_16_bit, write_clip
 from csm_chat.audio.takes import Takes
-from csm_chat.audio.watermark import Watermark, detectors, open_watermark
-from csm_chat.audio.watermark_silentcipher import CSM_KEY, KEY_VARIABLE
+from csm_chat.audio.watermark.marking import Watermark, detectors, open_watermark
+from csm_chat.audio.watermark.silentcipher import CSM_KEY, KEY_VARIABLE
 from csm_chat.cli import main
 from csm_chat.commands import parts
-from csm_chat.config import Config, WatermarkConfig
+from csm_chat.config.settings import Config, WatermarkConfig
 from csm_chat.errors import ConfigError, WatermarkError
 from csm_chat.training.espeak import HELD_OUT_VOICES, speak
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm, Segment, Timings, Turn

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from csm_chat.audio.play_buffer import FADE_SAMPLES, Gaps
 from csm_chat.audio.player import Player
-from csm_chat.audio.prebuffer import FADE_SAMPLES, Gaps
 from csm_chat.errors import DeviceError
 from csm_chat.types import SAMPLE_RATE, Pcm, Sink
 
@@ -388,7 +388,7 @@ import numpy as np
 from csm_chat.audio.device import devices, open_output
 from csm_chat.audio.player import Player
 from csm_chat.errors import DeviceError
-from tests.test_player import eventually, say, sound
+from tests.audio.test_player import eventually, say, sound
 """
 
 

@@ -197,13 +197,13 @@ def detectors(
     Raises WatermarkError, ConfigError.
     """
     if method == "silentcipher":
-        from csm_chat.audio.watermark_silentcipher import CSM_KEY, SilentCipher, load, own_key
+        from csm_chat.audio.watermark.silentcipher import CSM_KEY, SilentCipher, load, own_key
 
         own = own_key(key_file, environ)
         model = load()
         keys = dict.fromkeys((own or CSM_KEY, CSM_KEY))
         return tuple(Watermark(SilentCipher(model, key)) for key in keys)
     assert method == "perth", method
-    from csm_chat.audio.watermark_perth import Perth
+    from csm_chat.audio.watermark.perth import Perth
 
     return (Watermark(Perth()),)

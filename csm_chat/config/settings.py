@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csm_chat.config_schema import Key, Value, describe, nearest, option, shown
+from csm_chat.config.schema import Key, Value, describe, nearest, option, shown
 from csm_chat.errors import ConfigError
 
 if TYPE_CHECKING:

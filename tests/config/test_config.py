@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platformdirs import user_config_path
 
-from csm_chat.config import (
+from csm_chat.config.settings import (
     PRESETS,
     AudioConfig,
     Config,
