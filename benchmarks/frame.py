@@ -11,13 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from csm_chat.bench.answers import Wanted
+from csm_chat.bench.process import Remote
+from csm_chat.bench.random_checkpoint import Writer, is_there
+from csm_chat.bench.report import Report
+from csm_chat.bench.run import Plan, measure
 from csm_chat.commands.progress import Console
 from csm_chat.commands.table import table
-from csm_chat.measuring.random_model import Writer, is_there
-from csm_chat.measuring.remote import Remote
-from csm_chat.measuring.report import Report
-from csm_chat.measuring.run import Plan, measure
-from csm_chat.measuring.values import Wanted
 
 SHOWN = {
     "load_s": "ready, s",

@@ -20,11 +20,11 @@ from moshi.models import loaders
 from moshi.models.compression import MimiModel
 from moshi.utils.compile import no_compile
 
+from csm_chat.bench.limit import bytes_read_a_s
+from csm_chat.bench.machine import GB
 from csm_chat.codec.config import moshi_config
 from csm_chat.codec.mimi import MimiCodec
 from csm_chat.codec.sizes import sizes_of
-from csm_chat.measuring.limit import bytes_read_a_s
-from csm_chat.measuring.machine import GB
 from csm_chat.types import FRAME_SAMPLES, Codes
 
 CODEBOOKS = 32

@@ -17,9 +17,9 @@ from csm_chat.commands.progress import Console
 from csm_chat.errors import CsmChatError, UsageError
 
 if TYPE_CHECKING:
+    from csm_chat.bench.answers import Wanted
+    from csm_chat.bench.run import Plan
     from csm_chat.config.settings import Config
-    from csm_chat.measuring.run import Plan
-    from csm_chat.measuring.values import Wanted
 
 PEERS = ("transformers",)
 TEMPORARY = ""  # --random without a folder
@@ -48,15 +48,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
+    from csm_chat.bench import plot
+    from csm_chat.bench.run import measure
     from csm_chat.commands.table import table
-    from csm_chat.measuring import picture
-    from csm_chat.measuring.run import measure
 
     plan = _plan(args)
     if args.random is not None and args.model is not None:
         raise UsageError("--random makes a model of its own; leave --model out")
     if args.plot:
-        picture.check(args.plot)
+        plot.check(args.plot)
     console = Console(quiet=args.quiet)
     with console.bar(None) as bar:
 
@@ -72,13 +72,13 @@ def run(args: Namespace, config: Config) -> int:
     else:
         print("\n".join([*report.lines(is_random), "", table(report.heads(), report.rows())]))
     if args.plot:
-        picture.write(args.plot, report.points, report.lines(is_random)[0])
+        plot.write(args.plot, report.points, report.lines(is_random)[0])
     return 0
 
 
 def _plan(args: Namespace) -> Plan:
     """Raises UsageError."""
-    from csm_chat.measuring.run import Plan
+    from csm_chat.bench.run import Plan
 
     given = {
         "n_rows": _count("--rows", args.rows),
@@ -103,7 +103,7 @@ def _wanted(
     args: Namespace, config: Config, notify: Callable[[str], None], progress: Callable[[str], None]
 ) -> Iterator[Wanted]:
     """What to measure. Random weights in a temporary folder go with the `with`."""
-    from csm_chat.measuring.values import Wanted
+    from csm_chat.bench.answers import Wanted
 
     settings = config.backend, config.device, config.dtype, config.quantize, config.graphs
     wanted = Wanted(config.model, *settings)
@@ -123,8 +123,8 @@ def _write_random(
     folder: Path, notify: Callable[[str], None], progress: Callable[[str], None]
 ) -> None:
     """Unless it is there. Raises UsageError."""
-    from csm_chat.measuring.random_model import Writer, is_there
-    from csm_chat.measuring.remote import Remote
+    from csm_chat.bench.process import Remote
+    from csm_chat.bench.random_checkpoint import Writer, is_there
 
     if not is_there(folder):
         progress("random weights")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.audio.play_buffer import prebuffer_s
+from csm_chat.bench.machine import peak_bytes
 from csm_chat.commands import parts
 from csm_chat.commands.context import voices
 from csm_chat.conversation.performer import Performer
 from csm_chat.conversation.ports import Kind, Loaded
 from csm_chat.errors import DeviceError, EntryError
-from csm_chat.measuring.machine import peak_bytes
 from csm_chat.repl.toolbar import pace, plain, turn_line
 from csm_chat.types import SAMPLE_RATE
 

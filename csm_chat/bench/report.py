@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from csm_chat.measuring import machine
-from csm_chat.measuring.values import Reading, Ready
+from csm_chat.bench import machine
+from csm_chat.bench.answers import Reading, Ready
 
 _TIMES = ("_s", "_ms", "rtf", "peak_gb")  # of these theirs over ours says how much better ours is
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from csm_chat.bench.answers import Reading, Ready, Split, Take, Wanted
+from csm_chat.bench.machine import GB
+from csm_chat.bench.process import Remote
+from csm_chat.bench.report import Figure, Point, Report, limit_figures
 from csm_chat.errors import UsageError
-from csm_chat.measuring.machine import GB
-from csm_chat.measuring.remote import Remote
-from csm_chat.measuring.report import Figure, Point, Report, limit_figures
-from csm_chat.measuring.values import Reading, Ready, Split, Take, Wanted
 from csm_chat.types import FRAME_MS
 
 Notify = Callable[[str], None]
@@ -75,13 +75,13 @@ def measure(
 
 
 def _ours(wanted: Wanted, notify: Notify) -> Remote:
-    from csm_chat.measuring.ours import Ours
+    from csm_chat.bench.csm_chat_timing import Ours
 
     return Remote(Ours, wanted, notify=notify)
 
 
 def _peer(ready: Ready, notify: Notify) -> Remote:
-    from csm_chat.measuring.peer import Transformers
+    from csm_chat.bench.transformers_timing import Transformers
 
     return Remote(Transformers, ready.folder, ready.torch_device, notify=notify)
 

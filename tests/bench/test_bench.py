@@ -1,4 +1,4 @@
-"""bench: its table, its numbers, its picture, the peer beside it, and misuse. No time is judged."""
+"""bench: its table, its numbers, its plot, the peer beside it, and misuse. No time is judged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from csm_chat.bench import dialogue, limit, machine, plot, random_checkpoint
+from csm_chat.bench.answers import Reading, Ready
+from csm_chat.bench.process import Remote
+from csm_chat.bench.report import Figure, Point, Report, limit_figures
+from csm_chat.bench.run import Plan
 from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.errors import CsmChatError, UsageError
-from csm_chat.measuring import dialogue, limit, machine, picture, random_model
-from csm_chat.measuring.remote import Remote
-from csm_chat.measuring.report import Figure, Point, Report, limit_figures
-from csm_chat.measuring.run import Plan
-from csm_chat.measuring.values import Reading, Ready
 from tests.failing import Failing
 from tests.in_process import Run, runner
 from tests.program import COMMAND, PATIENCE_S, environment
@@ -164,7 +164,7 @@ def test_a_process_that_starts_is_not_reached_by_ctrl_c() -> None:
     code = (
         "import time\n"
         "from multiprocessing import get_context\n"
-        "from csm_chat.measuring.remote import _ctrl_c_is_ours\n"
+        "from csm_chat.bench.process import _ctrl_c_is_ours\n"
         "with _ctrl_c_is_ours():\n"
         "    process = get_context('spawn').Process(target=time.sleep, args=(60,))\n"
         "    process.start()\n"
@@ -233,17 +233,19 @@ def test_too_little_memory_is_said_with_both_sizes() -> None:
 
 
 def test_random_weights_are_written_where_nothing_is_and_once(tmp_path: Path) -> None:
-    assert not random_model.is_there(tmp_path) and not random_model.is_there(tmp_path / "new")
-    (tmp_path / "config.json").write_text(json.dumps(random_model.CONFIG))
-    assert random_model.is_there(tmp_path)
+    assert not random_checkpoint.is_there(tmp_path) and not random_checkpoint.is_there(
+        tmp_path / "new"
+    )
+    (tmp_path / "config.json").write_text(json.dumps(random_checkpoint.CONFIG))
+    assert random_checkpoint.is_there(tmp_path)
     with pytest.raises(UsageError, match="is not empty"):
-        random_model.is_there(tmp_path / "config.json")
+        random_checkpoint.is_there(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize("name", ["cost.png", "cost.SVG"])
 def test_picture_shows_its_points(tmp_path: Path, name: str) -> None:
     points = [Point(100, 0.02, 3.0), Point(2000, 980.0, 0.0)]
-    picture.write(tmp_path / name, points, "a <model> & more")
+    plot.write(tmp_path / name, points, "a <model> & more")
     drawn = (tmp_path / name).read_bytes()
     if name.endswith("png"):
         from PIL import Image
@@ -253,4 +255,4 @@ def test_picture_shows_its_points(tmp_path: Path, name: str) -> None:
     else:
         assert b"a &lt;model&gt; &amp; more" in drawn and drawn.count(b"<circle") == 4
     with pytest.raises(CsmChatError, match="too short to draw"):
-        picture.write(tmp_path / name, points[:1], "")
+        plot.write(tmp_path / name, points[:1], "")

@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csm_chat.bench.machine import GB
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.codec.config import moshi_config
 from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.codec.sizes import sizes_of, tensor_shapes
 from csm_chat.errors import UsageError
-from csm_chat.measuring.machine import GB
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,7 @@ def _write(folder: Path) -> None:
 
 def _write_csm(folder: Path) -> None:
     """A file a layer, so that little is held at a time."""
-    from csm_chat.measuring.limit import shapes
+    from csm_chat.bench.limit import shapes
 
     sizes = parse_sizes(CONFIG)
     names, parts = weights.part_names(sizes, weights.ORIGINAL), shapes(sizes)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from csm_chat.bench.report import Point
 from csm_chat.errors import CsmChatError, UsageError
-from csm_chat.measuring.report import Point
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csm_chat.assemble import load
+from csm_chat.bench import machine
+from csm_chat.bench.answers import Reading, Ready, Split, Take, Wanted
+from csm_chat.bench.dialogue import conversation, first, line
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.conversation.prompt import join
 from csm_chat.errors import CsmChatError
-from csm_chat.measuring import machine
-from csm_chat.measuring.dialogue import conversation, first, line
-from csm_chat.measuring.values import Reading, Ready, Split, Take, Wanted
 from csm_chat.types import Backend, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Ours:
 
     def reading(self, n_rows: int) -> Reading:
         """What a frame reads, and how fast this process does."""
-        from csm_chat.measuring.limit import bytes_read_a_s, frame_bytes
+        from csm_chat.bench.limit import bytes_read_a_s, frame_bytes
 
         sizes = read_sizes(Path(self._ready.folder))
         n_bytes = frame_bytes(sizes, self._ready.numbers, n_rows)
@@ -193,8 +193,8 @@ def _ready(backend: Backend) -> Ready:
 
 def _check_memory(wanted: Wanted) -> None:
     """Raises CsmChatError where a model of random weights would not fit, in what it may take."""
+    from csm_chat.bench.limit import weight_bytes
     from csm_chat.engine import choose_device
-    from csm_chat.measuring.limit import weight_bytes
 
     if choose_device(wanted.device) != "cpu":
         return

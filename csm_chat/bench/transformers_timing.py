@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from csm_chat.bench import machine
+from csm_chat.bench.answers import Ready, Take
+from csm_chat.bench.dialogue import LINE_ROWS, turns
+from csm_chat.bench.limit import weight_bytes
+from csm_chat.bench.random_checkpoint import draw
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json, read_sizes
 from csm_chat.codec.config import mimi_config
-from csm_chat.measuring import machine
-from csm_chat.measuring.dialogue import LINE_ROWS, turns
-from csm_chat.measuring.limit import weight_bytes
-from csm_chat.measuring.random_model import draw
-from csm_chat.measuring.values import Ready, Take
 from csm_chat.types import FRAME_SAMPLES
 
 DTYPE = "bfloat16"  # what it is run in; its own float32 is slower
