@@ -16,8 +16,8 @@ from csm_chat.bench.process import Remote
 from csm_chat.bench.random_checkpoint import Writer, is_there
 from csm_chat.bench.report import Report
 from csm_chat.bench.run import Plan, measure
-from csm_chat.commands.progress import Console
-from csm_chat.commands.table import table
+from csm_chat.commands.terminal.console import Console
+from csm_chat.commands.terminal.table import table
 
 SHOWN = {
     "load_s": "ready, s",

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat import commands
-from csm_chat.commands import flags, parts
-from csm_chat.commands.flags import config_from
+from csm_chat.commands import parts
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.flags import config_from
 from csm_chat.config.schema import nearest, shown
 from csm_chat.errors import ConfigError, CsmChatError
 

@@ -55,7 +55,7 @@ ONLY_IN = {
         *("api/*.py", "audio/watermark_*.py", "backends/torch_*.py", "training/*.py"),
         "measuring/*.py",
     ),
-    "tqdm": ("commands/progress.py",),
+    "tqdm": ("commands/terminal/console.py",),
     "transformers": ("bench/transformers_timing.py",),
     "whisper": ("voices/transcribe.py",),
     "yaml": ("config/settings.py",),

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
-from csm_chat.commands.progress import Console
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, config: Config) -> int:
     from csm_chat.bench import plot
     from csm_chat.bench.run import measure
-    from csm_chat.commands.table import table
+    from csm_chat.commands.terminal.table import table
 
     plan = _plan(args)
     if args.random is not None and args.model is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
+from csm_chat.commands.terminal import flags
 from csm_chat.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(args: Namespace, config: Config) -> int:
     import platform
 
     from csm_chat.audio.device import devices, no_device_advice
-    from csm_chat.commands.table import table
+    from csm_chat.commands.terminal.table import table
 
     found = devices()
     if not found:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
 from csm_chat.commands.checks import CHECKS, Check
+from csm_chat.commands.terminal import flags
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config

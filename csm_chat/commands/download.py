@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
-from csm_chat.commands.progress import Console
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Progress
-    from csm_chat.commands.progress import Bar
+    from csm_chat.commands.terminal.console import Bar
     from csm_chat.config.settings import Config
 
 

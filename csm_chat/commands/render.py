@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags, parts
-from csm_chat.commands.progress import Console
+from csm_chat.commands import parts
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import EntryError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.commands.rendering import Rendering
+    from csm_chat.commands.speech.rendering import Rendering
     from csm_chat.scene.export import Options
     from csm_chat.scene.folder import SceneFolder, unmarked
 

@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import context, flags
-from csm_chat.commands.progress import Console
+from csm_chat.commands.speech import context_clips
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, EntryError, UsageError
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
-    from csm_chat.commands.output import Output
+    from csm_chat.commands.speech.output import Output
     from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
 
@@ -43,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     _add_outputs(parser)
     parser.add_argument("-s", "--speaker", dest="who", metavar="WHO", help="number or name")
-    context.add_arguments(parser)
+    context_clips.add_arguments(parser)
     settings = (*flags.COMPUTE, *flags.SAMPLING, flags.PRESET)
     flags.add_settings(parser, *settings, flags.NO_NORMALIZE, flags.REFERENCES, flags.AUDIO)
     parser.add_argument("--stats", action="store_true", help="how fast it went, as a table")
@@ -75,7 +76,7 @@ def _add_outputs(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, config: Config) -> int:
     from csm_chat.commands import parts
-    from csm_chat.commands.speaking import Speech
+    from csm_chat.commands.speech.speaking import Speech
     from csm_chat.voices.references import expected_names
 
     console = Console(quiet=args.quiet)
@@ -83,9 +84,9 @@ def run(args: Namespace, config: Config) -> int:
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)
-    clips = context.read_clips(args, config.speaker, partial(speaker_number, names=names))
+    clips = context_clips.read_clips(args, config.speaker, partial(speaker_number, names=names))
     if args.times is not None:
-        from csm_chat.commands.several import say_several
+        from csm_chat.commands.speech.several import say_several
 
         said = [utterance for entry in script.entries() for utterance in entry.utterances]
         return say_several(args, config, said, names, clips, console)
@@ -129,7 +130,7 @@ def _plays(args: Namespace) -> bool:
 
 def _output(args: Namespace, config: Config, console: Console) -> Output | None:
     from csm_chat.commands import parts
-    from csm_chat.commands.output import Recording, check_output, open_pipe
+    from csm_chat.commands.speech.output import Recording, check_output, open_pipe
 
     if not (args.output or args.encoding):
         return None
@@ -146,7 +147,7 @@ def _output(args: Namespace, config: Config, console: Console) -> Output | None:
 def _player(args: Namespace, config: Config, console: Console) -> Player:
     """Open if something is to be heard, else off. Raises DeviceError."""
     from csm_chat.audio.player import OFF, Player
-    from csm_chat.commands.speaking import opened_player
+    from csm_chat.commands.speech.speaking import opened_player
 
     if not _plays(args):
         return Player(OFF)
@@ -231,7 +232,7 @@ class _Script:
         return entries
 
     def _arriving(self) -> Iterator[Entry]:
-        from csm_chat.commands.arrival import Arriving, chunks
+        from csm_chat.commands.speech.text_stream import Arriving, chunks
 
         config = self._config
         arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse)

@@ -8,12 +8,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
-from csm_chat.commands.progress import Console
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, NoWordsError, TakeError
 
 if TYPE_CHECKING:
-    from csm_chat.commands.progress import Bar
+    from csm_chat.commands.terminal.console import Bar
     from csm_chat.config.settings import Config
     from csm_chat.types import Pcm
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags, parts
-from csm_chat.commands.progress import Console
+from csm_chat.commands import parts
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, WatermarkError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.commands.table import table
+    from csm_chat.commands.terminal.table import table
 
     console = Console()
     watermarks = list(_watermarks(config, console))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
-from csm_chat.commands.progress import Console
+from csm_chat.commands.terminal import flags
+from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, CsmChatError, DeviceError, TranscriptError, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.commands.table import table
+    from csm_chat.commands.terminal.table import table
 
     console = Console(quiet=args.quiet)
     sources = _sources(config, console)
@@ -148,7 +148,7 @@ def _chosen(who: str, found: list[Listed]) -> list[Listed]:
 
 
 def _play(voices: list[Listed], config: Config, console: Console) -> int:
-    from csm_chat.commands.speaking import opened_player
+    from csm_chat.commands.speech.speaking import opened_player
 
     with opened_player(config, console, "the table shows them without sound") as player:
         for voice in voices:

@@ -9,8 +9,8 @@ import numpy as np
 
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.session import Session
+from csm_chat.scene.digests import first_key, next_key
 from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
-from csm_chat.scene.keys import first_key, next_key
 from csm_chat.scene.recall import forget_rows, recall
 from csm_chat.scene.script import Script, ScriptTurn, piece_of
 from csm_chat.types import SAMPLE_RATE, Pcm, Turn, Utterance

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.bench.machine import peak_bytes
 from csm_chat.commands import parts
-from csm_chat.commands.context import voices
+from csm_chat.commands.speech.context_clips import voices
 from csm_chat.conversation.performer import Performer
 from csm_chat.conversation.ports import Kind, Loaded
 from csm_chat.errors import DeviceError, EntryError
@@ -22,9 +22,9 @@ from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
-    from csm_chat.commands.context import Clip
-    from csm_chat.commands.output import Output
-    from csm_chat.commands.progress import Bar, Console
+    from csm_chat.commands.speech.context_clips import Clip
+    from csm_chat.commands.speech.output import Output
+    from csm_chat.commands.terminal.console import Bar, Console
     from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session

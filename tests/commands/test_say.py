@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from csm_chat.commands.arrival import Arriving, chunks
-from csm_chat.commands.output import Pipe, Recording, check_output
-from csm_chat.commands.speaking import for_shell
+from csm_chat.commands.speech.output import Pipe, Recording, check_output
+from csm_chat.commands.speech.speaking import for_shell
+from csm_chat.commands.speech.text_stream import Arriving, chunks
 from csm_chat.errors import EntryError, TakeError, UsageError
 from tests.checkpoints import make_checkpoint
 from tests.in_process import Ran, Run, runner

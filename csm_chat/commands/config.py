@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import flags
+from csm_chat.commands.terminal import flags
 from csm_chat.errors import CsmChatError, UsageError
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ class Stage:
             if len(spoken) == stop_after:
                 break
         else:
-            from csm_chat.commands.rendering import scene_turn
+            from csm_chat.commands.speech.rendering import scene_turn
 
             told = [scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
             write_scene(self.folder.path, told, Options(tail_s=script.tail_s), {"seed": seed})

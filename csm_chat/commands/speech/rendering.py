@@ -20,7 +20,7 @@ from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from csm_chat.audio.watermark.marking import Watermark
-    from csm_chat.commands.progress import Bar, Console
+    from csm_chat.commands.terminal.console import Bar, Console
     from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.scene.folder import SavedTurn, SceneFolder

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from csm_chat.audio.player import OFF, Player
 from csm_chat.commands import parts
-from csm_chat.commands.output import Recording, check_output
-from csm_chat.commands.speaking import Speech
+from csm_chat.commands.speech.output import Recording, check_output
+from csm_chat.commands.speech.speaking import Speech
 from csm_chat.errors import UsageError
 
 if TYPE_CHECKING:
-    from csm_chat.commands.context import Clip
-    from csm_chat.commands.progress import Console
+    from csm_chat.commands.speech.context_clips import Clip
+    from csm_chat.commands.terminal.console import Console
     from csm_chat.config.settings import Config
     from csm_chat.types import Turn, Utterance
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import yaml
 
-from csm_chat.commands.progress import Bar, Console
+from csm_chat.commands.terminal.console import Bar, Console
 from csm_chat.commands.transcribe import PIECE_S, pieces
 from csm_chat.config.settings import Config, load_config
 from csm_chat.types import SAMPLE_RATE
