@@ -22,9 +22,7 @@ from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.engine import choose_device, load_codec
 from csm_chat.errors import CsmChatError, UsageError
-from csm_chat.training.corpus import Clip, clips
-from csm_chat.training.figures import Figure, table, write_figures
-from csm_chat.training.measures import (
+from csm_chat.training.ears.measures import (
     Floats,
     Lineup,
     VoiceSpace,
@@ -34,8 +32,10 @@ from csm_chat.training.measures import (
     normalise,
     voice_embedding,
 )
-from csm_chat.training.recogniser import Recogniser
-from csm_chat.training.spoken import heard_words
+from csm_chat.training.ears.recogniser import Recogniser
+from csm_chat.training.figures import Figure, table, write_figures
+from csm_chat.training.speech.corpus import Clip, clips
+from csm_chat.training.text.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Backend, Codec, Pcm, Segment, Turn, Utterance, Voice
 
 SEED = 20_000  # of all that is drawn here

@@ -24,9 +24,9 @@ from csm_chat.codec.files import find_mimi
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.errors import CheckpointError
-from csm_chat.training.csm_model import new_csm
+from csm_chat.training.csm.model import new_csm
+from csm_chat.training.csm.tokenizer import SPECIALS
 from csm_chat.training.loop import LAST, load_checkpoint
-from csm_chat.training.text_tokenizer import SPECIALS
 
 PREPARED = "model"  # of a run's folder: an export without its weights
 CODEC_FILE = "mimi.safetensors"
@@ -78,7 +78,7 @@ def export_run(
     codec: Path | None = None,
     sharpness: float = 1.0,
 ) -> Written:
-    """Export what `csm_chat.training.csm` has in its folder `run`: averaged weights, if kept.
+    """Export what `csm_chat.training.csm.train` has in its folder `run`: averaged weights, if kept.
 
     Logits are multiplied by `sharpness`: a small model speaks best below the temperature that suits
     CSM-1B, which is the program's default. `codec` is a folder with the run's codec whose decoder

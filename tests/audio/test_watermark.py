@@ -22,7 +22,7 @@ from csm_chat.cli import main
 from csm_chat.commands import parts
 from csm_chat.config.settings import Config, WatermarkConfig
 from csm_chat.errors import ConfigError, WatermarkError
-from csm_chat.training.espeak import HELD_OUT_VOICES, speak
+from csm_chat.training.speech.espeak import HELD_OUT_VOICES, speak
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm, Segment, Timings, Turn
 from tests.program import piped, takes
 

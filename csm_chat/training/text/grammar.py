@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from csm_chat.training.inflection import inflected
-from csm_chat.training.spoken import spoken_words
+from csm_chat.training.text.inflection import inflected
+from csm_chat.training.text.spoken import spoken_words
 
 Part = Callable[[Random], str]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.training.measures import Floats, pitch_at
+from csm_chat.training.ears.measures import Floats, pitch_at
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE, Pcm
 
 LOWEST_HZ, CLASSES_AN_OCTAVE = 70.0, 24

@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 
 from csm_chat.engine.torch.engine import TorchEngine
-from csm_chat.training.csm_batch import Batch
-from csm_chat.training.csm_model import CsmTrainer
+from csm_chat.training.csm.batch import Batch
+from csm_chat.training.csm.model import CsmTrainer
 from csm_chat.types import Prompt, Sampling
 
 _LONGEST = 2  # times the true length, and some frames

@@ -25,9 +25,7 @@ from csm_chat.engine.torch.device import quick_dtype
 from csm_chat.engine.torch.load import load_model
 from csm_chat.engine.torch.model import Csm
 from csm_chat.errors import UsageError
-from csm_chat.training import corpus
-from csm_chat.training.corpus import Line
-from csm_chat.training.csm_batch import (
+from csm_chat.training.csm.batch import (
     Batch,
     BatchSettings,
     Conversation,
@@ -36,14 +34,16 @@ from csm_chat.training.csm_batch import (
     encoded,
     filled,
 )
-from csm_chat.training.csm_codes import FrozenCodec
-from csm_chat.training.csm_losses import Losses, LossSettings, losses
-from csm_chat.training.csm_model import CsmTrainer, new_csm
-from csm_chat.training.csm_takes import take_figures
+from csm_chat.training.csm.codes import FrozenCodec
+from csm_chat.training.csm.losses import Losses, LossSettings, losses
+from csm_chat.training.csm.model import CsmTrainer, new_csm
+from csm_chat.training.csm.takes import take_figures
+from csm_chat.training.csm.tokenizer import N_BASE_IDS, train_tokenizer, write_tokenizer
 from csm_chat.training.export import CODEC_FILE, PREPARED, export_codec, prepare
 from csm_chat.training.loop import Plan, Run, Stateful, pick_device
-from csm_chat.training.sentences import Split, sentences
-from csm_chat.training.text_tokenizer import N_BASE_IDS, train_tokenizer, write_tokenizer
+from csm_chat.training.speech import corpus
+from csm_chat.training.speech.corpus import Line
+from csm_chat.training.text.sentences import Split, sentences
 from csm_chat.types import Tokenizer
 
 _UNMEANT_IDS = 3  # ids of a codebook that the codec has no entry for, as in CSM-1B

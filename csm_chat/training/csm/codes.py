@@ -21,7 +21,7 @@ from csm_chat.codec.files import find_mimi
 from csm_chat.codec.quantizer import Quantizer
 from csm_chat.codec.sizes import sizes_of
 from csm_chat.errors import CheckpointError
-from csm_chat.training.csm_batch import n_frames
+from csm_chat.training.csm.batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
 
 _GROUP_FRAMES = 8000  # encoded at once where a GPU is to be filled

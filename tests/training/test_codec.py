@@ -19,16 +19,16 @@ from torch import Tensor
 from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.codec.mimi import load_codec
 from csm_chat.errors import CheckpointError
-from csm_chat.training.codec import CodecTask, export, perplexity
-from csm_chat.training.codec_adversary import Adversary
-from csm_chat.training.codec_data import Crops, Recipe, crop, worker_batches
-from csm_chat.training.codec_listener import Listener
-from csm_chat.training.codec_losses import SpectralLoss, mel_filters, wave_distance
-from csm_chat.training.codec_model import Sizes, quantise
-from csm_chat.training.espeak import Phoneme, Spoken
+from csm_chat.training.codec.adversary import Adversary
+from csm_chat.training.codec.data import Crops, Recipe, crop, worker_batches
+from csm_chat.training.codec.listener import Listener
+from csm_chat.training.codec.losses import SpectralLoss, mel_filters, wave_distance
+from csm_chat.training.codec.model import Sizes, quantise
+from csm_chat.training.codec.train import CodecTask, export, perplexity
 from csm_chat.training.loop import LOG, Plan, Run
-from csm_chat.training.pitches import NO_PITCH, heard_pitches, pitch_classes
-from csm_chat.training.sounds import NO_SOUND, PAUSE_SOUND, SOUNDS_A_FRAME, heard_sounds
+from csm_chat.training.speech.espeak import Phoneme, Spoken
+from csm_chat.training.speech.pitches import NO_PITCH, heard_pitches, pitch_classes
+from csm_chat.training.speech.sounds import NO_SOUND, PAUSE_SOUND, SOUNDS_A_FRAME, heard_sounds
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE
 
 TINY = Sizes(

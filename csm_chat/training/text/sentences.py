@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from csm_chat.training.grammar import Grammar, read_grammar
-from csm_chat.training.measures import normalise
-from csm_chat.training.spoken import spoken_words
+from csm_chat.training.ears.measures import normalise
+from csm_chat.training.text.grammar import Grammar, read_grammar
+from csm_chat.training.text.spoken import spoken_words
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csm_chat.training.codec_learner import Learner, layers_apart
-from csm_chat.training.recogniser_net import HOP, N_MELS, Mels, levelled
-from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
+from csm_chat.training.codec.learner import Learner, layers_apart
+from csm_chat.training.ears.recogniser_net import HOP, N_MELS, Mels, levelled
+from csm_chat.training.speech.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 from csm_chat.types import FRAME_SAMPLES
 
 _WIDTH = 192

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csm_chat.training.measures import mel_filters
-from csm_chat.training.sounds import N_SOUNDS
+from csm_chat.training.ears.measures import mel_filters
+from csm_chat.training.speech.sounds import N_SOUNDS
 from csm_chat.types import SAMPLE_RATE
 
 LETTERS = " 'abcdefghijklmnopqrstuvwxyz"  # class n + 1; 0 is CTC's blank

@@ -23,12 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csm_chat.errors import CheckpointError, CsmChatError
-from csm_chat.training.augment import altered, with_noise
-from csm_chat.training.corpus import Clip, background, clips
-from csm_chat.training.lexicon import Lexicon, count_words
-from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
-from csm_chat.training.measures import character_errors, normalise
-from csm_chat.training.recogniser_net import (
+from csm_chat.training.ears.augment import altered, with_noise
+from csm_chat.training.ears.lexicon import Lexicon, count_words
+from csm_chat.training.ears.measures import character_errors, normalise
+from csm_chat.training.ears.recogniser_net import (
     HOP,
     LETTERS,
     STRIDE,
@@ -38,9 +36,11 @@ from csm_chat.training.recogniser_net import (
     levelled,
     spelled,
 )
-from csm_chat.training.sentences import sentences
-from csm_chat.training.sounds import NO_SOUND, sounds_at, sounds_loss
-from csm_chat.training.spoken import heard_words
+from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
+from csm_chat.training.speech.corpus import Clip, background, clips
+from csm_chat.training.speech.sounds import NO_SOUND, sounds_at, sounds_loss
+from csm_chat.training.text.sentences import sentences
+from csm_chat.training.text.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 MARGIN_S = 0.2  # of silence around a clip
@@ -267,7 +267,7 @@ class Training:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("csm_chat.training.recogniser", description=__doc__)
+    parser = argparse.ArgumentParser("csm_chat.training.ears.recogniser", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(".train/recogniser"))
     parser.add_argument("--minutes", type=float, default=60.0, help="end after so long (60)")
     parser.add_argument("--steps", type=int, default=12_000, help="the rate is 0 here (12000)")

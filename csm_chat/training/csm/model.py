@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
 from csm_chat.engine.torch.load import empty_model
 from csm_chat.engine.torch.model import Attention, Cache, Csm, Layer, Stack
-from csm_chat.training.corpus import N_SPEAKER_IDS
-from csm_chat.training.measures import MEL_BANDS
-from csm_chat.training.pitches import N_PITCHES
-from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME
+from csm_chat.training.ears.measures import MEL_BANDS
+from csm_chat.training.speech.corpus import N_SPEAKER_IDS
+from csm_chat.training.speech.pitches import N_PITCHES
+from csm_chat.training.speech.sounds import N_SOUNDS, SOUNDS_A_FRAME
 
 _TABLE_STD = 0.02  # of new tables and heads
 _GUIDED = (1 / 3, 2 / 3)  # how deep the layers are where heads learn where to look

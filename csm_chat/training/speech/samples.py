@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from csm_chat.audio.files import write_clip
-from csm_chat.training.corpus import Clip, clips
-from csm_chat.training.espeak import TRAINING_VOICES, speak
-from csm_chat.training.sentences import debian_text
+from csm_chat.training.speech.corpus import Clip, clips
+from csm_chat.training.speech.espeak import TRAINING_VOICES, speak
+from csm_chat.training.text.sentences import debian_text
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csm_chat.training.csm_batch import Batch
-from csm_chat.training.csm_model import CsmTrainer, Looks
-from csm_chat.training.sounds import NO_CHARACTER, sounds_loss
+from csm_chat.training.csm.batch import Batch
+from csm_chat.training.csm.model import CsmTrainer, Looks
+from csm_chat.training.speech.sounds import NO_CHARACTER, sounds_loss
 
 _NEAR = 2  # characters; espeak-ng tells where words begin, not which letter is which phoneme
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csm_chat.training.codec_learner import Learner, layers_apart
+from csm_chat.training.codec.learner import Learner, layers_apart
 from csm_chat.types import SAMPLE_RATE
 
 _SIZES = (2048, 512)  # window lengths, of harmonics and of pulses; hops are a quarter

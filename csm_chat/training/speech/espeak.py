@@ -20,8 +20,8 @@ import numpy as np
 
 from csm_chat.audio.files import resample
 from csm_chat.errors import UsageError
-from csm_chat.training.measures import mel_scale
-from csm_chat.training.throats import VARIANTS_OWN, Throat, voice_file
+from csm_chat.training.ears.measures import mel_scale
+from csm_chat.training.speech.vocal_tracts import VARIANTS_OWN, Throat, voice_file
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 # From espeak-ng's speak_lib.h.

@@ -21,16 +21,16 @@ from random import Random
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from csm_chat.errors import CsmChatError
-from csm_chat.training.espeak import (
+from csm_chat.training.speech.espeak import (
     HELD_OUT_VOICES,
     TRAINING_VOICES,
     Phoneme,
     SyntheticVoice,
     speak,
 )
-from csm_chat.training.sentences import Split, sentences
-from csm_chat.training.spoken import heard_words
-from csm_chat.training.throats import draw_throat
+from csm_chat.training.speech.vocal_tracts import draw_throat
+from csm_chat.training.text.sentences import Split, sentences
+from csm_chat.training.text.spoken import heard_words
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 _log = logging.getLogger(__name__)

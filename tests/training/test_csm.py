@@ -23,9 +23,7 @@ from csm_chat.conversation import prompt
 from csm_chat.conversation.tokenizer import CsmTokenizer, load_tokenizer
 from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.errors import CheckpointError, UsageError
-from csm_chat.training.corpus import N_SPEAKER_IDS
-from csm_chat.training.csm import CsmTask, Recipe, begun, settle
-from csm_chat.training.csm_batch import (
+from csm_chat.training.csm.batch import (
     Batch,
     BatchSettings,
     Draft,
@@ -35,11 +33,13 @@ from csm_chat.training.csm_batch import (
     merged,
     rows,
 )
-from csm_chat.training.csm_codes import FrozenCodec
-from csm_chat.training.csm_losses import Losses, LossSettings, losses
-from csm_chat.training.csm_model import CsmTrainer, new_csm
-from csm_chat.training.csm_takes import take_figures
-from csm_chat.training.espeak import Phoneme, coloured
+from csm_chat.training.csm.codes import FrozenCodec
+from csm_chat.training.csm.losses import Losses, LossSettings, losses
+from csm_chat.training.csm.model import CsmTrainer, new_csm
+from csm_chat.training.csm.takes import take_figures
+from csm_chat.training.csm.tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
+from csm_chat.training.csm.train import CsmTask, Recipe, begun, settle
+from csm_chat.training.ears.measures import MEL_BANDS, spectrum_levels
 from csm_chat.training.export import (
     CODEC_FILE,
     PREPARED,
@@ -51,16 +51,16 @@ from csm_chat.training.export import (
 )
 from csm_chat.training.export import main as export_main
 from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
-from csm_chat.training.measures import MEL_BANDS, spectrum_levels
-from csm_chat.training.pitches import N_PITCHES, pitch_classes
-from csm_chat.training.sounds import (
+from csm_chat.training.speech.corpus import N_SPEAKER_IDS
+from csm_chat.training.speech.espeak import Phoneme, coloured
+from csm_chat.training.speech.pitches import N_PITCHES, pitch_classes
+from csm_chat.training.speech.sounds import (
     NO_CHARACTER,
     NO_SOUND,
     PAUSE_SOUND,
     heard_sounds,
     said_characters,
 )
-from csm_chat.training.text_tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
 from csm_chat.types import (
     FRAME_SAMPLES,
     SAMPLE_RATE,

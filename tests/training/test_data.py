@@ -18,13 +18,13 @@ import pytest
 from csm_chat.audio.files import read_clip
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.normalise.numbers import cardinal
-from csm_chat.training import corpus, data, espeak
-from csm_chat.training.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
-from csm_chat.training.inflection import inflected
-from csm_chat.training.measures import median_f0, normalise, spectrum_levels
-from csm_chat.training.sentences import debian_text, debian_words, sentences, split_of
-from csm_chat.training.spoken import spoken_words
-from csm_chat.training.throats import Throat, draw_throat, voice_file
+from csm_chat.training.ears.measures import median_f0, normalise, spectrum_levels
+from csm_chat.training.speech import corpus, espeak, samples
+from csm_chat.training.speech.espeak import HELD_OUT_VOICES, TRAINING_VOICES, SyntheticVoice, speak
+from csm_chat.training.speech.vocal_tracts import Throat, draw_throat, voice_file
+from csm_chat.training.text.inflection import inflected
+from csm_chat.training.text.sentences import debian_text, debian_words, sentences, split_of
+from csm_chat.training.text.spoken import spoken_words
 from csm_chat.types import SAMPLE_RATE
 
 MALE_TO_FEMALE_HZ = 150
@@ -404,8 +404,8 @@ def test_closing_ends_the_workers():
 
 def test_workers_die_with_their_parent():
     code = (
-        "from csm_chat.training.corpus import background\n"
-        "from tests.test_training_data import own_process\n"
+        "from csm_chat.training.speech.corpus import background\n"
+        "from tests.training.test_data import own_process\n"
         "if __name__ == '__main__':\n"
         "    items = background(own_process, 1)\n"
         "    print(next(items), flush=True)\n"
@@ -422,7 +422,7 @@ def test_workers_die_with_their_parent():
 
 @pytest.mark.usefixtures("synthesiser")
 def test_clips_to_listen_to_are_written_with_their_texts(tmp_path):
-    assert data.main(["--out", str(tmp_path), "--n", "3"]) == 0
+    assert samples.main(["--out", str(tmp_path), "--n", "3"]) == 0
     names = sorted(path.name for path in tmp_path.glob("*.wav"))
     assert [name[:4] for name in names] == ["001-", "002-", "003-"]
     for name in names:
@@ -433,7 +433,7 @@ def test_clips_to_listen_to_are_written_with_their_texts(tmp_path):
 
 def test_sample_voices_are_what_the_references_folder_holds():
     folder = Path(__file__).parents[1] / "references"
-    for name, clip in data.samples().items():
+    for name, clip in samples.samples().items():
         kept = read_clip(folder / f"{name}.wav").pcm
         assert (folder / f"{name}.txt").read_text(encoding="utf-8").strip() == clip.text
         assert abs(len(kept) - len(clip.pcm)) < SAMPLE_RATE / 10, "the same words and pace"

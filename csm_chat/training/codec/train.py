@@ -21,11 +21,11 @@ from torch.nn import functional
 from csm_chat.checkpoint.sizes import read_json
 from csm_chat.codec.files import KYUTAI_FILE, find_mimi
 from csm_chat.errors import CheckpointError
-from csm_chat.training.codec_adversary import Adversary
-from csm_chat.training.codec_data import Crops, Recipe, held_out, stream
-from csm_chat.training.codec_listener import Listener
-from csm_chat.training.codec_losses import MELS, SpectralLoss, levels_distance, wave_distance
-from csm_chat.training.codec_model import (
+from csm_chat.training.codec.adversary import Adversary
+from csm_chat.training.codec.data import Crops, Recipe, held_out, stream
+from csm_chat.training.codec.listener import Listener
+from csm_chat.training.codec.losses import MELS, SpectralLoss, levels_distance, wave_distance
+from csm_chat.training.codec.model import (
     Sizes,
     decoded,
     encoded,
@@ -35,8 +35,8 @@ from csm_chat.training.codec_model import (
     quantise,
 )
 from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
-from csm_chat.training.pitches import N_PITCHES, NO_PITCH
-from csm_chat.training.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
+from csm_chat.training.speech.pitches import N_PITCHES, NO_PITCH
+from csm_chat.training.speech.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 
 _COMMITMENT = 0.25
 _ADVERSARIAL = 1.0

@@ -16,8 +16,27 @@ from hypothesis import strategies as st
 import csm_chat
 from csm_chat.conversation.session import Session
 from csm_chat.errors import CheckpointError, UsageError
-from csm_chat.training.augment import altered, with_noise
-from csm_chat.training.corpus import Clip
+from csm_chat.training.ears.augment import altered, with_noise
+from csm_chat.training.ears.lexicon import Lexicon, count_words
+from csm_chat.training.ears.measures import (
+    character_errors,
+    fit_voice_space,
+    median_f0,
+    normalise,
+    pitch_track,
+    voice_embedding,
+)
+from csm_chat.training.ears.recogniser import (
+    POOL,
+    Batch,
+    Recogniser,
+    Training,
+    classes,
+    collate,
+    export,
+    schedule,
+)
+from csm_chat.training.ears.recogniser_net import LETTERS, Mels, Network, Sizes, levelled, spelled
 from csm_chat.training.evaluate import (
     Script,
     draw_script,
@@ -31,27 +50,8 @@ from csm_chat.training.evaluate import (
     speed_figures,
 )
 from csm_chat.training.figures import Figure, table, write_figures
-from csm_chat.training.lexicon import Lexicon, count_words
 from csm_chat.training.loop import Plan, Run
-from csm_chat.training.measures import (
-    character_errors,
-    fit_voice_space,
-    median_f0,
-    normalise,
-    pitch_track,
-    voice_embedding,
-)
-from csm_chat.training.recogniser import (
-    POOL,
-    Batch,
-    Recogniser,
-    Training,
-    classes,
-    collate,
-    export,
-    schedule,
-)
-from csm_chat.training.recogniser_net import LETTERS, Mels, Network, Sizes, levelled, spelled
+from csm_chat.training.speech.corpus import Clip
 from csm_chat.types import SAMPLE_RATE, Backend, Pcm
 
 TINY = Sizes(width=64, blocks=1, kernel=5, gru=64, dropout=0.0)

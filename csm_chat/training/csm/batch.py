@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from csm_chat.conversation import prompt
-from csm_chat.training.csm_known import Heard, Known, SpokenLine, joined, known_of
+from csm_chat.training.csm.known import Heard, Known, SpokenLine, joined, known_of
 from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
 
 _T = TypeVar("_T", bound=np.generic)

@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.training.measures import spectrum_levels
-from csm_chat.training.pitches import heard_pitch_classes
-from csm_chat.training.sounds import NO_CHARACTER, Named, heard_sounds, said_characters
+from csm_chat.training.ears.measures import spectrum_levels
+from csm_chat.training.speech.pitches import heard_pitch_classes
+from csm_chat.training.speech.sounds import NO_CHARACTER, Named, heard_sounds, said_characters
 from csm_chat.types import Pcm
 
 _A = TypeVar("_A")

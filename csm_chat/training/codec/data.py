@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from csm_chat.training import corpus
-from csm_chat.training.pitches import heard_pitches
-from csm_chat.training.sentences import Split
-from csm_chat.training.sounds import Named, heard_sounds
+from csm_chat.training.speech import corpus
+from csm_chat.training.speech.pitches import heard_pitches
+from csm_chat.training.speech.sounds import Named, heard_sounds
+from csm_chat.training.text.sentences import Split
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 _VALID_CLIPS = 24  # of each split
