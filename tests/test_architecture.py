@@ -20,40 +20,48 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
-    "config_schema": ("errors",),
-    "config": ("config_schema", "errors", "types"),
+    "config": ("config", "errors", "types"),
     "audio": ("audio", "errors", "types"),
-    "backends": ("backends", "errors", "types"),
-    "speech": ("speech", "audio.files", "config", "errors", "types"),
-    "loading": ("backends", "speech.text", "config", "errors", "types"),
-    "measuring": ("measuring", "backends", "loading", "speech.prompt", "errors", "types"),
-    "scene": ("scene", "audio.files", "repl.grammar", "speech", "config", "errors", "types"),
-    "repl": ("repl", "speech", "config", "errors", "types"),
+    "checkpoint": ("checkpoint", "codec.files", "errors", "types"),
+    "codec": ("codec", "checkpoint", "engine.torch", "errors", "types"),
+    "engine": ("engine", "checkpoint", "codec", "errors", "types"),
+    "normalise": ("normalise",),
+    "voices": ("voices", "audio.files", "config", "errors", "types"),
+    "conversation": (
+        *("conversation", "voices", "normalise", "audio.files", "config", "errors", "types"),
+    ),
+    "assemble": ("engine", "checkpoint", "conversation.tokenizer", "config", "errors", "types"),
+    "bench": (
+        *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
+        *("errors", "types"),
+    ),
+    "scene": ("scene", "audio.files", "conversation", "voices", "config", "errors", "types"),
+    "repl": ("repl", "conversation", "voices", "config", "errors", "types"),
 }
 
 # The only files that import a package, at the top or inside a function.
 ONLY_IN = {
-    "huggingface_hub": ("backends/hub*.py",),
-    "mlx": ("backends/mlx_*.py",),
-    "onnx": ("backends/torch_quantised*.py",),
-    "onnxruntime": ("backends/torch_quantised*.py",),
-    "moshi": (
-        "training/*.py",
-        "bench/random_checkpoint.py",
-    ),
+    "huggingface_hub": ("checkpoint/find.py", "checkpoint/hub/*.py"),
+    "mlx": ("engine/mlx/*.py",),
+    "onnx": ("engine/torch/quantised/*.py",),
+    "onnxruntime": ("engine/torch/quantised/*.py",),
+    "moshi": ("training/*.py", "bench/random_checkpoint.py"),
     "PIL": ("bench/plot.py",),
     "prompt_toolkit": ("repl/*.py",),
     "psutil": ("bench/machine.py",),
     "pyloudnorm": ("scene/mix.py",),
-    "safetensors": ("backends/*.py", "bench/random_checkpoint.py", "training/*.py"),
+    "safetensors": (
+        *("checkpoint/*.py", "codec/*.py", "engine/*.py"),
+        *("bench/random_checkpoint.py", "training/*.py"),
+    ),
     "sounddevice": ("audio/*.py",),
     "soundfile": ("audio/*.py",),
     "soxr": ("audio/*.py", "voices/transcribe.py", "training/*.py"),
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
-        *("api/*.py", "audio/watermark_*.py", "backends/torch_*.py", "training/*.py"),
-        "measuring/*.py",
+        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py"),
+        *("engine/mlx/engine.py", "bench/*.py", "training/*.py"),
     ),
     "tqdm": ("commands/terminal/console.py",),
     "transformers": ("bench/transformers_timing.py",),
@@ -99,7 +107,7 @@ NOT_OURS = {
 
 
 def module_name(path: Path) -> str:
-    """`speech.text` for csm_chat/conversation/tokenizer.py, an empty string for the package itself."""
+    """`voices.library` for csm_chat/voices/library.py, an empty string for the package itself."""
     return (
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         .removesuffix("__init__")
@@ -131,7 +139,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def own_imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and module (`speech.text`) of every import from the package."""
+    """Line and module (`voices.library`) of every import from the package."""
     for line, name in imports(path):
         package, _, inner = name.partition(".")
         if package == PACKAGE.name:
@@ -154,9 +162,9 @@ def test_imports_point_down():
     assert wrong == []
 
 
-def test_speech_knows_settings_as_types_only():
+def test_conversation_knows_settings_as_types_only():
     wrong = []
-    for path in (PACKAGE / "speech").glob("*.py"):
+    for path in (*(PACKAGE / "conversation").glob("*.py"), *(PACKAGE / "voices").glob("*.py")):
         for line, name in imports(path):
             if name.startswith("csm_chat.config.settings") and not name.endswith("Config"):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")

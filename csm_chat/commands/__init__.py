@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "info": "the same as doctor",
 }
 # modules that are not named like their command
-_MODULES = {"config": "settings", "info": "doctor"}
+_MODULES = {"info": "doctor"}
 
 
 class Command(Protocol):

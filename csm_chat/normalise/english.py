@@ -1,7 +1,7 @@
 """English text as it is read aloud: numbers in words, no symbols. Knows no model and no audio.
 
-The rules stand in normalise_marks.py (characters), normalise_words.py, normalise_dates.py and
-normalise_quantities.py; here is their order.
+The rules stand in marks.py (characters), words.py, dates.py and quantities.py; here is their
+order.
 """
 
 from __future__ import annotations

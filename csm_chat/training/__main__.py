@@ -9,12 +9,20 @@ from importlib import import_module
 from csm_chat.errors import CsmChatError
 
 COMMANDS = {
-    "data": "speak sentences to a folder, to listen to what is trained on",
+    "samples": "speak sentences to a folder, to listen to what is trained on",
     "recogniser": "train what hears the words in the measurements",
     "codec": "train a Mimi-class codec, or write it out with --export",
     "csm": "train a CSM on a codec",
     "export": "write a complete checkpoint folder",
     "evaluate": "measure a checkpoint folder on held-out sentences and voices",
+}
+
+# where a command's `main` is, if not in a module of its name
+_MODULES = {
+    "samples": "speech.samples",
+    "recogniser": "ears.recogniser",
+    "codec": "codec.train",
+    "csm": "csm.train",
 }
 
 
@@ -26,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         text = "\n".join(["usage: python -m csm_chat.training COMMAND ...", "", *lines, ""])
         sys.stdout.write(text)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    module = import_module(f"csm_chat.training.{arguments[0]}")
+    module = import_module(f"csm_chat.training.{_MODULES.get(arguments[0], arguments[0])}")
     try:
         code: int = module.main(arguments[1:])
     except CsmChatError as error:

@@ -17,7 +17,7 @@ from csm_chat.audio.player import Player
 from csm_chat.errors import DeviceError
 from csm_chat.types import SAMPLE_RATE, Pcm, Sink
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def sound(seconds: float, seed: int = 0) -> Pcm:

@@ -25,7 +25,7 @@ from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.errors import ModelError
 from tests.hub_server import COMMIT, FakeRepo, HubServer, etag
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GATED = "sesame/csm-1b"
 OPEN = "unsloth/csm-1b"
 MLX = "senstella/csm-1b-mlx"

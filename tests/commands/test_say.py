@@ -118,7 +118,7 @@ def test_what_a_program_writes_is_said_while_it_is_written(folder: Path) -> None
 def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
     run: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    sample = Path(__file__).parents[1] / "references" / "reference.wav"
+    sample = Path(__file__).parents[2] / "references" / "reference.wav"
     (folder / "clip.wav").write_bytes(sample.read_bytes())
     whisper = make_whisper(tmp_path_factory.mktemp("whisper") / "whisper.pt")
     flags = ["--set", f"whisper.model={whisper}", "--quiet", "-o"]

@@ -75,7 +75,7 @@ def test_each_command_has_a_help_and_refuses_what_it_does_not_know(run: Run) -> 
     ],
 )
 def test_each_command_runs_as_a_process(command: str, code: int, tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).parents[1] / "references", tmp_path / "references")
+    shutil.copytree(Path(__file__).parents[2] / "references", tmp_path / "references")
     ran = piped("", *command.split(), folder=tmp_path)
     assert ran.returncode == code, ran.stderr
     assert bool(ran.stdout) == (code < 3) and "Traceback" not in ran.stderr

@@ -24,7 +24,7 @@ from csm_chat.config.settings import (
 )
 from csm_chat.errors import ConfigError
 
-SHIPPED = Path(__file__).parents[1] / "config.yaml"
+SHIPPED = Path(__file__).parents[2] / "config.yaml"
 # what a preset sets is commented out: a key set in the file is set over the preset
 SHIPPED_TEXT = re.sub(
     r"^( *)# (?=[a-z_]+: )", r"\1", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE

@@ -24,9 +24,9 @@ from csm_chat.training.ears.recogniser import Recogniser
 from csm_chat.training.evaluate import collect, error_rate
 from csm_chat.types import Backend, Pcm, Segment, Turn, Voice
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILTIN = ROOT / "csm_chat" / "builtin"
-RECOGNISER = Path(__file__).parent / "data" / "recogniser.npz"
+RECOGNISER = Path(__file__).parents[1] / "data" / "recogniser.npz"
 MEGABYTES = 24
 ERRORS = 6.0  # per cent of the characters; measured: 1.6, with other seeds 1.8, 1.6
 LATER_ERRORS = 8.0  # points more in the second half of a long scene; measured: -0.2

@@ -432,7 +432,7 @@ def test_clips_to_listen_to_are_written_with_their_texts(tmp_path):
 
 
 def test_sample_voices_are_what_the_references_folder_holds():
-    folder = Path(__file__).parents[1] / "references"
+    folder = Path(__file__).parents[2] / "references"
     for name, clip in samples.samples().items():
         kept = read_clip(folder / f"{name}.wav").pcm
         assert (folder / f"{name}.txt").read_text(encoding="utf-8").strip() == clip.text

@@ -1,6 +1,6 @@
 """Inaudible marks that say "synthetic": put into audio piece by piece, and found again.
 
-Knows the shape of a method; `watermark_perth` and `watermark_silentcipher` are methods.
+Knows the shape of a method; perth.py and silentcipher.py are methods.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class HubClient(AbstractContextManager["HubClient"]):
     def __enter__(self) -> HubClient:
         self._stderr = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("hub_process.py"))],
+            [sys.executable, str(Path(__file__).with_name("process.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -1,6 +1,7 @@
 """The MLX engine: prefill, backbone step, depth steps, reuse of cached rows. Knows no text.
 
-`torch_engine` on MLX. While a frame is heard the next one is computed, as with CUDA graphs there.
+`torch/engine.py` on MLX. While a frame is heard the next one is computed, as with CUDA graphs
+there.
 """
 
 from __future__ import annotations

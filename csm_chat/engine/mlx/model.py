@@ -1,6 +1,6 @@
 """The modules of a CSM: backbone, depth decoder, tables, heads; and the caches they write.
 
-`torch_model` on MLX: the same names in the same order, what differs is said. Batch 1, inference.
+`torch/model.py` on MLX: the same names in the same order, what differs is said. Batch 1, inference.
 Knows rows and hidden states, no prompt, no sampling. Nothing is computed before it is waited for.
 """
 

@@ -1,4 +1,4 @@
-"""From logits to a code, on MLX. Knows no model. `torch_sampling` has the noise, for both."""
+"""From logits to a code, on MLX. Knows no model. The noise, for both, is torch/sampling.py's."""
 
 from __future__ import annotations
 

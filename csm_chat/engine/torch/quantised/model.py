@@ -1,6 +1,6 @@
-"""Modules of a CSM on packed weights, in the places of `torch_model`'s. CPU, float32 activations.
+"""Modules of a CSM on packed weights, in the places of `torch/model.py`'s. Knows no file.
 
-Knows no file.
+CPU, float32 activations.
 """
 
 from __future__ import annotations
