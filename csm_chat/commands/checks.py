@@ -138,7 +138,7 @@ def _cached(model: str) -> Checkpoint:
 
 
 def token(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.checkpoint.hub.token import has_token
+    from csm_chat.checkpoint.hub.cache import has_token
 
     if has_token():
         yield Check("hf token", "ok", "there is one")
