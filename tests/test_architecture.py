@@ -20,13 +20,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
+    "plain_files": (),
     "config": ("config", "errors", "types"),
-    "audio": ("audio", "errors", "types"),
+    "audio": ("audio", "plain_files", "errors", "types"),
     "checkpoint": ("checkpoint", "codec.files", "errors", "types"),
     "codec": ("codec", "checkpoint", "engine.torch", "errors", "types"),
     "engine": ("engine", "checkpoint", "codec", "errors", "types"),
     "normalise": ("normalise",),
-    "voices": ("voices", "audio.files", "config", "errors", "types"),
+    "voices": ("voices", "audio.clips", "plain_files", "config", "errors", "types"),
     "conversation": (
         *("conversation", "voices", "normalise", "audio.files", "config", "errors", "types"),
     ),
@@ -35,7 +36,16 @@ MAY_IMPORT = {
         *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
         *("errors", "types"),
     ),
-    "scene": ("scene", "audio.files", "conversation", "voices", "config", "errors", "types"),
+    "scene": (
+        "scene",
+        "audio.clips",
+        "audio.files",
+        "conversation",
+        "voices",
+        "config",
+        "errors",
+        "types",
+    ),
     "repl": ("repl", "conversation", "voices", "config", "errors", "types"),
 }
 

@@ -72,6 +72,7 @@ class MimiCodec:
         """Speaks in the first `codebooks`. What encoding needs is read once a clip comes."""
         self._sizes, self._read = sizes, read
         self.codebooks = codebooks
+        self.entries = sizes.entries
         with torch.inference_mode():
             books = read(_CODES)
             self.identity = _identity(books)

@@ -218,10 +218,10 @@ def references(config: Config, config_file: Path | None) -> Iterator[Check]:
 def _has_words(clip: Path, max_s: float) -> bool:
     """Raises AudioError for a clip that cannot serve, TranscriptError for such a text."""
     from csm_chat.voices.clip_codes import excerpt
-    from csm_chat.voices.references import read_transcript
+    from csm_chat.voices.references import read_transcript, transcript_path
 
     excerpt(clip, max_s)
-    transcript = read_transcript(clip.with_suffix(".txt"))
+    transcript = read_transcript(transcript_path(clip))
     return bool(transcript and transcript.text)
 
 

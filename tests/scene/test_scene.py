@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.errors import TakeError
 from csm_chat.scene import subtitles, timeline
 from csm_chat.scene.export import Options, SceneTurn, write_scene
