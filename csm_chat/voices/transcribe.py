@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from csm_chat.audio.files import resample
+from csm_chat.audio.clips import resample
 from csm_chat.errors import NoWordsError, TranscriptError
 from csm_chat.types import SAMPLE_RATE, Pcm
 
