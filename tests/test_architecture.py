@@ -23,15 +23,19 @@ MAY_IMPORT = {
     "plain_files": (),
     "config": ("config", "errors", "types"),
     "audio": ("audio", "plain_files", "errors", "types"),
+    "runtime": (),
     "checkpoint": ("checkpoint", "codec.files", "errors", "types"),
-    "codec": ("codec", "checkpoint", "engine.torch", "errors", "types"),
-    "engine": ("engine", "checkpoint", "codec", "errors", "types"),
+    "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
+    "engine": ("engine", "checkpoint", "runtime", "errors", "types"),
     "normalise": ("normalise",),
     "voices": ("voices", "audio.clips", "plain_files", "config", "errors", "types"),
     "conversation": (
         *("conversation", "voices", "normalise", "audio.files", "config", "errors", "types"),
     ),
-    "assemble": ("engine", "checkpoint", "conversation.tokenizer", "config", "errors", "types"),
+    "assemble": (
+        *("engine", "codec", "checkpoint", "runtime", "conversation.tokenizer", "config"),
+        *("errors", "types"),
+    ),
     "bench": (
         *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
         *("errors", "types"),
@@ -70,7 +74,7 @@ ONLY_IN = {
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
-        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py"),
+        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py", "runtime.py"),
         *("engine/mlx/engine.py", "bench/*.py", "training/*.py"),
     ),
     "tqdm": ("commands/terminal/console.py",),

@@ -79,7 +79,7 @@ def settings(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def device(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.engine import choose_backend, choose_device, device_facts
+    from csm_chat.engine.choice import choose_backend, choose_device, device_facts
 
     try:
         backend = choose_backend(config.backend, config.device)
@@ -91,7 +91,7 @@ def device(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def mlx(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.engine import choose_device, device_facts, has_mlx, is_apple_silicon
+    from csm_chat.engine.choice import choose_device, device_facts, has_mlx, is_apple_silicon
 
     if has_mlx():
         device = choose_device("auto", "mlx")
