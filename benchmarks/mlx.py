@@ -20,10 +20,11 @@ import numpy as np
 
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, parse_sizes
+from csm_chat.engine.mlx.cache import Cache
 from csm_chat.engine.mlx.device import best_dtype, choose_device, mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.load import Checkpoint
-from csm_chat.engine.mlx.model import Cache, Csm
+from csm_chat.engine.mlx.model import Csm
 from csm_chat.engine.mlx.sampling import samplers
 from csm_chat.engine.torch.sampling import Noise
 from csm_chat.types import FRAME_MS, Frame, Prompt, Sampling

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from csm_chat.checkpoint.weights import INDEX, Shape, safetensors_shapes, shards
+from csm_chat.checkpoint.files import INDEX, Shape, safetensors_shapes, shards
 from csm_chat.errors import CheckpointError
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from csm_chat.checkpoint.files import unreadable
 from csm_chat.checkpoint.sizes import FEW_WEIGHTS, read_json
-from csm_chat.checkpoint.weights import unreadable
 from csm_chat.codec.config import mimi_config
 from csm_chat.codec.decoder import DecoderStream, MimiDecoder
 from csm_chat.codec.encoder import MimiEncoder

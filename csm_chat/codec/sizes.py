@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
-from csm_chat.checkpoint.weights import Shape
+from csm_chat.checkpoint.files import Shape
 from csm_chat.types import FRAME_SAMPLES
 
 

@@ -123,9 +123,9 @@ def model(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 def _cached(model: str) -> Checkpoint:
     """A checkpoint that is on this disk, whole. Raises ModelError."""
+    from csm_chat.checkpoint.files import find_weights
     from csm_chat.checkpoint.find import cached_checkpoint, find_checkpoint
     from csm_chat.checkpoint.hub.client import Repo
-    from csm_chat.checkpoint.weights import find_weights
 
     if not REPOSITORY.fullmatch(model) or Path(model).is_dir():
         checkpoint = find_checkpoint(model, lambda line: None)

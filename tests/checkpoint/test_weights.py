@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from csm_chat.checkpoint.files import find_weights
 from csm_chat.checkpoint.sizes import Rope, parse_sizes, read_sizes
-from csm_chat.checkpoint.weights import find_weights, plan
+from csm_chat.checkpoint.weights import plan
 from csm_chat.errors import CheckpointError
 from tests import parity
 from tests.parity import load_engine, on_each_backend

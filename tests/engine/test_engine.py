@@ -18,8 +18,8 @@ import torch.nn.functional as F
 
 from csm_chat.checkpoint.sizes import StackSizes, parse_sizes
 from csm_chat.engine.choice import choose_device, choose_dtype
-from csm_chat.engine.torch import model
-from csm_chat.engine.torch.model import Cache
+from csm_chat.engine.torch import layers
+from csm_chat.engine.torch.cache import Cache
 from csm_chat.engine.torch.sampling import Noise, Sampler, samplers
 from csm_chat.errors import ContextError, Interrupted, UsageError
 from csm_chat.runtime import threads
@@ -495,9 +495,9 @@ def test_noise_is_never_zero() -> None:
 def test_rows_of_float16_are_multiplied_in_a_quicker_format(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, off: float
 ) -> None:
-    monkeypatch.setattr(model, "quick_dtype", lambda: dtype)
-    monkeypatch.setattr(model, "_BLOCK_WEIGHTS", 2400)  # a block of 100 rows
-    matrix = model.Linear(24, 250).half()
+    monkeypatch.setattr(layers, "quick_dtype", lambda: dtype)
+    monkeypatch.setattr(layers, "_BLOCK_WEIGHTS", 2400)  # a block of 100 rows
+    matrix = layers.Linear(24, 250).half()
     x = torch.randn(9, 24, generator=torch.Generator().manual_seed(0)).half()
     with torch.inference_mode():
         exact = F.linear(x.float(), matrix.weight.float())

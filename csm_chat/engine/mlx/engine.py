@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
-from csm_chat.engine.mlx.model import Cache, Csm, Rows
+from csm_chat.engine.mlx.cache import Cache, Rows
+from csm_chat.engine.mlx.model import Csm
 from csm_chat.engine.mlx.sampling import Sampler, samplers
 
 # torch draws the noise, so that a seed means the same take on both backends

@@ -10,8 +10,9 @@ from typing import Any
 import mlx.core as mx
 
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.files import Shape, locate, safetensors_dtypes, unreadable
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.checkpoint.weights import Shape, Source, safetensors_dtypes
+from csm_chat.checkpoint.weights import Source
 from csm_chat.engine.mlx.device import mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.model import Csm
@@ -31,7 +32,7 @@ def load_engine(folder: Path, options: LoadOptions, notify: Callable[[str], None
     """
     device, number = mlx_device(options.device), getattr(mx, options.dtype)
     sizes = read_sizes(folder)
-    homes, found = weights.locate(folder, _shapes)
+    homes, found = locate(folder, _shapes)
     forms = packed_forms(folder, found)
     sources = weights.plan(sizes, without_packing(found, forms), folder)
     with mx.stream(device):
@@ -134,7 +135,7 @@ def _open(path: Path) -> dict[str, Any]:
     try:
         arrays = mx.load(str(path), format="safetensors")
     except RuntimeError as error:
-        raise weights.unreadable(path, error) from error
+        raise unreadable(path, error) from error
     assert isinstance(arrays, dict), path
     # MLX has no such dtype and hands out the bytes
     narrow = (name for name, dtype in safetensors_dtypes(path).items() if dtype == "F8_E4M3")

@@ -8,7 +8,8 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from csm_chat.engine.callables import chosen, processed
+from csm_chat.engine.sampling import Filters, chosen, processed
+from csm_chat.engine.sampling import samplers as of_framework
 from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
 
@@ -23,20 +24,10 @@ class Draw(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sampler:
-    """Draws one code. Filters work in the order of the fields, each on what the last one left."""
+class Sampler(Filters):
+    """Draws one code."""
 
-    n_codes: int  # ids from here on are never drawn
-    temperature: float  # 0: argmax
-    top_k: int  # 0: off
-    top_p: float  # 1: off
-    min_p: float  # 0: off
-    min_kept: int = 1  # likeliest codes that top_p and min_p never drop
-
-    @property
-    def n_kept(self) -> int:
-        return min(self.top_k or self.n_codes, self.n_codes)
+    __slots__ = ()
 
     def __call__(self, logits: mx.array, noise: mx.array) -> mx.array:
         """See `Draw`."""
@@ -100,20 +91,4 @@ def _array(logits: mx.array) -> Logits:
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     """For codebook 0 of one take, and for those after it."""
-    first, depth = _sampler(sampling, n_codes), _sampler(sampling.of_depth(), n_codes)
-    if sampling.processors:
-        first = Processed(first, sampling.processors, n_codes)
-    return first, depth
-
-
-def _sampler(sampling: Sampling, n_codes: int) -> Draw:
-    if sampling.sampler is not None:
-        return Chosen(sampling.sampler, n_codes)
-    return Sampler(
-        n_codes,
-        sampling.temperature,
-        sampling.top_k,
-        sampling.top_p,
-        sampling.min_p,
-        sampling.min_tokens_to_keep,
-    )
+    return of_framework(sampling, n_codes, Sampler, Chosen, Processed)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
-from csm_chat.engine.torch.batch import Batch, MakeGraphs
+from csm_chat.engine.torch.frames import Batch, MakeGraphs
 from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.sampling import Draw, Noise, samplers
 from csm_chat.runtime import FOR_SMALL, threads
@@ -79,6 +79,10 @@ class TorchEngine(CachedEngine[Tensor]):
             if lengths.max() < max_frames:
                 break
         return [said[:n, take] for take, n in enumerate(lengths)]
+
+    def stages(self) -> tuple[nn.Module, nn.Module]:
+        """The backbone and the depth decoder, for whoever measures what each takes."""
+        return self._model.backbone, self._model.depth
 
     def _next(self, frames: Iterator[Codes]) -> Codes | None:
         with threads(self._threads):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from csm_chat.checkpoint.sizes import CsmSizes
-from csm_chat.engine.torch.frame import FrameSteps
-from csm_chat.engine.torch.model import Cache
+from csm_chat.engine.torch.cache import Cache
+from csm_chat.engine.torch.frames import FrameSteps
 from csm_chat.engine.torch.sampling import Sampler
 from csm_chat.types import Codes
 

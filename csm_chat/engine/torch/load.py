@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.files import Shape, locate, unreadable
 from csm_chat.checkpoint.sizes import CsmSizes, read_sizes
-from csm_chat.checkpoint.weights import Shape, Source
+from csm_chat.checkpoint.weights import Source
 from csm_chat.engine.options import LoadOptions
 from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.engine.torch.graphs import FrameGraphs
@@ -51,7 +52,7 @@ def load_model(
 
 def _sources(folder: Path, sizes: CsmSizes) -> tuple[tuple[Source, ...], dict[str, Path]]:
     """What the folder's tensors are, and the file that each is in."""
-    homes, found = weights.locate(folder, pickled_shapes)
+    homes, found = locate(folder, pickled_shapes)
     return weights.plan(sizes, found, folder), homes
 
 
@@ -158,7 +159,7 @@ def _open(path: Path) -> Callable[[str], Tensor]:
         file = safe_open(path, framework="pt")  # type: ignore[no-untyped-call]  # the library's
         get: Callable[[str], Tensor] = file.get_tensor
     except (SafetensorError, OSError) as error:
-        raise weights.unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return get
 
 
@@ -167,7 +168,7 @@ def pickled(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise weights.unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if not isinstance(state, dict):

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csm_chat.engine.callables import chosen, processed
+from csm_chat.engine.sampling import Filters, chosen, processed
+from csm_chat.engine.sampling import samplers as of_framework
 from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
 _TINY = 1e-10  # torch's exponential noise can be 0, and 0 / 0 would win every argmax
@@ -27,20 +28,10 @@ class Draw(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sampler:
-    """Draws a code a take. Filters work in the order of the fields, each on what is left."""
+class Sampler(Filters):
+    """Draws a code a take."""
 
-    n_codes: int  # ids from here on are never drawn
-    temperature: float  # 0: argmax
-    top_k: int  # 0: off
-    top_p: float  # 1: off
-    min_p: float  # 0: off
-    min_kept: int = 1  # likeliest codes that top_p and min_p never drop
-
-    @property
-    def n_kept(self) -> int:
-        return min(self.top_k or self.n_codes, self.n_codes)
+    __slots__ = ()
 
     def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
         """See `Draw`."""
@@ -114,23 +105,7 @@ def _array(logits: Tensor) -> Logits:
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     """For codebook 0 of takes that begin together, and for those after it."""
-    first, depth = _sampler(sampling, n_codes), _sampler(sampling.of_depth(), n_codes)
-    if sampling.processors:
-        first = Processed(first, sampling.processors, n_codes)
-    return first, depth
-
-
-def _sampler(sampling: Sampling, n_codes: int) -> Draw:
-    if sampling.sampler is not None:
-        return Chosen(sampling.sampler, n_codes)
-    return Sampler(
-        n_codes,
-        sampling.temperature,
-        sampling.top_k,
-        sampling.top_p,
-        sampling.min_p,
-        sampling.min_tokens_to_keep,
-    )
+    return of_framework(sampling, n_codes, Sampler, Chosen, Processed)
 
 
 class Noise:

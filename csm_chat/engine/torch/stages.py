@@ -27,9 +27,9 @@ class Stages:
 @contextmanager
 def counting(engine: TorchEngine) -> Iterator[Stages]:
     """Count in what is yielded. Its heads are not part of the depth decoder here."""
-    stages, model = Stages(), engine._model
+    stages = Stages()
     with ExitStack() as hooks:
-        for module, name in ((model.backbone, "backbone_s"), (model.depth, "depth_s")):
+        for module, name in zip(engine.stages(), ("backbone_s", "depth_s"), strict=True):
             hooks.enter_context(_counted(module, stages, name))
         yield stages
 

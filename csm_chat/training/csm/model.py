@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
+from csm_chat.engine.torch.cache import Cache
+from csm_chat.engine.torch.layers import Attention, Layer, Stack
 from csm_chat.engine.torch.load import empty_model
-from csm_chat.engine.torch.model import Attention, Cache, Csm, Layer, Stack
+from csm_chat.engine.torch.model import Csm
 from csm_chat.training.ears.measures import MEL_BANDS
 from csm_chat.training.speech.corpus import N_SPEAKER_IDS
 from csm_chat.training.speech.pitches import N_PITCHES

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from csm_chat.checkpoint.files import Shape
 from csm_chat.checkpoint.sizes import read_json
-from csm_chat.checkpoint.weights import Shape
 from csm_chat.engine.mlx.quantised.packing import Form
 from csm_chat.errors import CheckpointError
 

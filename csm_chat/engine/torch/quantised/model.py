@@ -1,4 +1,4 @@
-"""Modules of a CSM on packed weights, in the places of `torch/model.py`'s. Knows no file.
+"""Modules of a CSM on packed weights, in the places of the plain ones. Knows no file.
 
 CPU, float32 activations.
 """
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import StackSizes
-from csm_chat.engine.torch.model import Cache, Csm, Span
+from csm_chat.engine.torch.cache import Cache, Span
+from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.quantised.graph import Graph, PackedLayer, count_info, tensor_info
 from csm_chat.engine.torch.quantised.packing import Packed
 

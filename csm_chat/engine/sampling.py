@@ -1,14 +1,63 @@
-"""What callers hand in to draw codes with, and the checks on what it answers. NumPy only."""
+"""How codes are drawn, but for the arithmetic: settings, and what callers hand in. NumPy only.
+
+Checks what the callers' samplers and logits processors answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from csm_chat.errors import UsageError
-from csm_chat.types import CodeSampler, Logits, LogitsProcessor
+from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
+
+Draw = TypeVar("Draw")  # what draws a code, in a framework
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What rules codes out. In the order of the fields, each on what the last one left."""
+
+    n_codes: int  # ids from here on are never drawn
+    temperature: float  # 0: argmax
+    top_k: int  # 0: off
+    top_p: float  # 1: off
+    min_p: float  # 0: off
+    min_kept: int = 1  # likeliest codes that top_p and min_p never drop
+
+    @property
+    def n_kept(self) -> int:
+        """Codes that are left after top_k, and the noise that drawing one of them takes."""
+        return min(self.top_k or self.n_codes, self.n_codes)
+
+
+def samplers(
+    sampling: Sampling,
+    n_codes: int,
+    sampler: Callable[[int, float, int, float, float, int], Draw],
+    chosen: Callable[[CodeSampler, int], Draw],
+    processed: Callable[[Draw, tuple[LogitsProcessor, ...], int], Draw],
+) -> tuple[Draw, Draw]:
+    """What draws codebook 0 of takes that begin together, and what draws those after it.
+
+    `sampler` makes it of the fields of `Filters`, `chosen` of a caller's sampler; `processed` puts
+    the caller's logits processors before one.
+    """
+
+    def drawing(each: Sampling) -> Draw:
+        if each.sampler is not None:
+            return chosen(each.sampler, n_codes)
+        filters = each.temperature, each.top_k, each.top_p, each.min_p, each.min_tokens_to_keep
+        return sampler(n_codes, *filters)
+
+    first, depth = drawing(sampling), drawing(sampling.of_depth())
+    if sampling.processors:
+        first = processed(first, sampling.processors, n_codes)
+    return first, depth
 
 
 def processed(
