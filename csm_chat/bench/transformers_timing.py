@@ -21,7 +21,7 @@ from csm_chat.bench.answers import Ready, Take
 from csm_chat.bench.dialogue import LINE_ROWS, turns
 from csm_chat.bench.limit import weight_bytes
 from csm_chat.bench.random_checkpoint import draw
-from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json, read_sizes
+from csm_chat.checkpoint.sizes import CsmSizes, read_json, read_sizes, stack_fields
 from csm_chat.codec.config import mimi_config
 from csm_chat.engine.torch.load import NoDraws
 from csm_chat.types import FRAME_SAMPLES
@@ -166,7 +166,7 @@ def _config(sizes: CsmSizes, folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     last = sizes.text_vocab - 1  # its marks stand for text nobody draws here
     return {
-        **_stack(sizes.backbone),
+        **stack_fields(sizes.backbone),
         "num_codebooks": sizes.codebooks,
         "vocab_size": sizes.audio_vocab,
         "text_vocab_size": sizes.text_vocab,
@@ -177,24 +177,13 @@ def _config(sizes: CsmSizes, folder: Path) -> dict[str, Any]:
         "bos_token_id": last - 3,
         "codebook_pad_token_id": sizes.audio_vocab - 1,
         "depth_decoder_config": {
-            **_stack(sizes.depth),
+            **stack_fields(sizes.depth),
             "backbone_hidden_size": sizes.backbone.width,
             "num_codebooks": sizes.codebooks,
             "vocab_size": sizes.audio_vocab,
             "max_position_embeddings": sizes.codebooks + 1,
         },
         "codec_config": _codec(mimi_config(folder, read_json(path))),
-    }
-
-
-def _stack(sizes: StackSizes) -> dict[str, Any]:
-    return {
-        "hidden_size": sizes.width,
-        "intermediate_size": sizes.mlp_width,
-        "num_hidden_layers": sizes.layers,
-        "num_attention_heads": sizes.heads,
-        "num_key_value_heads": sizes.kv_heads,
-        "head_dim": sizes.head_width,
     }
 
 

@@ -146,6 +146,33 @@ def _stack(fields: _Fields, default: StackSizes) -> StackSizes:
     )
 
 
+def stack_fields(sizes: StackSizes) -> dict[str, Any]:
+    """A transformer's sizes in the fields of a config.json, which `_stack` reads."""
+    return {
+        "hidden_size": sizes.width,
+        "intermediate_size": sizes.mlp_width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "head_dim": sizes.head_width,
+        "rms_norm_eps": sizes.norm_eps,
+        "rope_theta": sizes.rope.theta,
+        "rope_scaling": _rope_fields(sizes.rope),
+    }
+
+
+def _rope_fields(rope: Rope) -> dict[str, Any]:
+    if rope.factor == 1.0:
+        return {"rope_type": "default"}
+    return {
+        "rope_type": "llama3",
+        "factor": rope.factor,
+        "low_freq_factor": rope.low_freq_factor,
+        "high_freq_factor": rope.high_freq_factor,
+        "original_max_position_embeddings": int(rope.original_rows),
+    }
+
+
 def _rope(fields: _Fields, default: Rope) -> Rope:
     """RoPE parameters, of transformers 4 (rope_scaling, rope_theta) or 5 (rope_parameters)."""
     key = "rope_parameters" if "rope_parameters" in fields else "rope_scaling"

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from csm_chat.checkpoint import weights
-from csm_chat.checkpoint.sizes import CsmSizes, Rope, StackSizes, read_sizes
+from csm_chat.checkpoint.sizes import CsmSizes, read_sizes, stack_fields
 from csm_chat.codec.config import mimi_config
 from csm_chat.codec.files import find_mimi
 from csm_chat.conversation.tokenizer import load_tokenizer
@@ -162,7 +162,7 @@ def export_codec(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) 
 
 def config_fields(sizes: CsmSizes, special_ids: Mapping[str, int]) -> dict[str, Any]:
     """config.json, in the fields of transformers' CsmConfig."""
-    depth = _stack_fields(sizes.depth) | {
+    depth = stack_fields(sizes.depth) | {
         "model_type": "csm_depth_decoder_model",
         "num_codebooks": sizes.codebooks,
         "backbone_hidden_size": sizes.backbone.width,
@@ -170,7 +170,7 @@ def config_fields(sizes: CsmSizes, special_ids: Mapping[str, int]) -> dict[str, 
         "max_position_embeddings": sizes.codebooks + 1,
     }
     bos, eos, audio, audio_eos = (special_ids[name] for name in SPECIALS)
-    return _stack_fields(sizes.backbone) | {
+    return stack_fields(sizes.backbone) | {
         "model_type": "csm",
         "architectures": ["CsmForConditionalGeneration"],
         "text_vocab_size": sizes.text_vocab,
@@ -185,32 +185,6 @@ def config_fields(sizes: CsmSizes, special_ids: Mapping[str, int]) -> dict[str, 
         "codebook_eos_token_id": 0,
         "tie_codebooks_embeddings": True,
         "depth_decoder_config": depth,
-    }
-
-
-def _stack_fields(sizes: StackSizes) -> dict[str, Any]:
-    return {
-        "hidden_size": sizes.width,
-        "intermediate_size": sizes.mlp_width,
-        "num_hidden_layers": sizes.layers,
-        "num_attention_heads": sizes.heads,
-        "num_key_value_heads": sizes.kv_heads,
-        "head_dim": sizes.head_width,
-        "rms_norm_eps": sizes.norm_eps,
-        "rope_theta": sizes.rope.theta,
-        "rope_scaling": _rope_fields(sizes.rope),
-    }
-
-
-def _rope_fields(rope: Rope) -> dict[str, Any]:
-    if rope.factor == 1.0:
-        return {"rope_type": "default"}
-    return {
-        "rope_type": "llama3",
-        "factor": rope.factor,
-        "low_freq_factor": rope.low_freq_factor,
-        "high_freq_factor": rope.high_freq_factor,
-        "original_max_position_embeddings": int(rope.original_rows),
     }
 
 

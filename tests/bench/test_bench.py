@@ -20,7 +20,7 @@ from csm_chat.bench.run import Plan
 from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.errors import CsmChatError, UsageError
 from tests.failing import Failing
-from tests.in_process import Run, runner
+from tests.in_process import Run
 from tests.program import COMMAND, PATIENCE_S, environment
 
 SHORT = ("--rows", "40", "--frames", "3", "--said", "60", "--takes", "3")
@@ -36,12 +36,6 @@ OF_BOTH = {
 }
 # differences of times
 MAY_BE_NOTHING = {"rest_ms", "prefill_row_ms", "prefill_growth", "takes_frame_ms", "takes_gain"}
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary):
-    with runner(tmp_path, monkeypatch, capfdbinary) as run:
-        yield run
 
 
 def test_figures_of_both_sides_and_a_picture(checkpoint: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-import torch
 
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.types import Prompt, Sampling
@@ -14,12 +13,7 @@ from tests.checkpoints import BINS, Layout, make_checkpoint
 CODEBOOKS = 8
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def prompt(folder):

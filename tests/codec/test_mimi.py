@@ -30,12 +30,7 @@ CLIP = (RNG.standard_normal(30 * FRAME_SAMPLES) * 0.1).astype(np.float32)
 CODES = RNG.integers(BINS, size=(3 * WINDOW, CODEBOOKS)).astype(np.int32)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.in_process import Run, runner
+from tests.in_process import Run
 from tests.program import piped
 from tests.voices.test_voices import save, speech
 
 TOKEN = "hf_not-to-be-shown"
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Run]:
-    with runner(tmp_path, monkeypatch, capfdbinary) as run:
-        yield run
 
 
 def states(run: Run, *flags: str) -> dict[str, tuple[str, str, str]]:

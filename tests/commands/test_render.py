@@ -26,7 +26,7 @@ from csm_chat.scene.speak import plan, speak, split_turns
 from csm_chat.types import Backend, Engine, Frame, Prompt, Sampling, Segment, Voice
 from tests.checkpoints import make_checkpoint
 from tests.fakes import fake_backend
-from tests.in_process import Run, runner
+from tests.in_process import Run
 from tests.program import COMMAND, environment
 
 SCRIPT = """\
@@ -211,14 +211,6 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
 
 
 # as it is run
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Run]:
-    with runner(tmp_path, monkeypatch, capfdbinary) as started:
-        yield started
 
 
 def test_scripts_become_folders_and_paths_of_mixes(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from csm_chat.commands.speech.speaking import for_shell
 from csm_chat.commands.speech.text_stream import Arriving, chunks
 from csm_chat.errors import EntryError, TakeError, UsageError
 from tests.checkpoints import make_checkpoint
-from tests.in_process import Ran, Run, runner
+from tests.in_process import Ran, Run
 from tests.program import COMMAND, PATIENCE_S, captured, environment, piped
 from tests.whisper_checkpoint import make_whisper
 
@@ -38,14 +37,6 @@ def folder(tmp_path: Path, checkpoint: Path) -> Path:
     config = f"model: {checkpoint}\ndevice: cpu\ndtype: float32\nsampling: {{seed: 7}}\n"
     (tmp_path / "config.yaml").write_text(config + "watermark: {method: off}\n")
     return tmp_path
-
-
-@pytest.fixture
-def run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Run]:
-    with runner(folder, monkeypatch, capfdbinary) as run:
-        yield run
 
 
 def names(folder: Path) -> set[str]:

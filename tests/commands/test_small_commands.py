@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from csm_chat.types import SAMPLE_RATE
 from tests.checkpoint.test_hub import OPEN, WHOLE
 from tests.checkpoint.test_hub import environment as hub_environment
 from tests.hub_server import FakeRepo, HubServer
-from tests.in_process import Run, runner
+from tests.in_process import Run
 from tests.program import COMMAND, captured, environment, piped
 from tests.voices.test_voices import save, speech
 from tests.whisper_checkpoint import make_whisper
@@ -34,14 +33,6 @@ needs_alsa = pytest.mark.skipif(
 )
 # openai-whisper's tokenizer leaves its word list open
 leaves_file_open = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Run]:
-    with runner(tmp_path, monkeypatch, capfdbinary) as run:
-        yield run
 
 
 @pytest.fixture(scope="module")

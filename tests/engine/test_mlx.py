@@ -29,7 +29,7 @@ from csm_chat.engine.options import LoadOptions
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.types import Codes, Engine, Sampling, Utterance
 from tests import parity
-from tests.in_process import Run, runner
+from tests.in_process import Run
 
 mx = pytest.importorskip("mlx.core")  # test_parity.py has where it may not be missing
 
@@ -436,14 +436,6 @@ def test_fifty_turns_say_what_torch_says_and_keep_memory_flat(checkpoint: Path) 
         np.testing.assert_array_equal(ours, torch_s, err_msg=f"turn {n}")
         held.append(mx.get_active_memory())
     assert max(held[10:]) - held[10] < 100_000
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Run]:
-    with runner(tmp_path, monkeypatch, capfdbinary) as run:
-        yield run
 
 
 def test_the_prompt_speaks_through_mlx(run: Run, checkpoint: Path, tmp_path: Path) -> None:
