@@ -1,6 +1,6 @@
 """Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one.
 
-Knows which files make one.
+Knows which parts make one: weights, codec and tokenizer.
 
 What is whole in the cache is used without any network. What is downloaded goes to the ordinary
 Hugging Face cache; its size is compared with the disk's free space first.

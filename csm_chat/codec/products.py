@@ -1,4 +1,4 @@
-"""Products of rows with a matrix: a few at the pace of the memory. Knows no model.
+"""Multiplies rows with a matrix; a few rows as quickly as the matrix is read. Knows no model.
 
 What the BLAS of PyTorch for x86 (MKL 2024.2) wants: measured on Zen 4 with matrices larger than
 the caches. Elsewhere the order matters less.

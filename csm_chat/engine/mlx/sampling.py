@@ -1,4 +1,4 @@
-"""From logits to a code, on MLX. Knows no model. The noise, for both, is torch/sampling.py's."""
+"""From logits to a code, on MLX. Knows no model. The noise is torch's, for both."""
 
 from __future__ import annotations
 

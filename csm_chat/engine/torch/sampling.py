@@ -1,4 +1,4 @@
-"""From logits to a code, without a word to the host. Knows no model."""
+"""From logits to a code, all on the device: nothing waits for the host. Knows no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices in full precision or packed, by one face. Knows no model."""
+"""Matrices, plain or packed, which are used in the same way. Knows no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices and tables as whole numbers of few bits with scales. Knows no file and no kernel."""
+"""Quantises matrices and tables: integers of 8 or 4 bits with scales. Knows no file."""
 
 from __future__ import annotations
 
