@@ -181,6 +181,14 @@ class Engine(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Drop the rows in the cache: the next prompt is computed from nothing.
+
+        Rows computed at once and rows computed one by one differ in the last bits, and so, now and
+        then, does a code that is drawn after them.
+        """
+        ...
+
     def interrupt(self) -> None:
         """Any thread: the `frames` call that is running raises Interrupted within a model step."""
         ...

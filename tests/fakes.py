@@ -78,6 +78,7 @@ class ScriptedEngine:
     first_s: float = 0.0  # a pause before the first frame
     frame_s: float = 0.0  # and before each frame
     n_running: int = 0
+    n_forgotten: int = 0
 
     def __post_init__(self) -> None:
         self._interrupted = threading.Event()
@@ -113,6 +114,9 @@ class ScriptedEngine:
     def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
         self.prefills.append(prompt)
         return is_wanted()
+
+    def forget(self) -> None:
+        self.n_forgotten += 1
 
     def interrupt(self) -> None:
         self._interrupted.set()

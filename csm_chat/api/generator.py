@@ -26,7 +26,7 @@ from csm_chat.api.settings import (
 from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import ReadingTokenizer, reader
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take
+from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, collect
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import UsageError
 from csm_chat.types import (
@@ -131,7 +131,7 @@ class Generator:
         Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
         first segments of the context's speakers fit.
         """
-        return _finished(
+        return collect(
             self.stream(
                 text,
                 speaker,
@@ -148,7 +148,8 @@ class Generator:
                 logits_processors=logits_processors,
                 play=play,
                 on_chunk=on_chunk,
-            )
+            ),
+            _unheard,
         )
 
     def stream(
@@ -267,14 +268,5 @@ def _tensor(pcm: Pcm) -> torch.Tensor:
         return torch.from_numpy(pcm)
 
 
-def _unheard(pcm: Pcm) -> None:
+def _unheard(pcm: object) -> None:
     pass
-
-
-def _finished(stream: Chunks) -> torch.Tensor:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            audio: torch.Tensor = end.value
-            return audio

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from csm_chat.conversation.ports import Loaded, View
+from csm_chat.conversation.take import collect
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError, Interrupted
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
@@ -115,26 +116,29 @@ class Performer:
         started = time.perf_counter()
         take = self._takes.open(name)
         turn = None
+
+        def hear(pcm: Pcm) -> None:
+            take.write(pcm)
+            self._sound.write(pcm)
+            self.progress.seconds += len(pcm) / SAMPLE_RATE
+            self._view.changed()
+            self._go_on(epoch)
+
         try:
-            while self._epoch() == epoch:
-                try:
-                    pcm = next(stream)
-                except StopIteration as end:
-                    turn = end.value
-                    break
-                except Interrupted:
-                    break
-                take.write(pcm)
-                self._sound.write(pcm)
-                self.progress.seconds += len(pcm) / SAMPLE_RATE
-                self._view.changed()
-        finally:
+            self._go_on(epoch)
+            turn = collect(stream, hear)
+        except Interrupted:
             stream.close()
+        finally:
             turn = turn or self._cut(utterance, started)
             path = take.finish(turn, name)
         if path:
             self._view.saved(path)
         return turn, take.number if path else 0
+
+    def _go_on(self, epoch: int) -> None:
+        if self._epoch() != epoch:
+            raise Interrupted("cancelled")
 
     def _tell_if_random(self, speaker: int) -> None:
         if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:

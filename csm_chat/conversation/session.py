@@ -142,6 +142,17 @@ class Session:
             raise EntryError("nothing was said yet, so there is nothing to say again")
         return (yield from self._take(self._last, self._last_turn))
 
+    def restore(self, turn: Turn) -> None:
+        """Remember a turn that ended by itself in an earlier run, as if it were said now.
+
+        What is dropped from the context for it is just what was dropped then. Raises ContextError.
+        """
+        assert turn.ended == "eos", turn.ended
+        utterance = Utterance(turn.segment.text, turn.segment.speaker)
+        self._last, self._last_turn = utterance, None
+        history, _ = self._history_for(utterance)
+        self._remember(history, turn)
+
     def undo(self) -> Turn | None:
         """Take the last turn out of the context and return it."""
         if not self._turns:
@@ -195,10 +206,7 @@ class Session:
             log.debug("nothing to prepare: %s", error)
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
-        history = [turn for turn in self._turns if turn is not replaced]
-        cap, n_dropped = self._limits(utterance, history)
-        self._note_dropped(history[:n_dropped])
-        history = history[n_dropped:]
+        history, cap = self._history_for(utterance, replaced)
         rows = self._build(utterance, history)
         for _ in range(1 + MAX_EMPTY_RETRIES):
             take = Take(self._sampling(self._next_seed(), cap))
@@ -208,10 +216,22 @@ class Session:
             self._notify(f"seed {take.sampling.seed} gave no sound")
         turn = self._turn(utterance, take)
         if turn.ended == "eos":
-            self._turns = [*history, turn]
-            self._last_turn = turn
-            self._trim()
+            self._remember(history, turn)
         return turn
+
+    def _history_for(
+        self, utterance: Utterance, replaced: Turn | None = None
+    ) -> tuple[list[Turn], int]:
+        """The turns that an utterance is said after, and the frames it may have."""
+        history = [turn for turn in self._turns if turn is not replaced]
+        cap, n_dropped = self._limits(utterance, history)
+        self._note_dropped(history[:n_dropped])
+        return history[n_dropped:], cap
+
+    def _remember(self, history: list[Turn], turn: Turn) -> None:
+        self._turns = [*history, turn]
+        self._last_turn = turn
+        self._trim()
 
     def _trim(self) -> None:
         """Drop what would have to go for the next line, if that is as long as the longest so far.

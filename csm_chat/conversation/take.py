@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,7 +25,36 @@ from csm_chat.types import (
     Timings,
 )
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
+
+
+def collect(stream: Generator[Item, None, Result], each: Callable[[Item], object]) -> Result:
+    """Hand all that a stream yields to `each`, in order; returns what it returns, and closes it."""
+    with closing(stream):
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            each(item)
+
+
+def whole(
+    stream: Generator[Pcm, None, Result], heard: Callable[[float], object] = lambda seconds: None
+) -> tuple[Pcm, Result]:
+    """All samples of a stream as one, and what it returns; `heard` gets the seconds so far."""
+    blocks: list[Pcm] = [np.zeros(0, np.float32)]
+
+    def keep(block: Pcm) -> None:
+        blocks.append(block)
+        heard(sum(map(len, blocks)) / SAMPLE_RATE)
+
+    result = collect(stream, keep)
+    return np.concatenate(blocks), result
 
 
 @dataclass(slots=True)

@@ -101,6 +101,11 @@ class CachedEngine(ABC, Generic[Hidden]):
         said = (list(self.frames(prompt, replace(sampling, seed=seed))) for seed in seeds)
         return [np.array(frames, np.int32).reshape(-1, self.codebooks) for frames in said]
 
+    def forget(self) -> None:
+        """See `Engine.forget`."""
+        self._begin()
+        self._rows.cut(0)
+
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
         self._interrupted.set()

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.session import Session
+from csm_chat.conversation.take import whole
 from csm_chat.scene.digests import first_key, next_key
 from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
-from csm_chat.scene.recall import forget_rows, recall
 from csm_chat.scene.script import Script, ScriptTurn, piece_of
-from csm_chat.types import SAMPLE_RATE, Pcm, Turn, Utterance
+from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 MAX_RETRIES = 2  # of a take that did not end by itself
 SENTENCE_GAP_S = 0.15  # at most, between the pieces of a turn that was split
@@ -81,35 +79,26 @@ def speak(
             name = label(utterance.speaker, names)
             saved = folder.keep(each.number, each.key, turn, pcm, name)
         elif saved.ended == "eos":
-            recall(session, utterance, saved.codes)
+            session.restore(_turn_of(saved, utterance))
         yield saved
 
 
+def _turn_of(saved: SavedTurn, utterance: Utterance) -> Turn:
+    segment = Segment(utterance.speaker, utterance.text, saved.codes)
+    return Turn(segment, saved.seed, saved.ended, Timings(0, 0, saved.n_samples / SAMPLE_RATE))
+
+
 def _take(session: Session, utterance: Utterance, seed: int, heard: Heard) -> tuple[Pcm, Turn]:
-    """Say it, again with further seeds if it does not end by itself; the last take is kept."""
+    """Say it, again with further seeds if it does not end by itself; the last take is kept.
+
+    Every prompt is computed from nothing: a turn then comes out the same whether the turns before
+    were said in this run or an earlier one.
+    """
     for _ in range(1 + MAX_RETRIES):
-        forget_rows(session.backend.engine)
+        session.backend.engine.forget()
         session.reseed(seed)
-        pcm, turn = _collected(session, utterance, heard)
+        pcm, turn = whole(session.take(utterance), heard)
         seed = turn.seed + 1
         if turn.ended == "eos" or not session.sampling.temperature:
             break
     return pcm, turn
-
-
-def _collected(session: Session, utterance: Utterance, heard: Heard) -> tuple[Pcm, Turn]:
-    stream = session.take(utterance)
-    blocks: list[Pcm] = []
-    n_samples = 0
-    try:
-        while True:
-            try:
-                block = next(stream)
-            except StopIteration as end:
-                turn: Turn = end.value
-                return np.concatenate([np.zeros(0, np.float32), *blocks]), turn
-            blocks.append(block)
-            n_samples += len(block)
-            heard(n_samples / SAMPLE_RATE)
-    finally:
-        stream.close()

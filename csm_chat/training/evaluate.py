@@ -21,6 +21,7 @@ import csm_chat
 from csm_chat.codec.mimi import load_codec
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
+from csm_chat.conversation.take import whole
 from csm_chat.engine.choice import choose_device
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.training.ears.measures import (
@@ -150,13 +151,7 @@ def right_voice_in_scenes(lineup: Lineup, backend: Backend, script: Script, n_sc
 
 def collect(session: Session, text: str, speaker: int = 0) -> tuple[Pcm, Turn]:
     """A whole take."""
-    stream = session.take(Utterance(text, speaker))
-    blocks: list[Pcm] = [np.zeros(0, np.float32)]
-    while True:
-        try:
-            blocks.append(next(stream))
-        except StopIteration as end:
-            return np.concatenate(blocks), end.value
+    return whole(session.take(Utterance(text, speaker)))
 
 
 def f0_share(spoken: Sequence[tuple[Clip, Pcm]]) -> float:

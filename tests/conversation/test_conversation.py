@@ -15,7 +15,6 @@ import pytest
 import csm_chat
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
-from csm_chat.scene.recall import forget_rows
 from csm_chat.types import (
     FRAME_SAMPLES,
     Backend,
@@ -183,7 +182,7 @@ class Compared:
             said.append(frame)
             yield frame
         self.n_rows_reused += len(prompt.tokens) - self._engine.prefilled_rows
-        forget_rows(self._cold)
+        self._cold.forget()
         expected = list(self._cold.frames(prompt, sampling))
         assert np.array_equal(said, expected)
         self.n_compared += 1

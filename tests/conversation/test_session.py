@@ -12,6 +12,7 @@ import pytest
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.guard import cap_frames
 from csm_chat.conversation.session import Session
+from csm_chat.conversation.take import whole
 from csm_chat.errors import ContextError, EntryError, Interrupted
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Turn, Utterance, Voice
 from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
@@ -20,12 +21,7 @@ HI = Utterance("Hi there.", 0)
 
 
 def finish(stream: Generator[Pcm, None, Turn]) -> tuple[Pcm, Turn]:
-    blocks = []
-    while True:
-        try:
-            blocks.append(next(stream))
-        except StopIteration as end:
-            return np.concatenate([np.zeros(0, np.float32), *blocks]), end.value
+    return whole(stream)
 
 
 def make(
@@ -445,3 +441,13 @@ def test_warm_up_leaves_no_trace() -> None:
     assert session.last is None
     finish(session.take(HI))
     assert engine.calls[-1][1].seed == 3
+
+
+def test_a_restored_turn_is_remembered_as_one_that_was_said() -> None:
+    said, restored = (Session(fake_backend(), context=ContextConfig(max_turns=2)) for _ in "ab")
+    for text in ("One.", "Two.", "Three."):
+        _, turn = finish(said.take(Utterance(text, 1)))
+        restored.restore(turn)
+    assert restored.history() == said.history()
+    assert restored.rows() == said.rows()
+    assert restored.last == said.last
