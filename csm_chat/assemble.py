@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csm_chat.notices import Listener
 from csm_chat.types import Backend
+from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Progress
@@ -43,6 +45,7 @@ def load(
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
     cancelled: Callable[[], bool] = lambda: False,
+    listener: Listener | None = None,
 ) -> Backend:
     """Load a model to speak with, downloading it if it is named and not here.
 
@@ -52,7 +55,8 @@ def load(
     or int4, these on a cpu or metal. With `graphs` a GPU is given a frame's steps recorded. Weights
     in few bits are kept below `packed`, in the user's cache if that is None.
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
-    `cancelled` says so. Raises ModelError, UsageError.
+    `cancelled` says so. A `listener` instead of `notify` gets notices.
+    Raises ModelError, UsageError.
     """
     let_threads_sleep()
     from platformdirs import user_cache_path
@@ -71,11 +75,12 @@ def load(
     def downloading(state: Progress) -> None:
         progress(f"downloading {state.bar} {state}")
 
-    checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
-    backend = choose_backend(backend, device, notify)
+    tell = listener or lines_to(notify)
+    checkpoint = find_checkpoint(str(model), tell, downloading, cancelled)
+    backend = choose_backend(backend, device, tell)
     progress(backend)
     device = choose_device(device, backend)
-    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, notify, backend)
+    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, tell, backend)
     # beside torch's packed weights everything is float32: that is what their kernels take
     is_packed = quantize != "none" and backend == "torch"
     dtype = "float32" if is_packed else choose_dtype(dtype, device, backend, checkpoint.weights)
@@ -83,7 +88,7 @@ def load(
     progress(f"{checkpoint.name} on {device}, {words}")
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
     folder = checkpoint.weights
-    engine = load_engine(folder, device, dtype, quantize, cache, notify, backend, graphs)
+    engine = load_engine(folder, device, dtype, quantize, cache, tell, backend, graphs)
     progress("the codec")
     codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
     tokenizer = load_tokenizer(checkpoint.tokenizer)

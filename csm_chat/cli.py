@@ -22,6 +22,7 @@ from csm_chat.errors import ConfigError, CsmChatError
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
     from csm_chat.conversation.ports import Loaded
+    from csm_chat.notices import Reporting
     from csm_chat.repl.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -188,16 +189,11 @@ def _worker(config: Config) -> Worker:
     from csm_chat.voices.references import expected_names
 
     names = expected_names(parts.folder(config.references), config.voices)
-    worker = Worker(config, lambda *reports: _load_parts(worker, *reports), names)
+    worker = Worker(config, lambda reports: _load_parts(worker, reports), names)
     return worker
 
 
-def _load_parts(
-    worker: Worker,
-    notify: Callable[[str], None],
-    progress: Callable[[str], None],
-    cancelled: Callable[[], bool],
-) -> Loaded:
+def _load_parts(worker: Worker, reports: Reporting) -> Loaded:
     """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
     from csm_chat.audio.play_buffer import prebuffer_s
     from csm_chat.audio.takes import Takes
@@ -206,18 +202,18 @@ def _load_parts(
     def prebuffer(expected_s: float, rtf: float | None) -> float:
         return prebuffer_s(expected_s, rtf, worker.config.audio.start)
 
-    config = worker.config
+    config, tell = worker.config, reports.tell
     with ExitStack() as on_failure:
-        player = parts.open_player(config, notify)
+        player = parts.open_player(config, tell)
         on_failure.callback(player.close)
-        session = parts.open_session(config, notify, progress, cancelled)
-        watermark = parts.open_watermark(config, notify)
-        progress("the voices")
-        library = parts.open_library(config, session.backend.codec, notify)
+        session = parts.open_session(config, reports)
+        watermark = parts.open_watermark(config, tell)
+        reports.progress("the voices")
+        library = parts.open_library(config, session.backend.codec, tell)
         session.voices = library.load()
-        progress("warming up")
-        rtf = parts.warm_up(session, notify)
-        takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
+        reports.progress("warming up")
+        rtf = parts.warm_up(session, tell)
+        takes = Takes(parts.folder(config.takes), tell, lambda: parts.about(session), watermark)
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer, rtf)
 

@@ -20,23 +20,29 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
+    "notices": (),
+    "wording": ("notices",),
     "config": ("config", "errors", "types"),
-    "audio": ("audio", "errors", "types"),
-    "checkpoint": ("checkpoint", "codec.files", "errors", "types"),
+    "audio": ("audio", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "engine.torch", "errors", "types"),
-    "engine": ("engine", "checkpoint", "codec", "errors", "types"),
+    "engine": ("engine", "checkpoint", "codec", "notices", "errors", "types"),
     "normalise": ("normalise",),
-    "voices": ("voices", "audio.files", "config", "errors", "types"),
+    "voices": ("voices", "audio.files", "config", "notices", "errors", "types"),
     "conversation": (
-        *("conversation", "voices", "normalise", "audio.files", "config", "errors", "types"),
+        *("conversation", "voices", "normalise", "audio.files", "config"),
+        *("notices", "wording", "errors", "types"),
     ),
-    "assemble": ("engine", "checkpoint", "conversation.tokenizer", "config", "errors", "types"),
+    "assemble": (
+        *("engine", "checkpoint", "conversation.tokenizer", "config"),
+        *("notices", "wording", "errors", "types"),
+    ),
     "bench": (
         *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
         *("errors", "types"),
     ),
     "scene": ("scene", "audio.files", "conversation", "voices", "config", "errors", "types"),
-    "repl": ("repl", "conversation", "voices", "config", "errors", "types"),
+    "repl": ("repl", "conversation", "voices", "config", "notices", "wording", "errors", "types"),
 }
 
 # The only files that import a package, at the top or inside a function.

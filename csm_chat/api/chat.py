@@ -17,10 +17,13 @@ from csm_chat.config.settings import MAX_SPEAKER, Config
 from csm_chat.conversation.grammar import by_name, folded, parse
 from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.notices import Reporting
+from csm_chat.wording import lines_to, words
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind, Loaded
     from csm_chat.conversation.session import Session
+    from csm_chat.notices import Notice
     from csm_chat.types import CodeSampler, LogitsProcessor, Turn
 
 log = logging.getLogger(__name__)
@@ -184,6 +187,9 @@ class _View:
         self.paths: list[Path] = []
         self._notify = notify
 
+    def tell(self, notice: Notice) -> None:
+        self._notify(words(notice))
+
     def note(self, text: str, kind: Kind = "info") -> None:
         self._notify(text)
 
@@ -204,16 +210,17 @@ def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
     from csm_chat.commands import parts
     from csm_chat.conversation.ports import Loaded
 
-    session = parts.open_session(config, notify, log.debug)
-    library = parts.open_library(config, session.backend.codec, notify)
+    tell = lines_to(notify)
+    session = parts.open_session(config, Reporting(tell))
+    library = parts.open_library(config, session.backend.codec, tell)
     session.voices = library.load()
-    rtf = parts.warm_up(session, notify)
-    watermark = parts.open_watermark(config, notify)
+    rtf = parts.warm_up(session, tell)
+    watermark = parts.open_watermark(config, tell)
     if watermark is None and config.watermark.method != OFF:
         log.warning(
             "takes are saved without a watermark: %s cannot be had", config.watermark.method
         )
-    takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
+    takes = Takes(parts.folder(config.takes), tell, lambda: parts.about(session), watermark)
     player = open_player(config.audio)
     return Loaded(
         session,

@@ -14,6 +14,7 @@ from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import DeviceError
 from csm_chat.types import FRAME_MS, Pcm
+from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -25,7 +26,7 @@ def open_player(audio: AudioConfig) -> Player:
     """A player on the configured device; silent where there is none, with a warning in the log."""
     from csm_chat.audio.player import Player
 
-    player = Player(audio.device, audio.latency_s, log.warning)
+    player = Player(audio.device, audio.latency_s, lines_to(log.warning))
     try:
         player.open()
     except DeviceError as error:

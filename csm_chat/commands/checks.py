@@ -126,9 +126,10 @@ def _cached(model: str) -> Checkpoint:
     from csm_chat.checkpoint.find import cached_checkpoint, find_checkpoint
     from csm_chat.checkpoint.hub.client import Repo
     from csm_chat.checkpoint.weights import find_weights
+    from csm_chat.notices import log_only
 
     if not REPOSITORY.fullmatch(model) or Path(model).is_dir():
-        checkpoint = find_checkpoint(model, lambda line: None)
+        checkpoint = find_checkpoint(model, log_only)
         find_weights(checkpoint.weights)
         return checkpoint
     found = cached_checkpoint(Repo(*model.split("@", 1)))

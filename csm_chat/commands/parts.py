@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.errors import ContextError, DeviceError, WatermarkError
+from csm_chat.notices import (
+    Listener,
+    ModelReady,
+    NoRoomToSpeak,
+    NoSound,
+    NoWatermark,
+    Reporting,
+    SoundOpened,
+    WatermarkOff,
+    WatermarkOn,
+)
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -19,16 +30,12 @@ if TYPE_CHECKING:
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
 
-Notify = Callable[[str], None]  # gets whole lines
-
 WARM_UP_FRAMES = 5
 
 
 def open_session(
     config: Config,
-    notify: Notify,
-    progress: Notify,
-    cancelled: Callable[[], bool] = lambda: False,
+    reports: Reporting,
 ) -> Session:
     """A loaded model and an empty conversation, without voices. Raises ModelError."""
     from csm_chat.assemble import load
@@ -41,9 +48,9 @@ def open_session(
         dtype=config.dtype,
         quantize=config.quantize,
         graphs=config.graphs,
-        notify=notify,
-        progress=progress,
-        cancelled=cancelled,
+        listener=reports.tell,
+        progress=reports.progress,
+        cancelled=reports.is_cancelled,
     )
     return Session(
         backend,
@@ -51,25 +58,25 @@ def open_session(
         context=config.context,
         normalize=config.normalize,
         chunk_frames=config.audio.chunk_frames,
-        notify=notify,
+        listener=reports.tell,
     )
 
 
-def open_player(config: Config, notify: Notify) -> Player:
+def open_player(config: Config, tell: Listener) -> Player:
     """A player on the configured device; silent, and said so, where there is none."""
     from csm_chat.audio.player import Player
 
-    player = Player(config.audio.device, config.audio.latency_s, notify)
+    player = Player(config.audio.device, config.audio.latency_s, tell)
     try:
         player.open()
     except DeviceError as error:
-        notify(f"{error}. Every take is still saved; $AUDIO$ tries again")
+        tell(NoSound(str(error)))
     else:
-        notify(f"audio: {player.status().device}")
+        tell(SoundOpened(player.status().device))
     return player
 
 
-def open_library(config: Config, codec: Codec, notify: Notify) -> VoiceLibrary:
+def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
     """The references folder, its voices not loaded yet."""
     from csm_chat.voices.library import VoiceLibrary
     from csm_chat.voices.transcribe import Transcriber
@@ -78,42 +85,39 @@ def open_library(config: Config, codec: Codec, notify: Notify) -> VoiceLibrary:
         folder(config.references),
         codec,
         cache_folder(),
-        Transcriber(config.whisper.model, notify=notify),
-        notify,
+        Transcriber(config.whisper.model, tell=tell),
+        tell,
         config.voices,
         config.context.max_reference_s,
     )
 
 
-def open_watermark(config: Config, notify: Notify) -> Watermark | None:
+def open_watermark(config: Config, tell: Listener) -> Watermark | None:
     """What marks saved files; None, and said so, where nothing does. Raises ConfigError."""
     method, key_file = config.watermark.method, config.watermark.key_file
     if method == "off":
-        notify("watermark: off (watermark.method)")
+        tell(WatermarkOff())
         return None
     from csm_chat.audio.watermark.marking import open_watermark as load_watermark
 
     try:
         watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)
     except WatermarkError as error:
-        notify(f"{error}. Files are saved without a watermark")
+        tell(NoWatermark(str(error)))
         return None
-    notify(f"watermark: {watermark.words}, on saved files")
+    tell(WatermarkOn(watermark.words))
     return watermark
 
 
-def warm_up(session: Session, notify: Notify) -> float | None:
+def warm_up(session: Session, tell: Listener) -> float | None:
     """Measured compute time over audio time; None when there was too little to measure."""
-    from csm_chat.repl.toolbar import pace
-
     backend = session.backend
     rtf = None
     try:
         rtf = session.warm_up(WARM_UP_FRAMES).running_rtf
     except ContextError as error:
-        notify(str(error))
-    speed = f": {pace(rtf)}" if rtf else ""
-    notify(f"model: {backend.name} on {backend.device}, {numbers(backend)}{speed}")
+        tell(NoRoomToSpeak(str(error)))
+    tell(ModelReady(backend.name, backend.device, numbers(backend), rtf))
     return rtf
 
 

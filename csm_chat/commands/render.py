@@ -70,7 +70,7 @@ def run(args: Namespace, config: Config) -> int:
     console = Console(quiet=args.quiet)
     scripts = _scripts(args.scripts, config)
     targets = _targets(args.output, args.scripts)
-    watermark = parts.open_watermark(config, console.note)
+    watermark = parts.open_watermark(config, console.tell)
     mark = watermark.mark if watermark else unmarked
     folders = [SceneFolder(target, mark) for target in targets]
     for note in [note for script in scripts for note in script.notes]:

@@ -140,7 +140,7 @@ def _output(args: Namespace, config: Config, console: Console) -> Output | None:
         raise UsageError(f"{args.output}: bare samples go to standard output only: -o -")
     path = Path(args.output)
     check_output(path, args.force)
-    watermark = parts.open_watermark(config, console.note)
+    watermark = parts.open_watermark(config, console.tell)
     return Recording(path, force=args.force, marking=watermark.stream() if watermark else None)
 
 

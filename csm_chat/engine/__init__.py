@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import platform
 import sys
 from collections.abc import Callable
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from csm_chat.errors import UsageError
+from csm_chat.notices import Listener, MlxNotForIntel, log_only
 from csm_chat.types import Codec, Engine
-
-log = logging.getLogger(__name__)
 
 _MODULES = {
     "torch": {
@@ -37,9 +35,7 @@ _MODULES = {
 }
 
 
-def choose_backend(
-    wanted: str = "auto", device: str = "auto", notify: Callable[[str], None] = log.debug
-) -> str:
+def choose_backend(wanted: str = "auto", device: str = "auto", tell: Listener = log_only) -> str:
     """What to compute with. Raises UsageError for one that is not there.
 
     "auto" is mlx for the device metal, and on Apple silicon where no other device was asked for.
@@ -52,7 +48,7 @@ def choose_backend(
     if wanted != "mlx" or has_mlx():
         return wanted
     if sys.platform == "darwin" and not is_apple_silicon():
-        notify("backend mlx: not made for Intel Macs; torch computes")
+        tell(MlxNotForIntel())
         return "torch"
     raise UsageError(
         "backend mlx is not installed: pip install 'csm_chat[mlx]', or --backend torch"
@@ -109,7 +105,7 @@ def choose_quantize(
     folder: str | Path,
     device: str,
     dtype: str,
-    notify: Callable[[str], None],
+    tell: Listener,
     backend: str = "torch",
 ) -> str:
     """The bits of the weights: none, int8 or int4, these on a cpu and with mlx.
@@ -117,7 +113,7 @@ def choose_quantize(
     "auto" may measure, for 0.5 s.
     `dtype` is what was asked for, auto included. Raises UsageError, CheckpointError.
     """
-    arguments = (wanted, Path(folder), device, dtype, notify)
+    arguments = (wanted, Path(folder), device, dtype, tell)
     quantize: str = _function("choose_quantize", backend)(*arguments)
     return quantize
 
@@ -128,17 +124,17 @@ def load_engine(
     dtype: str = "float32",
     quantize: str = "none",
     cache: Path | None = None,
-    notify: Callable[[str], None] = log.debug,
+    tell: Listener = log_only,
     backend: str = "torch",
     graphs: bool = True,
 ) -> Engine:
     """The transformers of a folder: config.json and weights. Raises CheckpointError, UsageError.
 
-    Weights packed as `quantize` says are kept below `cache`, and `notify` is told of it. With
+    Weights packed as `quantize` says are kept below `cache`, and `tell` hears of it. With
     `graphs` a GPU is given a frame's steps recorded: as CUDA graphs, or by MLX's compile.
     """
     load = _function("load_engine", backend)
-    engine: Engine = load(Path(folder), device, dtype, quantize, cache, notify, graphs)
+    engine: Engine = load(Path(folder), device, dtype, quantize, cache, tell, graphs)
     _return_freed_memory()
     return engine
 

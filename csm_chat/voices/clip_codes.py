@@ -8,7 +8,6 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from csm_chat.audio.files import Clip, read_clip, trim_silence
 from csm_chat.errors import VoiceError
+from csm_chat.notices import ClipCodesUnsaved, Listener
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Codec, Codes, Pcm
 from csm_chat.voices.references import replace_file
 
@@ -140,11 +140,11 @@ def _warnings(clip: Clip, kept: Pcm, kept_s: float) -> tuple[str, ...]:
 class CodeCache:
     """Codes and cut transcripts by what they are made from. A damaged file counts as missing."""
 
-    def __init__(self, folder: Path, codec: Codec, notify: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, codec: Codec, tell: Listener) -> None:
         self._folder = folder
         self._codec = codec
         self._made_by = f"{PROCESSING} {codec.identity} {codec.codebooks}"
-        self._notify = notify
+        self._tell = tell
         self._told = False
 
     def encode(self, path: Path, digest: str, max_s: float) -> tuple[Codes, Note, bool]:
@@ -182,10 +182,7 @@ class CodeCache:
             replace_file(file, data)
         except OSError as error:
             if not self._told:
-                self._notify(
-                    f"~ {self._folder}   cannot be written ({error.strerror}): "
-                    "references are encoded again at the next start"
-                )
+                self._tell(ClipCodesUnsaved(self._folder, str(error.strerror)))
             self._told = True
 
 

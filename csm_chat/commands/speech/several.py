@@ -37,7 +37,7 @@ def say_several(
     paths = _paths(args)
     if len(said) != 1:
         raise UsageError(f"--times says one line, here are {len(said)}; leave out || and new lines")
-    watermark = parts.open_watermark(config, console.note)
+    watermark = parts.open_watermark(config, console.tell)
     speech = Speech(config, Player(OFF), None, names)
     session = speech.load(clips, console)
     if len(session.split(said[0])) > 1:

@@ -17,6 +17,7 @@ from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.matrix import Form, Matrix, Packed, Plain, pack
 from csm_chat.engine.mlx.model import Csm
 from csm_chat.engine.mlx.quantised import beside, form_of, packed_forms, without_packing
+from csm_chat.notices import Listener, log_only
 from csm_chat.types import Codec
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def load_engine(
     dtype: str,
     quantize: str = "none",
     cache: Path | None = None,
-    notify: Callable[[str], None] = log.debug,
+    tell: Listener = log_only,
     graphs: bool = True,
 ) -> MlxEngine:
     """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.

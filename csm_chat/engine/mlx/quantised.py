@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from csm_chat.engine.mlx.device import choose_dtype, mlx_device
 from csm_chat.engine.mlx.matrix import Form, Plain, pack
 from csm_chat.engine.torch.quantised.choice import count_weights
 from csm_chat.errors import CheckpointError, UsageError
+from csm_chat.notices import Listener, WeightsStayPacked
 from csm_chat.types import FRAME_MS
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,7 @@ def form_of(part: str, mode: str) -> Form | None:
     return Form(_GROUP, 8 if is_precise else _BITS[mode])
 
 
-def choose_quantize(
-    wanted: str, folder: Path, device: str, dtype: str, notify: Callable[[str], None]
-) -> str:
+def choose_quantize(wanted: str, folder: Path, device: str, dtype: str, tell: Listener) -> str:
     """none, or int and the bits, for the checkpoint in `folder`.
 
     What the folder holds packed stays as it is. Else "auto" is none for a small model and where a
@@ -57,7 +56,7 @@ def choose_quantize(
     if held is not None:
         mode = f"int{held.bits}"
         if wanted not in ("auto", mode):
-            notify(f"quantize {wanted}: the weights in {folder} are {mode} and stay so")
+            tell(WeightsStayPacked(wanted, folder, mode))
         return mode
     if wanted == "auto":
         return _by_speed(folder, device) if dtype == "auto" else "none"

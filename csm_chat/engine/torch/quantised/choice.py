@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.errors import UsageError
+from csm_chat.notices import Listener, QuantizeIgnored
 from csm_chat.types import FRAME_MS
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,7 @@ _MEASURED_SHAPE = (24_576, 2048)  # 50 MB in 8 bits: past the cache of most proc
 _WORTH = 0.7
 
 
-def choose_quantize(
-    wanted: str, folder: Path, device: str, dtype: str, notify: Callable[[str], None]
-) -> str:
+def choose_quantize(wanted: str, folder: Path, device: str, dtype: str, tell: Listener) -> str:
     """none, int8 or int4 for the checkpoint in `folder`. Raises UsageError, CheckpointError.
 
     "auto" is none on a GPU, for a small model, and where a `dtype` was asked for; else int8 if that
@@ -36,7 +34,7 @@ def choose_quantize(
         raise UsageError(f"quantize {wanted!r} is unknown; choose auto, {', '.join(_MODES)}")
     if device != "cpu":
         if wanted in ("int8", "int4"):
-            notify(f"quantize {wanted}: packed weights are for a cpu; on {device} none is used")
+            tell(QuantizeIgnored(wanted, device))
         return "none"
     if wanted == "auto":
         return _by_speed(read_sizes(folder)) if dtype == "auto" else "none"
