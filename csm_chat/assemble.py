@@ -1,23 +1,46 @@
-"""Puts a backend together: files found, transformers, codec and tokenizer loaded."""
+"""Puts the program together, as the config says: for the prompt, the commands and the API.
+
+Knows all parts, which know each other by contract. Knows no front end.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.notices import Listener
-from csm_chat.types import Backend
+from csm_chat.errors import ContextError, DeviceError, WatermarkError
+from csm_chat.notices import (
+    Listener,
+    ModelReady,
+    NoRoomToSpeak,
+    NoSound,
+    NoWatermark,
+    Reporting,
+    SoundOpened,
+    WatermarkOff,
+    WatermarkOn,
+)
 from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
-    from csm_chat.checkpoint.find import Progress
+    from csm_chat.audio.player import Player
+    from csm_chat.audio.watermark.marking import Watermark
+    from csm_chat.config.settings import AudioConfig, Config
+    from csm_chat.conversation.ports import Loaded, Prebuffer
+    from csm_chat.conversation.session import Session
+    from csm_chat.types import Backend, Codec
+    from csm_chat.voices.library import VoiceLibrary
 
 log = logging.getLogger(__name__)
+
+WARM_UP_FRAMES = 5
 
 
 @contextmanager
@@ -71,12 +94,12 @@ def load(
         load_codec,
         load_engine,
     )
-
-    def downloading(state: Progress) -> None:
-        progress(f"downloading {state.bar} {state}")
+    from csm_chat.types import Backend
 
     tell = listener or lines_to(notify)
-    checkpoint = find_checkpoint(str(model), tell, downloading, cancelled)
+    checkpoint = find_checkpoint(
+        str(model), tell, lambda state: progress(f"downloading {state.bar} {state}"), cancelled
+    )
     backend = choose_backend(backend, device, tell)
     progress(backend)
     device = choose_device(device, backend)
@@ -101,3 +124,164 @@ def let_threads_sleep() -> None:
     They else spin for one another, and beside a busy process a frame takes twenty times as long.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def open_conversation(config: Config, reports: Reporting, start: Callable[[], str]) -> Loaded:
+    """All there is to a conversation: sound, model, voices, takes, and one measured warm-up.
+
+    `start` is that of `prebuffer_by`. Raises ModelError, ConfigError.
+    """
+    from csm_chat.audio.takes import Takes
+    from csm_chat.conversation.ports import Loaded
+
+    tell = reports.tell
+    with ExitStack() as on_failure:
+        player = open_player(config.audio, tell)
+        on_failure.callback(player.close)
+        session = open_session(config, reports)
+        watermark = open_watermark(config, tell)
+        reports.progress("the voices")
+        library = open_library(config, session.backend.codec, tell)
+        session.voices = library.load()
+        reports.progress("warming up")
+        rtf = warm_up(session, tell)
+        takes = Takes(folder(config.takes), tell, lambda: about(session), watermark)
+        on_failure.pop_all()
+    return Loaded(session, library, takes, player, prebuffer_by(start), rtf)
+
+
+def open_session(
+    config: Config,
+    reports: Reporting,
+) -> Session:
+    """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    from csm_chat.conversation.session import Session
+
+    backend = load(
+        config.model,
+        backend=config.backend,
+        device=config.device,
+        dtype=config.dtype,
+        quantize=config.quantize,
+        graphs=config.graphs,
+        listener=reports.tell,
+        progress=reports.progress,
+        cancelled=reports.is_cancelled,
+    )
+    return Session(
+        backend,
+        sampling=config.sampling,
+        context=config.context,
+        normalize=config.normalize,
+        chunk_frames=config.audio.chunk_frames,
+        listener=reports.tell,
+    )
+
+
+def open_player(audio: AudioConfig, tell: Listener) -> Player:
+    """A player on the configured device; silent, and said so, where there is none."""
+    from csm_chat.audio.player import Player
+
+    player = Player(audio.device, audio.latency_s, tell)
+    try:
+        player.open()
+    except DeviceError as error:
+        tell(NoSound(str(error)))
+    else:
+        tell(SoundOpened(player.status().device))
+    return player
+
+
+def open_audible_player(audio: AudioConfig, tell: Listener) -> Player:
+    """A player for what is of no use unheard. Raises DeviceError."""
+    from csm_chat.audio.player import Player
+
+    player = Player(audio.device, audio.latency_s, tell)
+    try:
+        player.open()
+    except DeviceError:
+        player.close()
+        raise
+    return player
+
+
+def prebuffer_by(start: Callable[[], str]) -> Prebuffer:
+    """How long to wait for samples; `start` tells what `audio.start` is at that time."""
+    from csm_chat.audio.play_buffer import prebuffer_s
+
+    return lambda expected_s, rtf: prebuffer_s(expected_s, rtf, start())
+
+
+def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
+    """The references folder, its voices not loaded yet."""
+    from csm_chat.voices.library import VoiceLibrary
+    from csm_chat.voices.transcribe import Transcriber
+
+    return VoiceLibrary(
+        folder(config.references),
+        codec,
+        cache_folder(),
+        Transcriber(config.whisper.model, tell=tell),
+        tell,
+        config.voices,
+        config.context.max_reference_s,
+    )
+
+
+def open_watermark(config: Config, tell: Listener) -> Watermark | None:
+    """What marks saved files; None, and said so, where nothing does. Raises ConfigError."""
+    method, key_file = config.watermark.method, config.watermark.key_file
+    if method == "off":
+        tell(WatermarkOff())
+        return None
+    from csm_chat.audio.watermark.marking import open_watermark as load_watermark
+
+    try:
+        watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)
+    except WatermarkError as error:
+        tell(NoWatermark(str(error)))
+        return None
+    tell(WatermarkOn(watermark.words))
+    return watermark
+
+
+def warm_up(session: Session, tell: Listener) -> float | None:
+    """Measured compute time over audio time; None when there was too little to measure."""
+    backend = session.backend
+    rtf = None
+    try:
+        rtf = session.warm_up(WARM_UP_FRAMES).running_rtf
+    except ContextError as error:
+        tell(NoRoomToSpeak(str(error)))
+    tell(ModelReady(backend.name, backend.device, numbers(backend), rtf))
+    return rtf
+
+
+def numbers(backend: Backend) -> str:
+    """What the model computes with, in words."""
+    if backend.quantize == "none":
+        return backend.dtype
+    return f"{backend.quantize} weights"
+
+
+def about(session: Session) -> Mapping[str, object]:
+    """What is the same for each take of a moment."""
+    backend = session.backend
+    return {
+        "model": backend.name,
+        "device": backend.device,
+        "dtype": backend.dtype,
+        "quantize": backend.quantize,
+        "version": version("csm_chat"),
+        "sampling": asdict(session.sampling),
+    }
+
+
+def folder(name: str) -> Path:
+    return Path(name).expanduser()
+
+
+def cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("csm_chat")

@@ -185,7 +185,7 @@ def _silent_places() -> Iterator[Check]:
 
 
 def references(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.commands.parts import folder
+    from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
     path = folder(config.references)
@@ -253,7 +253,7 @@ def watermark(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def takes(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.commands.parts import folder
+    from csm_chat.assemble import folder
 
     path = folder(config.takes).absolute()
     there = next(each for each in (path, *path.parents) if each.exists())

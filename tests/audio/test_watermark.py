@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from csm_chat import assemble
 from csm_chat.audio.files import from_16_bit, read_clip, resample, to_16_bit, write_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.audio.watermark.marking import Watermark, detectors, open_watermark
 from csm_chat.audio.watermark.silentcipher import CSM_KEY, KEY_VARIABLE
 from csm_chat.cli import main
-from csm_chat.commands import parts
 from csm_chat.config.settings import Config, WatermarkConfig
 from csm_chat.errors import ConfigError, WatermarkError
 from csm_chat.training.speech.espeak import HELD_OUT_VOICES, speak
@@ -145,7 +145,7 @@ def test_without_the_package_files_are_saved_unmarked_and_it_is_said(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said: list[str] = []
-    assert parts.open_watermark(Config(), lines_to(said.append)) is None
+    assert assemble.open_watermark(Config(), lines_to(said.append)) is None
     (words,) = said
     assert "resemble-perth is not installed" in words
     assert words.endswith("Files are saved without a watermark")
@@ -170,7 +170,7 @@ def test_files_of_a_session_are_marked(checkpoint: Path, tmp_path: Path) -> None
 def test_off_is_said_and_nothing_is_marked() -> None:
     said: list[str] = []
     off = Config(watermark=WatermarkConfig(method="off"))
-    assert parts.open_watermark(off, lines_to(said.append)) is None
+    assert assemble.open_watermark(off, lines_to(said.append)) is None
     assert said == ["watermark: off (watermark.method)"]
 
 

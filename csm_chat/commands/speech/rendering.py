@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csm_chat.commands import parts
+from csm_chat import assemble
 from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
@@ -88,13 +88,13 @@ class Rendering:
 
         with self._console.bar(None) as bar:
             reports = Reporting(tell, lambda step: bar.update(0, step))
-            session = parts.open_session(self._config, reports)
+            session = assemble.open_session(self._config, reports)
             bar.update(0, "the voices")
-            session.voices = parts.open_library(self._config, session.backend.codec, tell).load()
+            session.voices = assemble.open_library(self._config, session.backend.codec, tell).load()
         self._is_loading = False
         backend = session.backend
         self._console.tell(
-            ModelReady(backend.name, backend.device, parts.numbers(backend), rtf=None)
+            ModelReady(backend.name, backend.device, assemble.numbers(backend), rtf=None)
         )
         return session
 
@@ -131,7 +131,7 @@ class Rendering:
         session: Session,
         seed: int,
     ) -> None:
-        about = dict(parts.about(session))
+        about = dict(assemble.about(session))
         about["sampling"] = asdict(replace(session.sampling, seed=seed))
         about["context"] = asdict(session.context)
         about["script"] = script.path.name

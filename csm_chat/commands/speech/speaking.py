@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.audio.play_buffer import prebuffer_s
+from csm_chat import assemble
 from csm_chat.bench.machine import peak_bytes
-from csm_chat.commands import parts
 from csm_chat.commands.speech.context_clips import voices
 from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.performer import Performer
@@ -162,16 +161,17 @@ class Speech:
         tell = console.tell
         with console.bar(None) as bar, closing(self._transcriber(tell)) as transcribe:
             reports = Reporting(tell, lambda step: bar.update(0, step))
-            session = parts.open_session(self._config, reports)
+            session = assemble.open_session(self._config, reports)
             codec = session.backend.codec
             bar.update(0, "the voices")
-            library = parts.open_library(self._config, codec, tell)
+            library = assemble.open_library(self._config, codec, tell)
             session.voices = library.load() + voices(clips, codec, transcribe, self._names)
             rtf = None
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
-                rtf = parts.warm_up(session, tell)
-        self._loaded = Loaded(session, library, self._outputs, self._player, self._prebuffer, rtf)
+                rtf = assemble.warm_up(session, tell)
+        prebuffer = assemble.prebuffer_by(lambda: self._config.audio.start)
+        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer, rtf)
         self.figures.loaded = time.perf_counter()
         return session
 
@@ -194,9 +194,6 @@ class Speech:
         if self._audible and self._player.status().state == "off":
             raise DeviceError("sound was lost while it spoke; say it again once it is back")
 
-    def _prebuffer(self, expected_s: float, rtf: float | None) -> float:
-        return prebuffer_s(expected_s, rtf, self._config.audio.start)
-
     def _transcriber(self, tell: Listener) -> Transcriber:
         from csm_chat.voices.transcribe import Transcriber
 
@@ -205,18 +202,11 @@ class Speech:
 
 def opened_player(config: Config, console: Console, otherwise: str) -> Player:
     """A player that is heard; `otherwise` is what to do without. Raises DeviceError."""
-    from csm_chat.audio.player import OFF, Player
+    from csm_chat.audio.player import OFF
 
     if config.audio.device == OFF:
         raise DeviceError(f"audio.device is off, so there is nothing to play on; {otherwise}")
-    player = Player(
-        config.audio.device,
-        config.audio.latency_s,
-        lines_to(console.warn, COMMAND_LINE),
-    )
     try:
-        player.open()
+        return assemble.open_audible_player(config.audio, lines_to(console.warn, COMMAND_LINE))
     except DeviceError as error:
-        player.close()
         raise DeviceError(f"{error}; {otherwise}") from error
-    return player
