@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from csm_chat.assemble import let_threads_sleep, load
+from csm_chat.assemble import load
 from csm_chat.bench.machine import GB, peak_bytes
 from csm_chat.conversation.session import Session
+from csm_chat.runtime import let_threads_sleep
 from csm_chat.types import Utterance
 
 N_SPEAKERS = 2

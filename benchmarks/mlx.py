@@ -20,7 +20,7 @@ import numpy as np
 
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, parse_sizes
-from csm_chat.engine.mlx.device import choose_device, choose_dtype, mlx_device
+from csm_chat.engine.mlx.device import best_dtype, choose_device, mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.load import Checkpoint
 from csm_chat.engine.mlx.model import Cache, Csm
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=30)
     options = parser.parse_args()
     device = choose_device()
-    dtype = getattr(mx, choose_dtype("auto", device))
+    dtype = getattr(mx, best_dtype(device))
     sizes = parse_sizes({} if options.full else SMALL)
     mx.random.seed(0)
     with mx.stream(mlx_device(device)):

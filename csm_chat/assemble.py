@@ -27,6 +27,7 @@ from csm_chat.notices import (
     WatermarkOff,
     WatermarkOn,
 )
+from csm_chat.runtime import let_threads_sleep
 from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
@@ -86,44 +87,30 @@ def load(
 
     from csm_chat.checkpoint.find import find_checkpoint
     from csm_chat.conversation.tokenizer import load_tokenizer
-    from csm_chat.engine import (
-        choose_backend,
-        choose_device,
-        choose_dtype,
-        choose_quantize,
-        load_codec,
-        load_engine,
-    )
+    from csm_chat.engine.choice import choose_backend, load_engine, resolve
+    from csm_chat.engine.options import LoadOptions
     from csm_chat.types import Backend
 
     tell = listener or lines_to(notify)
     checkpoint = find_checkpoint(
         str(model), tell, lambda state: progress(f"downloading {state.bar} {state}"), cancelled
     )
+    folder = checkpoint.weights
     backend = choose_backend(backend, device, tell)
     progress(backend)
-    device = choose_device(device, backend)
-    quantize = choose_quantize(quantize, checkpoint.weights, device, dtype, tell, backend)
-    # beside torch's packed weights everything is float32: that is what their kernels take
-    is_packed = quantize != "none" and backend == "torch"
-    dtype = "float32" if is_packed else choose_dtype(dtype, device, backend, checkpoint.weights)
-    words = dtype if quantize == "none" else quantize
-    progress(f"{checkpoint.name} on {device}, {words}")
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
-    folder = checkpoint.weights
-    engine = load_engine(folder, device, dtype, quantize, cache, tell, backend, graphs)
+    options = LoadOptions(backend, device, dtype, quantize, graphs, cache)
+    options = resolve(options, folder, tell)
+    words = options.quantize if options.is_packed else options.dtype
+    progress(f"{checkpoint.name} on {options.device}, {words}")
+    engine = load_engine(folder, options, tell)
     progress("the codec")
-    codec = load_codec(checkpoint.codec, engine.codebooks, device, backend)
+    from csm_chat.codec.mimi import load_codec
+
+    codec = load_codec(checkpoint.codec, engine.codebooks, options.codec_device)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
-    return Backend(engine, codec, tokenizer, checkpoint.name, device, dtype, folder, quantize)
-
-
-def let_threads_sleep() -> None:
-    """Torch's, unless the user said otherwise; to be called before it is imported, which reads it.
-
-    They else spin for one another, and beside a busy process a frame takes twenty times as long.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    of_engine = options.device, options.dtype, folder, options.quantize
+    return Backend(engine, codec, tokenizer, checkpoint.name, *of_engine)
 
 
 def open_conversation(config: Config, reports: Reporting, start: Callable[[], str]) -> Loaded:

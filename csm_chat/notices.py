@@ -185,6 +185,12 @@ class ClipCodesUnsaved(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptCodesDamaged(Notice):
+    file: str  # that they were of
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class WhisperDownload(Notice):
     path: Path
     size_mb: float

@@ -188,6 +188,7 @@ class Engine(Protocol):
 
 class Codec(Protocol):
     codebooks: int
+    entries: int  # of a codebook: codes are below it
     identity: str  # differs between codecs whose codes differ
 
     def encode(self, pcm: Pcm) -> Codes:

@@ -122,6 +122,9 @@ GENERAL: Wording = {
         "~ {0.folder}   cannot be written ({0.reason}): "
         "references are encoded again at the next start"
     ).format,
+    notices.KeptCodesDamaged: (
+        "~ {0.file}   what was kept of it in {0.folder} is damaged: made anew"
+    ).format,
     notices.WhisperDownload: (
         "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
     ).format,

@@ -44,6 +44,7 @@ class LevelCodec:
 
     codebooks = CODEBOOKS
     identity = "level"
+    entries = 101
     n_encoded = 0
     n_open = 0
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from csm_chat import engine as engines
+from csm_chat.engine import choice
+from csm_chat.engine.options import LoadOptions
 from csm_chat.types import Codes, Engine, Prompt
 
 PARITY = Path(__file__).parent / "data" / "parity"
@@ -39,8 +40,23 @@ class Expected:
     last_frame_logits: npt.NDArray[np.float32]
 
 
-def load_engine(folder: Path, device: str = "cpu", dtype: str = "float32") -> Engine:
-    return engines.load_engine(folder, device, dtype, backend=backend)
+def load_engine(folder: Path, dtype: str = "float32") -> Engine:
+    """By the backend that is this test's, on a cpu."""
+    return choice.load_engine(folder, on_cpu(dtype, backend=backend))
+
+
+def on_cpu(
+    dtype: str = "float32",
+    quantize: str = "none",
+    backend: str = "torch",
+    cache: Path | None = None,
+) -> LoadOptions:
+    return LoadOptions(backend, "cpu", dtype, quantize, cache=cache)
+
+
+def load_torch(folder: Path) -> Engine:
+    """By torch, in float32."""
+    return choice.load_engine(folder, on_cpu())
 
 
 def expected(name: str) -> Expected:

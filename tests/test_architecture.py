@@ -22,21 +22,26 @@ MAY_IMPORT = {
     "types": ("errors",),
     "notices": (),
     "wording": ("notices",),
+    "plain_files": (),
+    "runtime": (),
     "config": ("config", "errors", "types"),
-    "audio": ("audio", "notices", "errors", "types"),
+    "audio": ("audio", "plain_files", "notices", "errors", "types"),
     "checkpoint": ("checkpoint", "codec.files", "notices", "errors", "types"),
-    "codec": ("codec", "checkpoint", "engine.torch", "errors", "types"),
-    "engine": ("engine", "checkpoint", "codec", "notices", "errors", "types"),
+    "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
+    "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
-    "voices": ("voices", "audio.files", "config", "notices", "errors", "types"),
+    "voices": ("voices", "audio.clips", "plain_files", "config", "notices", "errors", "types"),
     "conversation": (
         *("conversation", "voices", "normalise", "audio.files", "config"),
         *("notices", "wording", "errors", "types"),
     ),
-    "scene": ("scene", "audio.files", "conversation", "voices", "config", "errors", "types"),
+    "scene": (
+        *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
+        *("errors", "types"),
+    ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise"),
-        *("audio", "engine", "codec", "checkpoint", "config"),
+        *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
         *("notices", "wording", "errors", "types"),
     ),
     "bench": (
@@ -80,7 +85,7 @@ ONLY_IN = {
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
-        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py"),
+        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py", "runtime.py"),
         *("engine/mlx/engine.py", "bench/*.py", "training/*.py"),
     ),
     "tqdm": ("commands/terminal/console.py",),

@@ -27,7 +27,7 @@ from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import ReadingTokenizer, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take
-from csm_chat.engine import name_in_torch
+from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import UsageError
 from csm_chat.types import (
     SAMPLE_RATE,

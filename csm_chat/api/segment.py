@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csm_chat import types
-from csm_chat.audio.files import RATES_HZ, read_clip, resample
+from csm_chat.audio.clips import RATES_HZ, read_clip, resample
 from csm_chat.errors import AudioError, UsageError
 from csm_chat.types import SAMPLE_RATE, Codec, Codes, Pcm
 

@@ -6,13 +6,7 @@ import struct
 from pathlib import Path
 from types import TracebackType
 
-from csm_chat.audio.files import (
-    create_free,
-    free_names,
-    move_exclusive,
-    to_16_bit,
-    write_all,
-)
+from csm_chat.audio.files import create_free, free_names, move_exclusive, to_16_bit, write_all
 from csm_chat.errors import TakeError
 from csm_chat.types import SAMPLE_RATE, Pcm
 

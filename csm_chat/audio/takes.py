@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csm_chat.audio.files import read_clip, write_clip
+from csm_chat.audio.clips import read_clip
+from csm_chat.audio.files import write_clip
 from csm_chat.audio.sinks import WavSink
 from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError

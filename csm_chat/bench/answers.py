@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csm_chat.engine import name_in_torch
+from csm_chat.engine.choice import name_in_torch
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ def _ready(backend: Backend) -> Ready:
 def _check_memory(wanted: Wanted) -> None:
     """Raises CsmChatError where a model of random weights would not fit, in what it may take."""
     from csm_chat.bench.limit import weight_bytes
-    from csm_chat.engine import choose_device
+    from csm_chat.engine.choice import choose_device
 
     if choose_device(wanted.device) != "cpu":
         return

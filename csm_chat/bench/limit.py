@@ -8,13 +8,13 @@ import time
 import torch
 
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.quantising import TABLES
+from csm_chat.engine.torch.load import undrawn
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.engine.torch.quantised.load import bytes_a_weight
-from csm_chat.engine.torch.undrawn import undrawn
 
 _READ_BYTES = 2**29  # past the caches of any processor
 _N_READS = 5
-_TABLES = ("text_embeddings", "audio_embeddings")
 _BY_DEPTH_STEP = ("depth.", "projection")
 
 
@@ -26,7 +26,7 @@ def frame_bytes(sizes: CsmSizes, numbers: str, n_rows: int) -> int:
     n_bytes = 0.0
     for part, shape in shapes(sizes).items():
         times = sizes.codebooks - 1 if part.startswith(_BY_DEPTH_STEP) else 1
-        if part not in _TABLES:
+        if part not in TABLES:
             n_bytes += times * math.prod(shape) * _bytes_a_weight(part, numbers)
     stack = sizes.backbone
     n_cached = 2 * stack.layers * stack.kv_heads * stack.head_width * n_rows

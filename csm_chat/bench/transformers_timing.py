@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from csm_chat.bench import machine
 from csm_chat.bench.answers import Ready, Take
@@ -24,6 +23,7 @@ from csm_chat.bench.limit import weight_bytes
 from csm_chat.bench.random_checkpoint import draw
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json, read_sizes
 from csm_chat.codec.config import mimi_config
+from csm_chat.engine.torch.load import NoDraws
 from csm_chat.types import FRAME_SAMPLES
 
 DTYPE = "bfloat16"  # what it is run in; its own float32 is slower
@@ -135,18 +135,6 @@ def _text() -> Tensor:
     return torch.randint(1, _N_IDS, (LINE_ROWS,))
 
 
-class _NoDraws(TorchFunctionMode):
-    """Leave new layers undrawn: a billion weights take minutes, and are filled in seconds."""
-
-    _KINDS = ("normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_", "trunc_normal_")
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in self._KINDS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
 def _sampling(sizes: CsmSizes) -> dict[str, Any]:
     """As our own: drawn from the likeliest codes, which keeps to those the codec knows."""
     drawn = {"do_sample": True, "top_k": min(_TOP_K, sizes.entries // 4)}
@@ -159,7 +147,7 @@ def _model(sizes: CsmSizes, folder: Path) -> Any:
 
     make_config: Any = CsmConfig  # untyped in 4
     config = make_config(**_config(sizes, folder))
-    with _NoDraws():
+    with NoDraws():  # drawing a billion weights takes minutes, filling them seconds
         model = CsmForConditionalGeneration._from_config(config, dtype=getattr(torch, DTYPE))
     model.requires_grad_(False).eval()
     for name, tensor in model.named_parameters():

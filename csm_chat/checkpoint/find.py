@@ -21,7 +21,7 @@ from csm_chat.checkpoint.hub import messages
 from csm_chat.checkpoint.hub.cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.checkpoint.hub.client import HubClient, HubFailure, RemoteFile, Repo
 from csm_chat.checkpoint.sizes import read_json
-from csm_chat.checkpoint.weights import find_weights
+from csm_chat.checkpoint.weights import INDEX, entries, find_weights, weight_map
 from csm_chat.codec.files import BUNDLED_PREFIX, KYUTAI_FILE, find_mimi
 from csm_chat.errors import CheckpointError, ModelError
 from csm_chat.notices import BuiltinInstead, DownloadBegins, Listener
@@ -35,16 +35,6 @@ TOKENIZER = "tokenizer.json"
 # where to get what a repository lacks; neither is gated
 MIMI_REPO = Repo("kyutai/moshiko-pytorch-bf16")
 TOKENIZER_REPO = Repo("unsloth/csm-1b")
-
-# Entry files of the layouts, best first. sesame/csm-1b holds three: the sharded one includes the
-# codec, so it alone needs no second repository.
-WEIGHTS = (
-    "transformers.safetensors.index.json",
-    "model.safetensors.index.json",
-    "model.safetensors",
-    "ckpt.safetensors",
-    "ckpt.pt",
-)
 
 PLAN_BYTES = 1_000_000  # not worth a word: config.json and an index, fetched to plan the rest
 BAR_CELLS = 20
@@ -257,23 +247,15 @@ def _weights(
     folder = hub.fetch(repo, [CONFIG])  # where a gated repository says so
     with suppress(CheckpointError):
         return [file.name for file in find_weights(folder)], _holds_codec(folder)
-    entry = next((name for name in WEIGHTS if name in listing), None)
+    entry = next(iter(entries(listing)), None)
     if entry is None:
         raise messages.no_file(repo.name, "weights", list(listing))
-    if entry.endswith(".index.json"):
-        shards = _shards(hub.fetch(repo, [entry]) / entry)
-        return [entry, *sorted(set(shards.values()))], _codec_among(shards)
+    if entry.endswith(INDEX):
+        homes = weight_map(hub.fetch(repo, [entry]) / entry)
+        return [entry, *sorted(set(homes.values()))], _codec_among(homes)
     if entry.endswith(".safetensors"):
         return [entry], _codec_among(hub.tensors(repo, entry))
     return [entry], False
-
-
-def _shards(index: Path) -> dict[str, str]:
-    """Read which tensor is in which file. Raises CheckpointError."""
-    shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict):
-        raise CheckpointError(f"{index}: has no weight_map; tell the repository's owner")
-    return {str(tensor): str(file) for tensor, file in shards.items()}
 
 
 def _codec_among(tensors: Iterable[str]) -> bool:

@@ -6,8 +6,9 @@ Knows no framework: a backend asks for the plan and copies each tensor where its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,19 @@ from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_json
 from csm_chat.errors import CheckpointError
 
 Shape: TypeAlias = tuple[int, ...]
+
+INDEX = ".safetensors.index.json"
+# Files by which weights are found, best first, in a folder as in a repository. sesame/csm-1b holds
+# the same weights three times, and its shards alone include the codec, so that no second repository
+# is needed. A safetensors file tells its tensors' shapes by its header; a ckpt.pt has to be opened
+# by torch.
+_ENTRIES = (
+    f"transformers{INDEX}",
+    f"*{INDEX}",
+    "model.safetensors",
+    "ckpt.safetensors",
+    "ckpt.pt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,34 +107,66 @@ _IGNORED = re.compile(
 )
 
 
+def entries(names: Iterable[str]) -> list[str]:
+    """Of the names of files, those by which weights are found, best first."""
+    here = sorted(name for name in names if "/" not in name)
+    ranked = (name for pattern in _ENTRIES for name in here if fnmatchcase(name, pattern))
+    return [*dict.fromkeys(ranked)]
+
+
 def find_weights(folder: Path) -> tuple[Path, ...]:
     """The files that hold the weights: one file, or the shards of an index.
 
-    sesame/csm-1b holds the same weights three times, so the order is fixed: model.safetensors, an
-    index, ckpt.safetensors, ckpt.pt. Raises CheckpointError.
+    The best of `entries` that is whole. Raises CheckpointError.
     """
-    if (folder / "model.safetensors").is_file():
-        return (folder / "model.safetensors",)
-    for index in sorted(folder.glob("*.safetensors.index.json")):
-        return _shards(index)
-    for name in ("ckpt.safetensors", "ckpt.pt"):
-        if (folder / name).is_file():
+    problem: CheckpointError | None = None
+    for name in entries(path.name for path in folder.glob("*") if path.is_file()):
+        if not name.endswith(INDEX):
             return (folder / name,)
-    raise CheckpointError(
+        try:
+            return shards(folder / name)
+        except CheckpointError as error:
+            problem = problem or error
+    raise problem or CheckpointError(
         f"{folder}: no weights here; put model.safetensors, shards with their "
         "*.safetensors.index.json, ckpt.safetensors or ckpt.pt there"
     )
 
 
-def _shards(index: Path) -> tuple[Path, ...]:
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: has no weight_map; download the file again")
-    files = tuple(index.parent / name for name in sorted({str(n) for n in weight_map.values()}))
+def locate(
+    folder: Path, pickled_shapes: Callable[[Path], Mapping[str, Shape]]
+) -> tuple[dict[str, Path], dict[str, Shape]]:
+    """The file and the shape of each tensor of the weights.
+
+    `pickled_shapes` reads those of a file that is no safetensors. Raises CheckpointError.
+    """
+    homes: dict[str, Path] = {}
+    found: dict[str, Shape] = {}
+    for path in find_weights(folder):
+        read = safetensors_shapes if path.suffix == ".safetensors" else pickled_shapes
+        shapes = read(path)
+        homes |= dict.fromkeys(shapes, path)
+        found |= shapes
+    return homes, found
+
+
+def shards(index: Path, prefix: str = "") -> tuple[Path, ...]:
+    """The files that an index names for tensors of that prefix. Raises CheckpointError."""
+    homes = weight_map(index)
+    names = {home for tensor, home in homes.items() if tensor.startswith(prefix)}
+    files = tuple(index.parent / name for name in sorted(names))
     for file in files:
         if not file.is_file():
             raise CheckpointError(f"{file}: missing, but {index.name} names it; download it again")
     return files
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, as an index has it. Raises CheckpointError."""
+    homes = read_json(index).get("weight_map")
+    if not isinstance(homes, dict) or not homes:
+        raise CheckpointError(f"{index}: has no weight_map; download the file again")
+    return {str(tensor): str(file) for tensor, file in homes.items()}
 
 
 def safetensors_shapes(path: Path) -> dict[str, Shape]:

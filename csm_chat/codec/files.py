@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from csm_chat.checkpoint.sizes import read_json
-from csm_chat.checkpoint.weights import Shape, safetensors_shapes
+from csm_chat.checkpoint.weights import INDEX, Shape, safetensors_shapes, shards
 from csm_chat.errors import CheckpointError
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
@@ -70,8 +69,8 @@ def find_mimi(folder: Path, fields: Mapping[str, Any]) -> Found:
     single = folder / "model.safetensors"
     found = _stored(single, prefix) if single.is_file() else {}
     # sesame/csm-1b has the original, without a codec, in model.safetensors and shards beside it
-    for index in () if found else sorted(folder.glob("*.safetensors.index.json")):
-        for file in _shards(index, prefix):
+    for index in () if found else sorted(folder.glob(f"*{INDEX}")):
+        for file in shards(index, prefix):
             found |= _stored(file, prefix)
     if not found:
         raise CheckpointError(
@@ -87,20 +86,6 @@ def _stored(file: Path, prefix: str) -> dict[str, Stored]:
         for name, shape in safetensors_shapes(file).items()
         if name.startswith(prefix)
     }
-
-
-def _shards(index: Path, prefix: str) -> list[Path]:
-    """The shards that hold the codec's tensors."""
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{index}: has no weight_map; download the file again")
-    names = {str(file) for name, file in weight_map.items() if name.startswith(prefix)}
-    for name in sorted(names):
-        if not (index.parent / name).is_file():
-            raise CheckpointError(
-                f"{index.parent / name}: missing, but {index.name} names it; download it again"
-            )
-    return [index.parent / name for name in sorted(names)]
 
 
 def file_names(expected: Mapping[str, Shape], found: Found) -> dict[str, tuple[str, ...]]:

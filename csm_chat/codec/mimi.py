@@ -22,8 +22,8 @@ from csm_chat.codec.encoder import MimiEncoder
 from csm_chat.codec.files import Found, file_names, find_mimi
 from csm_chat.codec.quantizer import Quantizer
 from csm_chat.codec.sizes import MimiSizes, sizes_of, tensor_shapes
-from csm_chat.engine.torch.threads import FOR_SMALL, threads
 from csm_chat.errors import AudioError, CheckpointError
+from csm_chat.runtime import FOR_SMALL, return_freed_memory, threads
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 
 _MAX_FRAMES = 16  # decoded at once, for their rows of samples to stay in the caches
@@ -59,7 +59,9 @@ def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
         of_parts = {ours: theirs for ours, theirs in names.items() if ours.startswith(parts)}
         return _read(of_parts, found, sizes.transformer.heads, device)
 
-    return MimiCodec(sizes, codebooks, read)
+    codec = MimiCodec(sizes, codebooks, read)
+    return_freed_memory()
+    return codec
 
 
 class MimiCodec:
@@ -72,6 +74,7 @@ class MimiCodec:
         """Speaks in the first `codebooks`. What encoding needs is read once a clip comes."""
         self._sizes, self._read = sizes, read
         self.codebooks = codebooks
+        self.entries = sizes.entries
         with torch.inference_mode():
             books = read(_CODES)
             self.identity = _identity(books)

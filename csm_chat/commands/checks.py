@@ -79,7 +79,7 @@ def settings(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def device(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.engine import choose_backend, choose_device, device_facts
+    from csm_chat.engine.choice import choose_backend, choose_device, device_facts
 
     try:
         backend = choose_backend(config.backend, config.device)
@@ -91,7 +91,7 @@ def device(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def mlx(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.engine import choose_device, device_facts, has_mlx, is_apple_silicon
+    from csm_chat.engine.choice import choose_device, device_facts, has_mlx, is_apple_silicon
 
     if has_mlx():
         device = choose_device("auto", "mlx")
@@ -139,7 +139,7 @@ def _cached(model: str) -> Checkpoint:
 
 
 def token(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.checkpoint.hub.token import has_token
+    from csm_chat.checkpoint.hub.cache import has_token
 
     if has_token():
         yield Check("hf token", "ok", "there is one")
@@ -219,10 +219,10 @@ def references(config: Config, config_file: Path | None) -> Iterator[Check]:
 def _has_words(clip: Path, max_s: float) -> bool:
     """Raises AudioError for a clip that cannot serve, TranscriptError for such a text."""
     from csm_chat.voices.clip_codes import excerpt
-    from csm_chat.voices.references import read_transcript
+    from csm_chat.voices.references import read_transcript, transcript_path
 
     excerpt(clip, max_s)
-    transcript = read_transcript(clip.with_suffix(".txt"))
+    transcript = read_transcript(transcript_path(clip))
     return bool(transcript and transcript.text)
 
 

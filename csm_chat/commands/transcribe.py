@@ -52,10 +52,11 @@ def run(args: Namespace, config: Config) -> int:
 def _transcribe(
     path: Path, transcribe: Callable[[Pcm], str], args: Namespace, console: Console
 ) -> None:
-    from csm_chat.audio.files import read_clip
+    from csm_chat.audio.clips import read_clip
     from csm_chat.types import SAMPLE_RATE
+    from csm_chat.voices.references import transcript_path
 
-    target = path.with_suffix(".txt")
+    target = transcript_path(path)
     pcm = read_clip(path).pcm
     if target.exists() and not (args.force or args.stdout):
         console.note(f"{target} is there and stays as it is (--force writes it again)")

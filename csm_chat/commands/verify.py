@@ -103,7 +103,7 @@ def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
 
 def _verified(path: Path, watermarks: list[Watermark]) -> Verified:
     """Raises AudioError."""
-    from csm_chat.audio.files import read_clip
+    from csm_chat.audio.clips import read_clip
 
     clip = read_clip(path)
     for watermark in watermarks:

@@ -105,11 +105,12 @@ def _sources(config: Config, console: Console) -> Mapping[int, Source]:
 
 def _listed(speaker: int, source: Source, config: Config) -> Listed:
     from csm_chat.voices.clip_codes import excerpt
+    from csm_chat.voices.references import transcript_path
 
     name = config.voices.get(speaker) or source.title
     try:
         kept = excerpt(source.path, config.context.max_reference_s)
-        text, said = _words(source.path.with_suffix(".txt"), kept)
+        text, said = _words(transcript_path(source.path), kept)
     except (AudioError, TranscriptError) as error:
         reason = str(error).removeprefix(f"{source.path}: ")
         return Listed(speaker, name, source.path.name, None, 0.0, "", (f"unusable: {reason}",))

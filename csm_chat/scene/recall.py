@@ -74,6 +74,7 @@ class _Flat:
     def __init__(self, codec: Codec) -> None:
         self.codebooks = codec.codebooks
         self.identity = codec.identity
+        self.entries = codec.entries
         self.encode = codec.encode
 
     @contextmanager

@@ -6,6 +6,7 @@ sentence ends, times are in proportion to the text.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from csm_chat.types import SAMPLE_RATE
 
 LINE_CHARS = 42
 MAX_LINES = 2
+# SubRip has no way to write "<" and "{" that all readers agree on. An invisible joiner keeps "<b>",
+# "-->" and times from being read as what they look like; wide braces style nothing.
+JOINER = "\u2060"
+_CLOCK = re.compile(r"(?<=\d:\d\d:\d\d[,.])(?=\d)")
+_NO_MARKS = str.maketrans({"<": f"<{JOINER}", "{": "\uff5b", "}": "\uff5d"})
 MIN_CHARS = 12  # a cue is not made shorter than this for the sake of two lines
 
 
@@ -85,7 +91,13 @@ def _texts(name: str, text: str) -> list[str]:
 
 
 def _lines(cue: Cue) -> str:
-    return "\n".join(textwrap.wrap(f"{cue.name}: {cue.text}", LINE_CHARS))
+    lines = textwrap.wrap(f"{cue.name}: {cue.text}", LINE_CHARS)
+    return "\n".join(_plain(line) for line in lines)
+
+
+def _plain(line: str) -> str:
+    """A line that SubRip's readers show as it is: no tag, no style, no times."""
+    return _CLOCK.sub(JOINER, line.replace("-->", f"--{JOINER}>")).translate(_NO_MARKS)
 
 
 def _escaped(text: str) -> str:

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 import csm_chat
+from csm_chat.codec.mimi import load_codec
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
-from csm_chat.engine import choose_device, load_codec
+from csm_chat.engine.choice import choose_device
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.training.ears.measures import (
     Floats,

@@ -14,7 +14,6 @@ from csm_chat.notices import Listener, Notice
 from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
 from csm_chat.voices.clip_codes import CodeCache, Note, excerpt
 from csm_chat.voices.references import (
-    TRANSCRIPT_ENDING,
     Source,
     SpeakerIds,
     Stamps,
@@ -23,6 +22,7 @@ from csm_chat.voices.references import (
     list_sources,
     read_transcript,
     stamp,
+    transcript_path,
     write_transcript,
 )
 
@@ -143,7 +143,7 @@ class VoiceLibrary:
 
     def _refresh(self, speaker: int, source: Source) -> None:
         digest = _digest(source.path)
-        beside = read_transcript(_text_path(source))
+        beside = read_transcript(transcript_path(source.path))
         before = self._loaded.get(speaker)
         if before and (before.source, before.digest, before.transcript) == (source, digest, beside):
             return
@@ -166,7 +166,7 @@ class VoiceLibrary:
     def _said(self, source: Source, digest: str, beside: Transcript | None) -> _Said:
         codes, note, cached = self._codes.encode(source.path, digest, self._max_s)
         if beside and not beside.text:
-            self._tell(notices.TranscriptEmpty(_text_path(source).name))
+            self._tell(notices.TranscriptEmpty(transcript_path(source.path).name))
             beside = None
         if not beside:
             text, beside = self._heard_and_saved(source, note)
@@ -178,8 +178,8 @@ class VoiceLibrary:
         except TranscriptError as error:
             if beside.first_s is not None or note.speech_s > WHOLE_S:
                 raise TranscriptError(
-                    f"{_text_path(source).name} is not of the {note.kept_s:.1f} s kept, which "
-                    f"nothing can transcribe ({error}): shorten the clip and its transcript"
+                    f"{transcript_path(source.path).name} is not of the {note.kept_s:.1f} s kept, "
+                    f"which nothing can transcribe ({error}): shorten the clip and its transcript"
                 ) from error
             codes, note, cached = self._codes.encode(source.path, digest, WHOLE_S)
             note = replace(note, warnings=(*note.warnings, f"used whole ({error})"))
@@ -193,7 +193,7 @@ class VoiceLibrary:
 
     def _heard_and_saved(self, source: Source, note: Note) -> tuple[str, Transcript | None]:
         """Transcribe a clip and write the file beside it; also what that holds, None if unsaved."""
-        path = _text_path(source)
+        path = transcript_path(source.path)
         try:
             text = self._heard(source)
         except TranscriptError as error:
@@ -217,10 +217,6 @@ def _fits(transcript: Transcript, note: Note) -> bool:
     if transcript.first_s is None:
         return not note.cut
     return note.cut and abs(transcript.first_s - note.kept_s) < 0.05
-
-
-def _text_path(source: Source) -> Path:
-    return source.path.with_suffix(TRANSCRIPT_ENDING)
 
 
 def _digest(path: Path) -> str:

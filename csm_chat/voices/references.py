@@ -10,19 +10,20 @@
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from csm_chat.errors import TranscriptError
+from csm_chat.plain_files import decode, read_bytes
 
-CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg")
-FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".opus", ".aiff", ".aif", ".webm")
+CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
+FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".aiff", ".aif", ".webm")
 TRANSCRIPT_ENDING = ".txt"
 _STEM = re.compile(r"reference(?:[-_ ]?([0-9]+))?(?:[-_ ](.+))?", re.IGNORECASE)
 _FIRST_S = re.compile(r"#.*\bfirst ([0-9]+(?:\.[0-9]+)?) s\b", re.IGNORECASE)
@@ -176,10 +177,22 @@ def stamp(path: Path) -> tuple[int, int]:
     return (stat.st_size, stat.st_mtime_ns)
 
 
+def transcript_path(clip: Path) -> Path:
+    """The text file beside a clip: `a.txt` for `a.wav`, or one with another case, as `a.TXT`."""
+    usual = clip.with_suffix(TRANSCRIPT_ENDING)
+    if usual.exists():
+        return usual
+    with suppress(OSError):
+        for path in sorted(clip.parent.iterdir()):
+            if path.stem == clip.stem and path.suffix.lower() == TRANSCRIPT_ENDING:
+                return path
+    return usual
+
+
 def read_transcript(path: Path) -> Transcript | None:
     """The text of a file, None without one. Raises TranscriptError if it cannot be read as text."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -194,16 +207,10 @@ def read_transcript(path: Path) -> Transcript | None:
 
 
 def _decoded(data: bytes, path: Path) -> tuple[str, str | None]:
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text, remark = data.decode("utf-16" if utf16 else "utf-8-sig"), None
-    except UnicodeDecodeError:
-        # what Windows editors wrote before UTF-8; it reads nearly any bytes, so it is said
-        text = data.decode("cp1252", errors="replace")
-        remark = f"{path.name} is not UTF-8: read as Windows-1252, check its accents"
-    if "\0" in text:
+    decoded = decode(data)
+    if "\0" in decoded.text:
         raise TranscriptError(f"{path}: is not a text file; save it as UTF-8 text")
-    return text, remark
+    return decoded.text, decoded.remark and f"{path.name} {decoded.remark}"
 
 
 def write_transcript(path: Path, transcript: Transcript, clip: str) -> bool:

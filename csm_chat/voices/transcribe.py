@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from csm_chat.audio.files import resample
+from csm_chat.audio.clips import resample
 from csm_chat.errors import NoWordsError, TranscriptError
 from csm_chat.notices import Listener, WhisperDownload, log_only
 from csm_chat.types import SAMPLE_RATE, Pcm

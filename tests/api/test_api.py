@@ -128,6 +128,7 @@ class CountedCodec:
 
     def __post_init__(self) -> None:
         self.codebooks, self.identity = self.inner.codebooks, self.inner.identity
+        self.entries = self.inner.entries
         self.decoding = self.inner.decoding
 
     def encode(self, pcm: Pcm) -> Codes:

@@ -1,5 +1,6 @@
 import os
 import stat
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from csm_chat.audio.files import (
-    create_free,
-    move_exclusive,
-    read_clip,
-    resample,
-    trim_silence,
-    write_clip,
-)
+from csm_chat.audio.clips import read_clip, resample, trim_silence
+from csm_chat.audio.files import create_free, move_exclusive, write_clip
 from csm_chat.errors import AudioError, TakeError
 from csm_chat.types import SAMPLE_RATE
 
@@ -285,3 +280,33 @@ def test_a_file_of_16_bits_stays_as_it_is_when_it_is_written_again(tmp_path, end
     write_clip(tmp_path / f"twice.{ending}", once)
     assert np.array_equal(read_clip(tmp_path / f"twice.{ending}").pcm, once)
     assert np.abs(once - np.clip(pcm, -1, 1)).max() <= 2**-15
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1.0])
+@pytest.mark.parametrize("chunk_behind", [b"", b"LIST\x04\x00\x00\x00INFO"])
+def test_a_wav_whose_header_says_too_little_is_read_to_its_end(
+    tmp_path: Path, share: float, chunk_behind: bytes
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0), SAMPLE_RATE, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    n_bytes = struct.unpack_from("<I", content, at)[0]
+    struct.pack_into("<I", content, at, round(n_bytes * share) // 2 * 2)
+    path.write_bytes(content + chunk_behind)
+    if share == 1:
+        clip = read_clip(path)
+        assert clip.remark is None and len(clip.pcm) == SAMPLE_RATE
+    elif not chunk_behind:
+        clip = read_clip(path)
+        assert clip.remark is not None and "read to its end" in clip.remark
+        np.testing.assert_allclose(clip.pcm, tone(1.0), atol=2**-14)
+
+
+def test_no_more_is_decoded_than_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(3.0), SAMPLE_RATE)
+    clip = read_clip(path, 1.25)
+    assert (clip.seconds, clip.is_whole) == (1.25, False)
+    np.testing.assert_array_equal(clip.pcm, read_clip(path).pcm[: round(1.25 * SAMPLE_RATE)])
+    assert read_clip(path, 3.0).is_whole and read_clip(path, 9.0).is_whole

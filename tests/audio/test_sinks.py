@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.audio.sinks import WavSink
 from csm_chat.errors import TakeError
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm

@@ -15,7 +15,8 @@ import pytest
 import soundfile
 
 from csm_chat import assemble
-from csm_chat.audio.files import from_16_bit, read_clip, resample, to_16_bit, write_clip
+from csm_chat.audio.clips import read_clip, resample
+from csm_chat.audio.files import from_16_bit, to_16_bit, write_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.audio.watermark.marking import Watermark, detectors, open_watermark
 from csm_chat.audio.watermark.silentcipher import CSM_KEY, KEY_VARIABLE

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from csm_chat.conversation.tokenizer import load_tokenizer
-from csm_chat.engine import load_engine
 from csm_chat.types import Prompt, Sampling
+from tests import parity
 from tests.checkpoints import BINS, Layout, make_checkpoint
 
 CODEBOOKS = 8
@@ -32,7 +32,7 @@ def prompt(folder):
 
 
 def takes(folder, seeds, max_frames=60):
-    engine, asked = load_engine(folder), prompt(folder)
+    engine, asked = parity.load_torch(folder), prompt(folder)
     for seed in seeds:
         frames = [*engine.frames(asked, Sampling(seed=seed, max_frames=max_frames))]
         yield np.array(frames).reshape(-1, CODEBOOKS)

@@ -377,8 +377,10 @@ def test_unreadable_file_is_named(tmp_path):
 def test_loading_draws_no_weights_compiles_nothing_and_needs_no_moshi(folders):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "from csm_chat.engine import load_engine\n"
-        f"load_engine(Path({str(folders['sesame'])!r}), 'cpu', 'float32')\n"
+        "from csm_chat.engine.choice import load_engine\n"
+        "from csm_chat.engine.options import LoadOptions\n"
+        "options = LoadOptions('torch', 'cpu', 'float32', 'none')\n"
+        f"load_engine(Path({str(folders['sesame'])!r}), options)\n"
         "from csm_chat.codec.mimi import load_codec\n"
         f"with load_codec(Path({str(folders['sesame'])!r}), 8).decoding() as decode:\n"
         "    decode(np.ones((2, 8), np.int32))\n"

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 
 from csm_chat.checkpoint.sizes import StackSizes, parse_sizes
-from csm_chat.engine import choose_device, choose_dtype
+from csm_chat.engine.choice import choose_device, choose_dtype
 from csm_chat.engine.torch import model
 from csm_chat.engine.torch.model import Cache
 from csm_chat.engine.torch.sampling import Noise, Sampler, samplers
-from csm_chat.engine.torch.threads import threads
 from csm_chat.errors import ContextError, Interrupted, UsageError
+from csm_chat.runtime import threads
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
 from tests.parity import load_engine, on_each_backend
@@ -508,7 +508,7 @@ def test_rows_of_float16_are_multiplied_in_a_quicker_format(
 @on_each_backend
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_every_dtype_speaks(dtype: str) -> None:
-    engine = load_engine(parity.PARITY / "tiny-b", "cpu", dtype)
+    engine = load_engine(parity.PARITY / "tiny-b", dtype)
     said = codes(engine, parity.expected("tiny-b").prompt, replace(SEEDED, max_frames=3))
     assert said.shape == (3, 32)
     assert said.dtype == np.int32
@@ -541,5 +541,5 @@ def test_a_device_chosen_by_itself_is_there() -> None:
 
 
 def test_importing_the_backends_imports_no_torch() -> None:
-    code = "import sys, csm_chat.engine; sys.exit('torch' in sys.modules)"
+    code = "import sys, csm_chat.engine.choice; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.engine import load_engine
 from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.engine.torch.graphs import FrameGraphs
 from csm_chat.errors import Interrupted
@@ -23,7 +22,7 @@ from tests.engine.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prom
 
 
 def load(name: str) -> TorchEngine:
-    engine = load_engine(parity.PARITY / name)
+    engine = parity.load_torch(parity.PARITY / name)
     assert isinstance(engine, TorchEngine)
     return engine
 

@@ -20,11 +20,12 @@ import pytest
 import torch
 
 import csm_chat
-from csm_chat import engine as engines
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
-from csm_chat.engine import choose_backend, choose_device, choose_dtype, choose_quantize
+from csm_chat.engine import choice, quantising
+from csm_chat.engine.choice import choose_backend, choose_device, choose_dtype
+from csm_chat.engine.options import LoadOptions
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.types import Codes, Engine, Sampling, Utterance
 from tests import parity
@@ -32,8 +33,7 @@ from tests.in_process import Run, runner
 
 mx = pytest.importorskip("mlx.core")  # test_parity.py has where it may not be missing
 
-from csm_chat.engine.mlx import quantised  # noqa: E402  # it imports mlx
-from csm_chat.engine.mlx.device import mlx_device  # noqa: E402
+from csm_chat.engine.mlx import device  # noqa: E402  # it imports mlx
 from csm_chat.engine.mlx.engine import MlxEngine  # noqa: E402
 from csm_chat.wording import lines_to  # noqa: E402
 
@@ -48,7 +48,7 @@ Array = npt.NDArray[np.float32]
 
 
 def load(folder: Path, quantize: str = "none", dtype: str = "float32") -> MlxEngine:
-    engine = engines.load_engine(folder, "cpu", dtype, quantize, backend="mlx")
+    engine = choice.load_engine(folder, parity.on_cpu(dtype, quantize, "mlx"))
     assert isinstance(engine, MlxEngine)
     return engine
 
@@ -76,7 +76,7 @@ def error(found: Array, expected: Array) -> float:
 
 @pytest.mark.parametrize("name", parity.FOLDERS)
 def test_a_seed_is_the_same_take_on_torch(name: str) -> None:
-    torch_s = engines.load_engine(parity.PARITY / name)
+    torch_s = parity.load_torch(parity.PARITY / name)
     sampling = replace(SEEDED, max_frames=3, top_p=0.9, min_p=0.02, depth_top_k=20)
     np.testing.assert_array_equal(codes(tiny(name), name, sampling), codes(torch_s, name, sampling))
 
@@ -91,7 +91,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_compiled_depth_loop_draws_the_same(name: str, no_compiler: None) -> None:
     folder, plain = parity.PARITY / name, tiny(name)
     compiled = MlxEngine(
-        plain._model, read_sizes(folder), mlx_device("cpu"), mx.float32, compiled=True
+        plain._model, read_sizes(folder), device.mlx_device("cpu"), mx.float32, compiled=True
     )
     ways = [GREEDY, SEEDED, replace(SEEDED, seed=8), replace(SEEDED, top_k=0, top_p=0.9)]
     for sampling in [*ways, *ways[::-1]]:
@@ -103,7 +103,7 @@ def test_a_compiled_depth_loop_draws_the_same(name: str, no_compiler: None) -> N
 def test_compiled_loops_are_forgotten_before_they_are_many(no_compiler: None) -> None:
     plain = tiny()
     sizes = read_sizes(parity.PARITY / "tiny-a")
-    compiled = MlxEngine(plain._model, sizes, mlx_device("cpu"), mx.float32, compiled=True)
+    compiled = MlxEngine(plain._model, sizes, device.mlx_device("cpu"), mx.float32, compiled=True)
     for k in range(1, 8):
         codes(compiled, "tiny-a", replace(SEEDED, max_frames=1, top_k=k))
     assert len(compiled._loops) == 4
@@ -176,7 +176,7 @@ def test_tensors_in_half_precision_are_read_as_torch_reads_them(tmp_path: Path) 
     half = {name: t.bfloat16() for name, t in parity.tensors("tiny-b").items()}
     folder = parity.copy("tiny-b", tmp_path, **half)
     np.testing.assert_allclose(
-        answer(load(folder)), answer(engines.load_engine(folder)), rtol=0, atol=1e-4
+        answer(load(folder)), answer(parity.load_torch(folder)), rtol=0, atol=1e-4
     )
 
 
@@ -185,7 +185,7 @@ def test_tensors_in_8_bit_floats_are_read_as_torch_reads_them(tmp_path: Path) ->
     narrow = {name: t.to(torch.float8_e4m3fn) for name, t in tensors if t.ndim > 1}
     folder = parity.copy("tiny-b", tmp_path, **narrow)
     np.testing.assert_allclose(
-        answer(load(folder)), answer(engines.load_engine(folder)), rtol=0, atol=1e-4
+        answer(load(folder)), answer(parity.load_torch(folder)), rtol=0, atol=1e-4
     )
 
 
@@ -274,7 +274,7 @@ def test_packing_that_cannot_be_read_is_told_in_a_line(
 def test_torch_says_which_backend_reads_packed_weights(tmp_path: Path) -> None:
     packed, _ = pack_folder(tmp_path, {"group_size": 64, "bits": 4})
     with pytest.raises(CheckpointError, match="packed by MLX, which backend mlx alone reads"):
-        engines.load_engine(packed)
+        parity.load_torch(packed)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -322,7 +322,7 @@ def test_auto_is_mlx_on_apple_silicon_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_backend("auto", "cpu") == choose_backend("auto", "mps") == "torch"
     on("linux", "x86_64")
     assert choose_backend() == "torch" and choose_backend("mlx") == "mlx"
-    monkeypatch.setattr(engines, "has_mlx", lambda: False)
+    monkeypatch.setattr(choice, "has_mlx", lambda: False)
     with pytest.raises(UsageError, match="mlx is not installed: pip install"):
         choose_backend("mlx")
     on("darwin", "arm64")
@@ -357,14 +357,15 @@ def test_apple_gpus_compute_in_float16() -> None:
 
 def quantize(folder: Path, wanted: str, dtype: str = "auto", lines: list[str] | None = None) -> str:
     tell = lines_to([].append if lines is None else lines.append)
-    return choose_quantize(wanted, folder, "cpu", dtype, tell, "mlx")
+    options = LoadOptions("mlx", "cpu", dtype, wanted)
+    return quantising.choose_quantize(options, folder, device.kernels("cpu", folder), tell)
 
 
 def test_small_models_and_chosen_formats_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = parity.PARITY / "tiny-a"
     assert quantize(folder, "auto") == quantize(folder, "none") == "none"
     assert quantize(folder, "int4", "float16") == "int4"
-    monkeypatch.setattr(quantised, "_SMALL", 0)
+    monkeypatch.setattr(quantising, "_SMALL", 0)
     assert quantize(folder, "auto", "float16") == "none"
     with pytest.raises(UsageError, match="quantize 'int3' is unknown"):
         quantize(folder, "int3")
@@ -378,18 +379,18 @@ def test_the_most_bits_that_keep_up_are_chosen(
     monkeypatch: pytest.MonkeyPatch, seconds: tuple[int, ...], mode: str
 ) -> None:
     by_mode = dict(zip(("none", *MODES), seconds, strict=True))
-    monkeypatch.setattr(quantised, "_SMALL", 0)
-    n_read = quantised.count_weights(read_sizes(parity.PARITY / "tiny-a"))[1]
+    monkeypatch.setattr(quantising, "_SMALL", 0)
+    n_read = quantising.count_weights(read_sizes(parity.PARITY / "tiny-a"))[1]
     unit = 0.02 / n_read  # of a frame's 80 ms
-    monkeypatch.setattr(quantised, "_seconds_per_weight", lambda mode, device: by_mode[mode] * unit)
+    monkeypatch.setattr(device, "_seconds_per_weight", lambda _, mode: by_mode[mode] * unit)
     assert quantize(parity.PARITY / "tiny-a", "auto") == mode
 
 
 @pytest.mark.parametrize("mode", ["none", "int4"])
 def test_what_a_weight_costs_is_measured(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    monkeypatch.setattr(quantised, "_MEASURED_S", 0.01)
-    monkeypatch.setattr(quantised, "_MEASURED_SHAPE", (512, 512))
-    assert 0 < quantised._seconds_per_weight(mode, "cpu") < 1e-4
+    monkeypatch.setattr(device, "_PACKED_S", 0.01)
+    monkeypatch.setattr(device, "_PACKED_SHAPE", (512, 512))
+    assert 0 < device._seconds_per_weight("cpu", mode) < 1e-4
 
 
 def test_packed_checkpoints_stay_as_they_are_and_say_so(tmp_path: Path) -> None:

@@ -100,9 +100,18 @@ def test_ckpt_pt_answers_as_safetensors(tmp_path: Path, nested: bool) -> None:
 
 
 @on_each_backend
-def test_the_single_file_is_read_where_a_folder_holds_the_weights_thrice(tmp_path: Path) -> None:
+def test_the_shards_are_read_where_a_folder_holds_the_weights_thrice(tmp_path: Path) -> None:
     shard(tmp_path, "transformers.safetensors.index.json")
-    (tmp_path / "ckpt.pt").write_bytes(b"not read")
+    for name in ("model.safetensors", "ckpt.pt"):
+        (tmp_path / name).write_bytes(b"not read")
+    case = parity.expected("tiny-a-hf")
+    np.testing.assert_array_equal(greedy(load_engine(tmp_path), case), case.greedy_codes)
+
+
+@on_each_backend
+def test_shards_that_are_not_whole_leave_it_to_a_file_that_is(tmp_path: Path) -> None:
+    shard(tmp_path, "transformers.safetensors.index.json")
+    (tmp_path / "a-00002-of-00002.safetensors").unlink()
     parity.copy("tiny-a", tmp_path)
     case = parity.expected("tiny-a")
     np.testing.assert_array_equal(greedy(load_engine(tmp_path), case), case.greedy_codes)
@@ -138,6 +147,6 @@ def test_rope_of_transformers_own_config_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.1), ("float16", 0.02)])
 def test_half_the_bits_come_close(dtype: str, tolerance: float) -> None:
     case = parity.expected("tiny-b")
-    logits = load_engine(parity.PARITY / "tiny-b", "cpu", dtype).frame_logits(case.prompt)[0]
+    logits = load_engine(parity.PARITY / "tiny-b", dtype).frame_logits(case.prompt)[0]
     reference = case.first_frame_logits[0]
     assert np.abs(logits - reference).max() < tolerance * np.abs(reference).max()

@@ -13,7 +13,10 @@ import pytest
 import torch
 
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.engine import choose_quantize, load_engine
+from csm_chat.engine.choice import load_engine
+from csm_chat.engine.options import LoadOptions
+from csm_chat.engine.quantising import choose_quantize
+from csm_chat.engine.torch.device import kernels
 from csm_chat.engine.torch.load import _sources
 from csm_chat.engine.torch.quantised.load import packer, parts_of
 from csm_chat.engine.torch.quantised.model import Product, Table
@@ -32,7 +35,7 @@ GREEDY = Sampling(temperature=0, max_frames=6)
 
 def quantised(name: str, mode: str, cache: Path | None = None, lines: list[str] | None = None):
     tell = lines_to([].append if lines is None else lines.append)
-    return load_engine(parity.PARITY / name, "cpu", "float32", mode, cache, tell)
+    return load_engine(parity.PARITY / name, parity.on_cpu(quantize=mode, cache=cache), tell)
 
 
 def error(found: npt.ArrayLike, expected: npt.ArrayLike) -> float:
@@ -54,7 +57,7 @@ def test_a_long_prompt_comes_as_close(mode: str) -> None:
     codes = np.random.default_rng(0).integers(0, 67, (300, 8), np.int32)
     prompt = parity.joined(parity.text_rows([5, 6, 7], 8), parity.audio_rows(codes))
     logits = quantised("tiny-a", mode).frame_logits(prompt)[0]
-    expected = load_engine(parity.PARITY / "tiny-a").frame_logits(prompt)[0]
+    expected = parity.load_torch(parity.PARITY / "tiny-a").frame_logits(prompt)[0]
     assert error(logits, expected) < LOGITS_ERROR[mode]
 
 
@@ -142,11 +145,12 @@ def test_damaged_packed_weights_are_made_anew(tmp_path: Path, damage: str) -> No
 
 
 def test_changed_weights_are_packed_anew(tmp_path: Path) -> None:
-    folder, cache = parity.copy("tiny-a", tmp_path / "model"), tmp_path / "cache"
-    before = answer(load_engine(folder, "cpu", "float32", "int8", cache))
+    folder = parity.copy("tiny-a", tmp_path / "model")
+    options = parity.on_cpu(quantize="int8", cache=tmp_path / "cache")
+    before = answer(load_engine(folder, options))
     head = parity.tensors("tiny-a")["codebook0_head.weight"]
     parity.copy("tiny-a", folder, **{"codebook0_head.weight": -head})
-    after = answer(load_engine(folder, "cpu", "float32", "int8", cache))
+    after = answer(load_engine(folder, options))
     np.testing.assert_allclose(after[0], -before[0], atol=0.01 * np.abs(before[0]).max())
 
 
@@ -179,7 +183,8 @@ def test_one_matrix_at_a_time_is_held_in_full_precision() -> None:
 
 def choose(wanted: str, device: str = "cpu", dtype: str = "auto", lines: list[str] | None = None):
     tell = lines_to([].append if lines is None else lines.append)
-    return choose_quantize(wanted, parity.PARITY / "tiny-a", device, dtype, tell)
+    folder, options = parity.PARITY / "tiny-a", LoadOptions("torch", device, dtype, wanted)
+    return choose_quantize(options, folder, kernels(device, folder), tell)
 
 
 def test_auto_leaves_gpus_small_models_and_chosen_formats_as_they_are() -> None:

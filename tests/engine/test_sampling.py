@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from csm_chat import engine as engines
+from csm_chat.engine import choice
 from csm_chat.engine.torch.sampling import Noise, Sampler
 from csm_chat.errors import UsageError
 from csm_chat.types import Codes, Engine, Sampling
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 @pytest.fixture(scope="module", params=parity.BACKENDS)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return engines.load_engine(parity.PARITY / "tiny-a", backend=request.param)
+    return choice.load_engine(parity.PARITY / "tiny-a", parity.on_cpu(backend=request.param))
 
 
 def codes(engine: Engine, sampling: Sampling) -> Codes:
@@ -189,7 +189,7 @@ def test_a_callable_s_own_error_reaches_its_author(engine: Engine) -> None:
 @on_each_backend
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_callables_get_float32_whatever_the_model_computes_in(dtype: str) -> None:
-    engine = load_engine(parity.PARITY / "tiny-a", "cpu", dtype)
+    engine = load_engine(parity.PARITY / "tiny-a", dtype)
     seen = []
 
     def look(history: Array, logits: Array) -> Array:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csm_chat import engine as engines
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Codes, Engine, Prompt, Sampling
 from tests import parity
@@ -40,7 +39,7 @@ def test_each_take_is_the_one_its_seed_gives_alone() -> None:
 
 
 def test_they_end_each_at_its_own_frame(checkpoint: Path) -> None:
-    engine, seeds = engines.load_engine(checkpoint), list(range(12))
+    engine, seeds = parity.load_torch(checkpoint), list(range(12))
     prompt = parity.text_rows([5, 6, 7], engine.codebooks)
     sampling = Sampling(max_frames=20)
     takes = engine.takes(prompt, sampling, seeds)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded

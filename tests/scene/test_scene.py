@@ -11,10 +11,11 @@ import numpy as np
 import pysubs2
 import pytest
 import soundfile
+import srt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.errors import TakeError
 from csm_chat.scene import subtitles, timeline
 from csm_chat.scene.export import Options, SceneTurn, write_scene
@@ -223,16 +224,35 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_subtitles_are_read_back_with_names_and_times() -> None:
     heard = scene()
-    srt = pysubs2.SSAFile.from_string(subtitles.srt(heard), format_="srt")
+    subrip = pysubs2.SSAFile.from_string(subtitles.srt(heard), format_="srt")
     vtt = pysubs2.SSAFile.from_string(subtitles.vtt(heard), format_="vtt")
-    assert [(e.start, e.end) for e in srt] == [(e.start, e.end) for e in vtt]
-    starts = {event.start for event in srt}
+    assert [(e.start, e.end) for e in subrip] == [(e.start, e.end) for e in vtt]
+    starts = {event.start for event in subrip}
     for each in heard.placed:
         assert round(each.start / 24) in starts
-        assert round(each.end / 24) in {event.end for event in srt}
-    assert srt[0].text == "Ana: Hi there!"
-    said = " ".join(e.plaintext.replace("\n", " ").removeprefix("Ben: ") for e in srt[1:-2])
+        assert round(each.end / 24) in {event.end for event in subrip}
+    assert subrip[0].text == "Ana: Hi there!"
+    said = " ".join(e.plaintext.replace("\n", " ").removeprefix("Ben: ") for e in subrip[1:-2])
     assert said == LONG
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Look at this: 00:00:01,000 --> 00:00:02,000 is a line.",
+        "A <b>bold</b> word, {\\an8} and <font color=red> more.",
+        "7 00:00:01,000 --> 00:00:09,000",
+        "1 < 2 and {this} too.",
+    ],
+)
+def test_what_looks_like_a_mark_is_read_back_as_text(text: str) -> None:
+    written = subtitles.srt(scene([piece(0, noise(3, 0.1), text), piece(1, noise(1, 0.1))]))
+    shown = text.translate(str.maketrans("{}", "\uff5b\uff5d"))
+    ours = pysubs2.SSAFile.from_string(written, format_="srt")
+    theirs = list(srt.parse(written))
+    for found in ([e.plaintext for e in ours], [cue.content for cue in theirs]):
+        words = " ".join(found[:-1]).replace("\n", " ").replace("Ana: ", "")
+        assert words.replace(subtitles.JOINER, "") == shown
 
 
 def test_cues_are_short_and_cut_at_sentence_ends() -> None:

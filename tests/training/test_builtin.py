@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import csm_chat
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.training.ears.measures import median_f0

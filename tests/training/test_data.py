@@ -15,7 +15,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from csm_chat.audio.files import read_clip
+from csm_chat.audio.clips import read_clip
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.normalise.numbers import cardinal
 from csm_chat.training.ears.measures import median_f0, normalise, spectrum_levels

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,8 +278,91 @@ def test_a_damaged_cache_file_is_made_anew(desk: Desk, damage: bytes) -> None:
     file.write_bytes(damage)
     assert np.array_equal(codes_of(desk.start())[0], first[0])
     assert desk.codec.n_encoded == 1
+    assert len(desk.about("damaged: made anew")) == 1
     desk.start().load()
     assert desk.codec.n_encoded == 0
+
+
+GOOD_NOTE = {"speech_s": 4.0, "kept_s": 4.0, "done": [], "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("codes", "note"),
+    [
+        (np.full((40, 4), 101), GOOD_NOTE),
+        (np.full((40, 4), -1), GOOD_NOTE),
+        (np.full((40, 4), np.nan), GOOD_NOTE),
+        (np.ones((1_000_000, 4), np.int16), GOOD_NOTE),
+        (np.ones((0, 4), int), GOOD_NOTE),
+        (np.ones((40, 5), int), GOOD_NOTE),
+        (np.ones((40, 4), int), GOOD_NOTE | {"kept_s": float("nan")}),
+        (np.ones((40, 4), int), GOOD_NOTE | {"kept_s": "long"}),
+        (np.ones((40, 4), int), {"a": 1}),
+    ],
+    ids=str,
+)
+def test_codes_that_no_clip_has_are_thrown_away(
+    desk: Desk, codes: np.ndarray, note: dict[str, object]
+) -> None:
+    save(desk.folder / "reference.wav", speech(4))
+    first = codes_of(desk.start())
+    (file,) = (desk.home / "cache").iterdir()
+    np.savez_compressed(file, codes=codes, note=np.array(json.dumps(note)))
+    assert np.array_equal(codes_of(desk.start())[0], first[0])
+    assert len(desk.about("damaged: made anew")) == 1
+
+
+def test_a_pipe_in_the_cache_is_made_anew_and_does_not_hang(desk: Desk) -> None:
+    save(desk.folder / "reference.wav", speech(4))
+    first = codes_of(desk.start())
+    (file,) = (desk.home / "cache").iterdir()
+    file.unlink()
+    os.mkfifo(file)
+    assert np.array_equal(codes_of(desk.start())[0], first[0])
+
+
+def test_a_transcript_that_is_a_pipe_or_endless_is_refused(desk: Desk) -> None:
+    for number, make in enumerate([os.mkfifo, lambda path: path.symlink_to("/dev/zero")]):
+        clip = save(desk.folder / f"reference{number}.wav", speech(4), text=None)
+        make(clip.with_suffix(".txt"))
+    large = save(desk.folder / "reference2.wav", speech(4), text=None)
+    large.with_suffix(".txt").write_bytes(b"word " * 300_000)
+    assert desk.speakers() == []
+    assert len(desk.about("is not a regular file")) == 2
+    assert len(desk.about("is larger than 1 MB")) == 1
+
+
+def test_hours_of_silence_in_a_small_file_take_little_memory(desk: Desk) -> None:
+    path = desk.folder / "reference.flac"
+    with soundfile.SoundFile(path, "w", 48_000, 2, format="FLAC") as file:
+        for _ in range(60):
+            file.write(np.zeros((48_000 * 60, 2), np.int16))
+    tracemalloc.start()
+    with pytest.raises(VoiceError, match="silent for its first 300 s"):
+        excerpt(path, 15)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6
+
+
+def test_a_clip_beside_the_middle_is_trimmed_as_others_are(desk: Desk) -> None:
+    quiet = np.zeros(SAMPLE_RATE, np.float32)
+    pcm = np.concatenate([quiet, speech(4), quiet])
+    centred = excerpt(save(desk.folder / "a.wav", pcm), 15)
+    beside = excerpt(save(desk.folder / "b.wav", pcm + np.float32(0.1)), 15)
+    assert beside.note.kept_s == pytest.approx(centred.note.kept_s, abs=0.05)
+    assert abs(float(beside.pcm.mean())) < 1e-3
+    assert any("DC offset" in line for line in beside.note.warnings)
+
+
+@pytest.mark.parametrize("name", ["reference6.opus", "reference6.oga", "REFERENCE6.WAV"])
+def test_clips_are_taken_by_what_they_are(desk: Desk, name: str) -> None:
+    form = {".opus": ("OGG", "OPUS"), ".oga": ("OGG", "VORBIS")}.get(Path(name).suffix)
+    form = form or ("WAV", "PCM_16")
+    soundfile.write(desk.folder / name, speech(4), 24_000, format=form[0], subtype=form[1])
+    (desk.folder / Path(name).with_suffix(".TXT")).write_text("Hello there.")
+    (voice,) = desk.start().load()
+    assert (voice.speaker, voice.segments[0].text) == (6, "Hello there.")
 
 
 def test_a_cache_that_cannot_be_written_is_said_once(desk: Desk) -> None:

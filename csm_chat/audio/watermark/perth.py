@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csm_chat.audio.files import resample
+from csm_chat.audio.clips import resample
 from csm_chat.errors import WatermarkError
 from csm_chat.types import SAMPLE_RATE, Pcm
 

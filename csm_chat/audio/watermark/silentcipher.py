@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from csm_chat.audio.files import resample
+from csm_chat.audio.clips import resample
 from csm_chat.errors import ConfigError, WatermarkError
 from csm_chat.types import SAMPLE_RATE, Pcm
 

@@ -1,4 +1,4 @@
-"""Where the Hugging Face cache keeps the files of a repository. Looks only; no network."""
+"""What the Hugging Face client keeps on this machine: files, and a token. No network."""
 
 from __future__ import annotations
 
@@ -50,3 +50,10 @@ def _size(path: Path) -> int:
     with suppress(FileNotFoundError):  # whole by now, and renamed
         return path.stat().st_size
     return 0
+
+
+def has_token() -> bool:
+    """Whether HF_TOKEN is set or `hf auth login` was done; the token itself stays where it is."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None

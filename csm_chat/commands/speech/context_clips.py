@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.errors import AudioError, TranscriptError, UsageError
 from csm_chat.types import Segment, Voice
-from csm_chat.voices.references import read_transcript
+from csm_chat.voices.references import read_transcript, transcript_path
 
 if TYPE_CHECKING:
     from csm_chat.types import Codec, Pcm
@@ -63,7 +63,7 @@ def read_clips(args: Namespace, speaker: int, who: Callable[[str, str], int]) ->
 def _words(path: Path, text: str | None) -> str | None:
     if text and text.strip():
         return " ".join(text.split())
-    beside = read_transcript(path.with_suffix(".txt"))
+    beside = read_transcript(transcript_path(path))
     return beside.text if beside and beside.text and beside.first_s is None else None
 
 

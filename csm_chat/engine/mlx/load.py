@@ -12,66 +12,36 @@ import mlx.core as mx
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.checkpoint.weights import Shape, Source, safetensors_dtypes
-from csm_chat.engine.mlx.device import choose_device, choose_dtype, mlx_device
+from csm_chat.engine.mlx.device import mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
-from csm_chat.engine.mlx.matrix import Form, Matrix, Packed, Plain, pack
 from csm_chat.engine.mlx.model import Csm
-from csm_chat.engine.mlx.quantised import beside, form_of, packed_forms, without_packing
-from csm_chat.notices import Listener, log_only
-from csm_chat.types import Codec
+from csm_chat.engine.mlx.quantised.files import beside, packed_forms, without_packing
+from csm_chat.engine.mlx.quantised.packing import Form, Matrix, Packed, Plain, form_of, pack
+from csm_chat.engine.options import LoadOptions
+from csm_chat.notices import Listener
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[str], mx.array]  # a tensor by its name; each is read once
 
 
-def load_engine(
-    folder: Path,
-    device: str,
-    dtype: str,
-    quantize: str = "none",
-    cache: Path | None = None,
-    tell: Listener = log_only,
-    graphs: bool = True,
-) -> MlxEngine:
-    """An engine from a folder with config.json and weights. Raises CheckpointError, UsageError.
+def load_engine(folder: Path, options: LoadOptions, _: Listener) -> MlxEngine:
+    """See `choice.load_engine`. Weights are packed anew each time, which takes seconds: none kept.
 
-    `quantize` is none, int8 or int4; what the folder holds packed stays so. Packing takes seconds
-    and is done anew each time: nothing goes to `cache`. With `graphs` the depth loop is compiled,
-    on Metal.
+    What the folder holds packed stays so, whatever the options say.
     """
-    device = choose_device(device)
-    number = getattr(mx, choose_dtype(dtype, device))
+    device, number = mlx_device(options.device), getattr(mx, options.dtype)
     sizes = read_sizes(folder)
-    homes, found = _found(folder)
+    homes, found = weights.locate(folder, _shapes)
     forms = packed_forms(folder, found)
     sources = weights.plan(sizes, without_packing(found, forms), folder)
-    with mx.stream(mlx_device(device)):
-        checkpoint = Checkpoint(sources, _Files(homes).read, forms, quantize, number)
+    with mx.stream(device):
+        checkpoint = Checkpoint(sources, _Files(homes).read, forms, options.quantize, number)
         model = Csm(sizes, checkpoint)
     mx.clear_cache()
-    log.debug("%s: %d tensors on %s in %s", folder, len(sources), device, number)
-    return MlxEngine(
-        model, sizes, mlx_device(device), number, compiled=graphs and device == "metal"
-    )
-
-
-def load_codec(folder: Path, codebooks: int, _device: str = "cpu") -> Codec:
-    """The folder's Mimi, which is torch's: on a cpu it decodes a frame in milliseconds."""
-    from csm_chat.codec.mimi import load_codec
-
-    return load_codec(folder, codebooks)
-
-
-def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Shape]]:
-    """The file and the shape of each tensor."""
-    homes: dict[str, Path] = {}
-    found: dict[str, Shape] = {}
-    for path in weights.find_weights(folder):
-        shapes = _shapes(path)
-        homes |= dict.fromkeys(shapes, path)
-        found |= shapes
-    return homes, found
+    log.debug("%s: %d tensors on %s in %s", folder, len(sources), options.device, options.dtype)
+    is_compiled = options.graphs and options.device == "metal"
+    return MlxEngine(model, sizes, device, number, compiled=is_compiled)
 
 
 class Checkpoint:
@@ -134,11 +104,9 @@ def _halves_first(rows: mx.array, interleaved_heads: int) -> mx.array:
 
 
 def _shapes(path: Path) -> dict[str, Shape]:
-    if path.suffix == ".safetensors":
-        return weights.safetensors_shapes(path)
-    from csm_chat.engine.torch.load import pickled
+    from csm_chat.engine.torch.load import pickled_shapes
 
-    return {name: tuple(tensor.shape) for name, tensor in pickled(path).items()}
+    return pickled_shapes(path)
 
 
 class _Files:

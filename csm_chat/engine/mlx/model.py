@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 import mlx.core as mx
 
 from csm_chat.checkpoint.sizes import CsmSizes, Rope, StackSizes
-from csm_chat.engine.mlx.matrix import Matrix, joined
+from csm_chat.engine.mlx.quantised.packing import Matrix, joined
 
 _EMBEDDED_ROWS = 32  # of a prompt at a time: 256 take 200 MB of float32 before they are summed
 

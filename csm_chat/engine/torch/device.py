@@ -1,4 +1,4 @@
-"""Which device and which number format. Measures, loads nothing."""
+"""What torch has here: devices, their best number format, packed weights. Loads no model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from csm_chat.checkpoint.sizes import read_sizes
+from csm_chat.engine.quantising import BITS, Kernels
 from csm_chat.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ _MEASURED_S = 0.06
 # Of float32's time. A smaller gain would come and go with what else the machine does, and a seed
 # gives the same take only in the same format.
 _WORTH = 0.75
+
+_PACKED_SHAPE = (24_576, 2048)  # 50 MB in 8 bits: past the cache of most processors
+_PACKED_S = 0.15
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -45,15 +49,8 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
-def choose_dtype(wanted: str = "auto", device: str = "cpu", folder: Path | None = None) -> str:
-    """The number format to compute in, with the checkpoint in `folder`.
-
-    Raises UsageError for an unknown one, CheckpointError.
-    """
-    if wanted not in ("auto", *_DTYPES):
-        raise UsageError(f"dtype {wanted!r} is unknown; choose auto, {', '.join(_DTYPES)}")
-    if wanted != "auto":
-        return wanted
+def best_dtype(device: str, folder: Path | None) -> str:
+    """The number format to compute in, with the checkpoint in `folder`. Raises CheckpointError."""
     if device == "cuda":
         # before Ampere bfloat16 is emulated, several times slower than float16
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
@@ -97,3 +94,35 @@ def _seconds_per_parameter(weight: torch.Tensor) -> float:
     start = time.perf_counter()
     F.linear(x, weight)
     return (time.perf_counter() - start) / weight.numel()
+
+
+def kernels(device: str, _folder: Path) -> Kernels:
+    """Packed weights are for a cpu. Beside them everything is float32, as their kernels take it."""
+    return Kernels(("int8", "int4") if device == "cpu" else (), _seconds_per_weight, "float32")
+
+
+def _seconds_per_weight(mode: str) -> float:
+    """What a packed weight costs in the product with one row."""
+    from csm_chat.engine.torch.quantised.model import Product
+    from csm_chat.engine.torch.quantised.packing import placeholder
+
+    n_out, n_in = _PACKED_SHAPE
+    product = Product(placeholder(n_out, n_in, BITS[mode]))
+    x, seconds = torch.ones(1, n_in), float("inf")
+    end = time.perf_counter() + _PACKED_S
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        product(x)
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds / (n_out * n_in)
+
+
+def device_facts(device: str) -> str:
+    """Name and memory of a GPU, the number of threads of a processor."""
+    if device == "cuda":
+        facts = torch.cuda.get_device_properties(torch.cuda.current_device())
+        free, total = torch.cuda.mem_get_info()
+        return f"{facts.name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    if device == "mps":
+        return f"Apple GPU, {torch.mps.recommended_max_memory() / 1e9:.1f} GB for models"
+    return f"{torch.get_num_threads()} threads"

@@ -14,8 +14,8 @@ from csm_chat.engine.cached import CachedEngine
 from csm_chat.engine.torch.batch import Batch, MakeGraphs
 from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.sampling import Draw, Noise, samplers
-from csm_chat.engine.torch.threads import FOR_SMALL, threads
 from csm_chat.notices import Listener, log_only
+from csm_chat.runtime import FOR_SMALL, threads
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 

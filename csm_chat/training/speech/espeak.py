@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from csm_chat.audio.files import resample
+from csm_chat.audio.clips import resample
 from csm_chat.errors import UsageError
 from csm_chat.training.ears.measures import mel_scale
 from csm_chat.training.speech.vocal_tracts import VARIANTS_OWN, Throat, voice_file

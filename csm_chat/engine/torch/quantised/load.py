@@ -1,4 +1,4 @@
-"""From the sources of a checkpoint to a model on packed weights. Knows which part gets which bits.
+"""From the sources of a checkpoint to a model on packed weights, part by part.
 
 No full-precision copy of the model is ever held: parts are read, packed and put away one by one.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
 from csm_chat.checkpoint.weights import Source
+from csm_chat.engine.quantising import TABLES, bits_of
 from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.quantised.files import Part, Tensors
 from csm_chat.engine.torch.quantised.graph import PackedLayer
@@ -25,12 +26,6 @@ from csm_chat.engine.torch.quantised.model import (
 )
 from csm_chat.engine.torch.quantised.packing import Packed, pack, pack_table
 
-BITS = {"int8": 8, "int4": 4}
-_TABLES = ("text_embeddings", "audio_embeddings")
-# In 8 bits in every mode, by the last word of a part. On random weights 4 bits everywhere are 0.30
-# off in the depth decoder's logits, with heads and projection in 8 bits 0.24, with these 0.14; that
-# is a tenth more to read. MLP matrices, most of the model, gain less for what they cost.
-_PRECISE = ("codebook0_head", "depth_heads", "projection", "q", "k", "v", "out")
 _TABLE_ROWS = 16_384  # read at a time
 _SCALE_BYTES = 4 / 128  # a weight's, of a scale in float32
 
@@ -74,17 +69,17 @@ def _packed(source: Source, read: Read, mode: str) -> Iterator[tuple[str, Tensor
     n, *rest = source.shape
     if not rest:
         yield source.part, read(source, 0, n).float()
-    elif source.part in _TABLES:
+    elif source.part in TABLES:
         starts = range(0, n, _TABLE_ROWS)
         pieces = [pack_table(read(source, start, start + _TABLE_ROWS)) for start in starts]
         codes, scales = (torch.cat(tensors) for tensors in zip(*pieces, strict=True))
         yield from _named(source.part, codes, scales)
     elif len(rest) == 2:
         for i in range(n):
-            head = pack(read(source, i, i + 1)[0].T, _bits(source.part, mode))
+            head = pack(read(source, i, i + 1)[0].T, bits_of(source.part, mode))
             yield from _named(f"{source.part}.{i}", head.codes, head.scales)
     else:
-        matrix = pack(read(source, 0, n), _bits(source.part, mode))
+        matrix = pack(read(source, 0, n), bits_of(source.part, mode))
         yield from _named(source.part, matrix.codes, matrix.scales)
 
 
@@ -93,17 +88,13 @@ def _named(name: str, codes: Tensor, scales: Tensor) -> Iterator[tuple[str, Tens
     yield f"{name}.scales", scales
 
 
-def _bits(part: str, mode: str) -> int:
-    return 8 if part.rpartition(".")[2] in _PRECISE else BITS[mode]
-
-
 def bytes_a_weight(part: str, mode: str) -> float:
     """What a weight of a part takes, its share of a scale in it."""
     if part.endswith("norm"):
         return 4.0
-    if part in _TABLES:
+    if part in TABLES:
         return 1.0
-    return _bits(part, mode) / 8 + _SCALE_BYTES
+    return bits_of(part, mode) / 8 + _SCALE_BYTES
 
 
 def quantised_model(sizes: CsmSizes, part: Part, mode: str) -> Csm:
@@ -113,21 +104,21 @@ def quantised_model(sizes: CsmSizes, part: Part, mode: str) -> Csm:
     # layer by layer a stop request gets through a prompt; a depth step is short
     modules["backbone"] = _stack("backbone", sizes.backbone, sizes.context_rows, part, mode, 1)
     n_depth = sizes.depth.layers
-    projection = _matrix(part("projection"), "projection", width, _bits("projection", mode))
+    projection = _matrix(part("projection"), "projection", width, bits_of("projection", mode))
     modules["depth"] = _stack(
         "depth", sizes.depth, sizes.codebooks, part, mode, n_depth, projection
     )
     modules["projection"] = torch.nn.Identity()  # the depth session's first product
     modules["depth_heads"] = _heads(sizes, part, mode)
-    head = _matrix(part("codebook0_head"), "codebook0_head", width, _bits("codebook0_head", mode))
+    head = _matrix(part("codebook0_head"), "codebook0_head", width, bits_of("codebook0_head", mode))
     modules["codebook0_head"] = Product(head)
-    for name in _TABLES:
+    for name in TABLES:
         modules[name] = Table(*_pair(part(name), name))
     return QuantisedCsm(sizes.audio_vocab, modules).eval()
 
 
 def _heads(sizes: CsmSizes, part: Part, mode: str) -> Heads:
-    tensors, name, bits = part("depth_heads"), "depth_heads", _bits("depth_heads", mode)
+    tensors, name, bits = part("depth_heads"), "depth_heads", bits_of("depth_heads", mode)
     names = [f"{name}.{i}" for i in range(sizes.codebooks - 1)]
     return Heads([Product(_matrix(tensors, each, sizes.depth.width, bits)) for each in names])
 
@@ -150,7 +141,7 @@ def _layer(part: Part, name: str, sizes: StackSizes, mode: str) -> PackedLayer:
     tensors = part(name)
 
     def matrix(which: str, n_in: int) -> Packed:
-        return _matrix(tensors, f"{name}.{which}", n_in, _bits(which, mode))
+        return _matrix(tensors, f"{name}.{which}", n_in, bits_of(which, mode))
 
     q, k, v = (matrix(which, sizes.width) for which in "qkv")
     codes = torch.cat((q.codes, k.codes, v.codes))

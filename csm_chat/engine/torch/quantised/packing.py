@@ -63,6 +63,13 @@ def _pack_rows(rows: Tensor, bits: int, block: int) -> tuple[Tensor, Tensor]:
     return stored, scales.squeeze(-1)
 
 
+def placeholder(n_out: int, n_in: int, bits: int) -> Packed:
+    """A packed matrix of any weights, to measure products with."""
+    n_blocks = n_in // _BLOCK
+    codes = torch.ones(n_out, n_blocks, _BLOCK * bits // 8, dtype=torch.uint8)
+    return Packed(bits, n_in, codes, torch.ones(n_out, n_blocks))
+
+
 def unpack(packed: Packed) -> Tensor:
     """What a packed matrix stands for: float32 (out, in)."""
     codes = packed.codes

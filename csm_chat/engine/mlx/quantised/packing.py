@@ -8,6 +8,10 @@ from typing import Protocol
 
 import mlx.core as mx
 
+from csm_chat.engine.quantising import bits_of
+
+_GROUP = 64  # columns that share a scale: what MLX itself packs with
+
 
 class Matrix(Protocol):
     """A matrix (out, in), or a table of rows."""
@@ -84,6 +88,11 @@ class Beside:
 
     def arrays(self) -> list[mx.array]:
         return [array for part in self.parts for array in part.arrays()]
+
+
+def form_of(part: str, mode: str) -> Form | None:
+    """How a part is packed on loading; None: it is not."""
+    return None if mode == "none" else Form(_GROUP, bits_of(part, mode))
 
 
 def pack(weight: mx.array, form: Form) -> Matrix:
