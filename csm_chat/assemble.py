@@ -1,21 +1,47 @@
-"""Puts a backend together: files found, transformers, codec and tokenizer loaded."""
+"""Puts the program together, as the config says: for the prompt, the commands and the API.
+
+Knows all parts, which know each other by contract. Knows no front end.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csm_chat.errors import ContextError, DeviceError, WatermarkError
+from csm_chat.notices import (
+    Listener,
+    ModelReady,
+    NoRoomToSpeak,
+    NoSound,
+    NoWatermark,
+    Reporting,
+    SoundOpened,
+    WatermarkOff,
+    WatermarkOn,
+)
 from csm_chat.runtime import let_threads_sleep
-from csm_chat.types import Backend
+from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
-    from csm_chat.checkpoint.find import Progress
+    from csm_chat.audio.player import Player
+    from csm_chat.audio.watermark.marking import Watermark
+    from csm_chat.config.settings import AudioConfig, Config
+    from csm_chat.conversation.ports import Loaded, Prebuffer
+    from csm_chat.conversation.session import Session
+    from csm_chat.types import Backend, Codec
+    from csm_chat.voices.library import VoiceLibrary
 
 log = logging.getLogger(__name__)
+
+WARM_UP_FRAMES = 5
 
 
 @contextmanager
@@ -43,6 +69,7 @@ def load(
     notify: Callable[[str], None] = log.debug,
     progress: Callable[[str], None] = log.debug,
     cancelled: Callable[[], bool] = lambda: False,
+    listener: Listener | None = None,
 ) -> Backend:
     """Load a model to speak with, downloading it if it is named and not here.
 
@@ -52,7 +79,8 @@ def load(
     or int4, these on a cpu or metal. With `graphs` a GPU is given a frame's steps recorded. Weights
     in few bits are kept below `packed`, in the user's cache if that is None.
     `notify` gets whole lines, `progress` a few words on the step under way. A download stops when
-    `cancelled` says so. Raises ModelError, UsageError.
+    `cancelled` says so. A `listener` instead of `notify` gets notices.
+    Raises ModelError, UsageError.
     """
     let_threads_sleep()
     from platformdirs import user_cache_path
@@ -61,20 +89,21 @@ def load(
     from csm_chat.conversation.tokenizer import load_tokenizer
     from csm_chat.engine.choice import choose_backend, load_engine, resolve
     from csm_chat.engine.options import LoadOptions
+    from csm_chat.types import Backend
 
-    def downloading(state: Progress) -> None:
-        progress(f"downloading {state.bar} {state}")
-
-    checkpoint = find_checkpoint(str(model), notify, downloading, cancelled)
+    tell = listener or lines_to(notify)
+    checkpoint = find_checkpoint(
+        str(model), tell, lambda state: progress(f"downloading {state.bar} {state}"), cancelled
+    )
     folder = checkpoint.weights
-    backend = choose_backend(backend, device, notify)
+    backend = choose_backend(backend, device, tell)
     progress(backend)
     cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
     options = LoadOptions(backend, device, dtype, quantize, graphs, cache)
-    options = resolve(options, folder, notify)
+    options = resolve(options, folder, tell)
     words = options.quantize if options.is_packed else options.dtype
     progress(f"{checkpoint.name} on {options.device}, {words}")
-    engine = load_engine(folder, options, notify)
+    engine = load_engine(folder, options, tell)
     progress("the codec")
     from csm_chat.codec.mimi import load_codec
 
@@ -82,3 +111,164 @@ def load(
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     of_engine = options.device, options.dtype, folder, options.quantize
     return Backend(engine, codec, tokenizer, checkpoint.name, *of_engine)
+
+
+def open_conversation(config: Config, reports: Reporting, start: Callable[[], str]) -> Loaded:
+    """All there is to a conversation: sound, model, voices, takes, and one measured warm-up.
+
+    `start` is that of `prebuffer_by`. Raises ModelError, ConfigError.
+    """
+    from csm_chat.audio.takes import Takes
+    from csm_chat.conversation.ports import Loaded
+
+    tell = reports.tell
+    with ExitStack() as on_failure:
+        player = open_player(config.audio, tell)
+        on_failure.callback(player.close)
+        session = open_session(config, reports)
+        watermark = open_watermark(config, tell)
+        reports.progress("the voices")
+        library = open_library(config, session.backend.codec, tell)
+        session.voices = library.load()
+        reports.progress("warming up")
+        rtf = warm_up(session, tell)
+        takes = Takes(folder(config.takes), tell, lambda: about(session), watermark)
+        on_failure.pop_all()
+    return Loaded(session, library, takes, player, prebuffer_by(start), rtf)
+
+
+def open_session(
+    config: Config,
+    reports: Reporting,
+) -> Session:
+    """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    from csm_chat.conversation.session import Session
+
+    backend = load(
+        config.model,
+        backend=config.backend,
+        device=config.device,
+        dtype=config.dtype,
+        quantize=config.quantize,
+        graphs=config.graphs,
+        listener=reports.tell,
+        progress=reports.progress,
+        cancelled=reports.is_cancelled,
+    )
+    return Session(
+        backend,
+        sampling=config.sampling,
+        context=config.context,
+        normalize=config.normalize,
+        chunk_frames=config.audio.chunk_frames,
+        listener=reports.tell,
+    )
+
+
+def open_player(audio: AudioConfig, tell: Listener) -> Player:
+    """A player on the configured device; silent, and said so, where there is none."""
+    from csm_chat.audio.player import Player
+
+    player = Player(audio.device, audio.latency_s, tell)
+    try:
+        player.open()
+    except DeviceError as error:
+        tell(NoSound(str(error)))
+    else:
+        tell(SoundOpened(player.status().device))
+    return player
+
+
+def open_audible_player(audio: AudioConfig, tell: Listener) -> Player:
+    """A player for what is of no use unheard. Raises DeviceError."""
+    from csm_chat.audio.player import Player
+
+    player = Player(audio.device, audio.latency_s, tell)
+    try:
+        player.open()
+    except DeviceError:
+        player.close()
+        raise
+    return player
+
+
+def prebuffer_by(start: Callable[[], str]) -> Prebuffer:
+    """How long to wait for samples; `start` tells what `audio.start` is at that time."""
+    from csm_chat.audio.play_buffer import prebuffer_s
+
+    return lambda expected_s, rtf: prebuffer_s(expected_s, rtf, start())
+
+
+def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
+    """The references folder, its voices not loaded yet."""
+    from csm_chat.voices.library import VoiceLibrary
+    from csm_chat.voices.transcribe import Transcriber
+
+    return VoiceLibrary(
+        folder(config.references),
+        codec,
+        cache_folder(),
+        Transcriber(config.whisper.model, tell=tell),
+        tell,
+        config.voices,
+        config.context.max_reference_s,
+    )
+
+
+def open_watermark(config: Config, tell: Listener) -> Watermark | None:
+    """What marks saved files; None, and said so, where nothing does. Raises ConfigError."""
+    method, key_file = config.watermark.method, config.watermark.key_file
+    if method == "off":
+        tell(WatermarkOff())
+        return None
+    from csm_chat.audio.watermark.marking import open_watermark as load_watermark
+
+    try:
+        watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)
+    except WatermarkError as error:
+        tell(NoWatermark(str(error)))
+        return None
+    tell(WatermarkOn(watermark.words))
+    return watermark
+
+
+def warm_up(session: Session, tell: Listener) -> float | None:
+    """Measured compute time over audio time; None when there was too little to measure."""
+    backend = session.backend
+    rtf = None
+    try:
+        rtf = session.warm_up(WARM_UP_FRAMES).running_rtf
+    except ContextError as error:
+        tell(NoRoomToSpeak(str(error)))
+    tell(ModelReady(backend.name, backend.device, numbers(backend), rtf))
+    return rtf
+
+
+def numbers(backend: Backend) -> str:
+    """What the model computes with, in words."""
+    if backend.quantize == "none":
+        return backend.dtype
+    return f"{backend.quantize} weights"
+
+
+def about(session: Session) -> Mapping[str, object]:
+    """What is the same for each take of a moment."""
+    backend = session.backend
+    return {
+        "model": backend.name,
+        "device": backend.device,
+        "dtype": backend.dtype,
+        "quantize": backend.quantize,
+        "version": version("csm_chat"),
+        "sampling": asdict(session.sampling),
+    }
+
+
+def folder(name: str) -> Path:
+    return Path(name).expanduser()
+
+
+def cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("csm_chat")

@@ -7,13 +7,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat import commands
-from csm_chat.commands import parts
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.flags import config_from
 from csm_chat.config.schema import nearest, shown
@@ -22,6 +20,7 @@ from csm_chat.errors import ConfigError, CsmChatError
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
     from csm_chat.conversation.ports import Loaded
+    from csm_chat.notices import Reporting
     from csm_chat.repl.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -184,42 +183,15 @@ def _talk(args: argparse.Namespace, config: Config) -> int:
 
 
 def _worker(config: Config) -> Worker:
+    from csm_chat.assemble import folder, open_conversation
     from csm_chat.repl.worker import Worker
     from csm_chat.voices.references import expected_names
 
-    names = expected_names(parts.folder(config.references), config.voices)
-    worker = Worker(config, lambda *reports: _load_parts(worker, *reports), names)
+    def load(reports: Reporting) -> Loaded:
+        return open_conversation(worker.config, reports, lambda: worker.config.audio.start)
+
+    worker = Worker(config, load, expected_names(folder(config.references), config.voices))
     return worker
-
-
-def _load_parts(
-    worker: Worker,
-    notify: Callable[[str], None],
-    progress: Callable[[str], None],
-    cancelled: Callable[[], bool],
-) -> Loaded:
-    """What the worker's thread runs first: sound, model, voices, one measured warm-up."""
-    from csm_chat.audio.play_buffer import prebuffer_s
-    from csm_chat.audio.takes import Takes
-    from csm_chat.conversation.ports import Loaded
-
-    def prebuffer(expected_s: float, rtf: float | None) -> float:
-        return prebuffer_s(expected_s, rtf, worker.config.audio.start)
-
-    config = worker.config
-    with ExitStack() as on_failure:
-        player = parts.open_player(config, notify)
-        on_failure.callback(player.close)
-        session = parts.open_session(config, notify, progress, cancelled)
-        watermark = parts.open_watermark(config, notify)
-        progress("the voices")
-        library = parts.open_library(config, session.backend.codec, notify)
-        session.voices = library.load()
-        progress("warming up")
-        rtf = parts.warm_up(session, notify)
-        takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
-        on_failure.pop_all()
-    return Loaded(session, library, takes, player, prebuffer, rtf)
 
 
 def _banner() -> str:

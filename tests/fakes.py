@@ -14,6 +14,8 @@ import numpy.typing as npt
 from csm_chat.audio.play_buffer import Gaps
 from csm_chat.audio.player import PlayerStatus
 from csm_chat.errors import ContextError, Interrupted
+from csm_chat.notices import GapsHeard, Notice
+from csm_chat.repl.wording import PROMPT
 from csm_chat.types import (
     FRAME_SAMPLES,
     Backend,
@@ -25,6 +27,7 @@ from csm_chat.types import (
     Turn,
     Voice,
 )
+from csm_chat.wording import words
 
 CODEBOOKS = 4
 
@@ -166,7 +169,7 @@ class ListSound:
     def reopen(self, device: str | None = None) -> None:
         self.calls.append(f"reopen {device}")
 
-    def gap_note(self, rtf: float | None = None) -> str | None:
+    def gaps_heard(self, rtf: float | None = None) -> GapsHeard | None:
         return None
 
     def status(self) -> PlayerStatus:
@@ -183,6 +186,9 @@ class ListView:
         self.notes: list[tuple[str, str]] = []
         self.turns: list[tuple[int, Turn]] = []
         self.paths: list[Path] = []
+
+    def tell(self, notice: Notice) -> None:
+        self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: str = "info") -> None:
         self.notes.append((kind, text))

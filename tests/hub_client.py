@@ -9,6 +9,7 @@ from dataclasses import astuple
 
 from csm_chat.checkpoint.find import Progress, find_checkpoint
 from csm_chat.errors import CsmChatError
+from csm_chat.wording import lines_to
 
 
 def find(model: str, cancel_at: float) -> dict[str, object]:
@@ -25,7 +26,7 @@ def find(model: str, cancel_at: float) -> dict[str, object]:
 
     said: dict[str, object] = {}
     try:
-        found = find_checkpoint(model, notices.append, progress, cancelled)
+        found = find_checkpoint(model, lines_to(notices.append), progress, cancelled)
         said |= {part: str(getattr(found, part)) for part in ("weights", "codec", "tokenizer")}
         said["name"] = found.name
     except CsmChatError as error:

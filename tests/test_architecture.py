@@ -15,42 +15,53 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "csm_chat"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-# What each part may import of the package. What is not listed here, as cli.py, puts parts together:
-# it may import anything, and since no list names it, no part imports it.
+# What each part may import of the package. `assemble` puts the parts together. What is not listed
+# here, as training, may import anything, and since no list names it, no part imports it.
 MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
+    "notices": (),
+    "wording": ("notices",),
     "plain_files": (),
-    "config": ("config", "errors", "types"),
-    "audio": ("audio", "plain_files", "errors", "types"),
     "runtime": (),
-    "checkpoint": ("checkpoint", "codec.files", "errors", "types"),
+    "config": ("config", "errors", "types"),
+    "audio": ("audio", "plain_files", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
-    "engine": ("engine", "checkpoint", "runtime", "errors", "types"),
+    "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
-    "voices": ("voices", "audio.clips", "plain_files", "config", "errors", "types"),
+    "voices": ("voices", "audio.clips", "plain_files", "config", "notices", "errors", "types"),
     "conversation": (
-        *("conversation", "voices", "normalise", "audio.files", "config", "errors", "types"),
+        *("conversation", "voices", "normalise", "audio.files", "config"),
+        *("notices", "wording", "errors", "types"),
+    ),
+    "scene": (
+        *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
+        *("errors", "types"),
     ),
     "assemble": (
-        *("engine", "codec", "checkpoint", "runtime", "conversation.tokenizer", "config"),
-        *("errors", "types"),
+        *("assemble", "scene", "conversation", "voices", "normalise"),
+        *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
+        *("notices", "wording", "errors", "types"),
     ),
     "bench": (
         *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
         *("errors", "types"),
     ),
-    "scene": (
-        "scene",
-        "audio.clips",
-        "audio.files",
-        "conversation",
-        "voices",
-        "config",
-        "errors",
-        "types",
+    "repl": ("repl", "conversation", "voices", "config", "notices", "wording", "errors", "types"),
+    "api": (
+        *("api", "assemble", "conversation", "voices", "audio", "engine", "config"),
+        *("notices", "wording", "errors", "types"),
     ),
-    "repl": ("repl", "conversation", "voices", "config", "errors", "types"),
+    "commands": (
+        # a turn's line looks as at the prompt
+        *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
+        *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
+    ),
+    "cli": (
+        *("cli", "commands", "repl", "assemble", "conversation.ports", "voices.references"),
+        *("config", "notices", "errors", "types"),
+    ),
 }
 
 # The only files that import a package, at the top or inside a function.

@@ -11,12 +11,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from csm_chat.api.playback import log_sound
 from csm_chat.api.segment import speaker_number
+from csm_chat.assemble import open_conversation
 from csm_chat.audio.player import OFF
 from csm_chat.config.settings import MAX_SPEAKER, Config
 from csm_chat.conversation.grammar import by_name, folded, parse
 from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.notices import (
+    Listener,
+    NoSound,
+    Notice,
+    NoWatermark,
+    Reporting,
+    SoundLost,
+    SoundOpened,
+)
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind, Loaded
@@ -61,7 +73,8 @@ def open_chat(
     )
     if not play:
         config = replace(config, audio=replace(config.audio, device=OFF))
-    loaded = _loaded(config, notify)
+    reports = Reporting(_listener(config, notify))
+    loaded = open_conversation(config, reports, lambda: config.audio.start)
     loaded.session.sampler = sampler
     loaded.session.logits_processors = tuple(logits_processors)
     return Chat(loaded, config, notify)
@@ -184,6 +197,9 @@ class _View:
         self.paths: list[Path] = []
         self._notify = notify
 
+    def tell(self, notice: Notice) -> None:
+        self._notify(words(notice))
+
     def note(self, text: str, kind: Kind = "info") -> None:
         self._notify(text)
 
@@ -197,29 +213,17 @@ class _View:
         pass
 
 
-def _loaded(config: Config, notify: Callable[[str], None]) -> Loaded:
-    from csm_chat.api.playback import open_player
-    from csm_chat.audio.play_buffer import prebuffer_s
-    from csm_chat.audio.takes import Takes
-    from csm_chat.commands import parts
-    from csm_chat.conversation.ports import Loaded
+def _listener(config: Config, notify: Callable[[str], None]) -> Listener:
+    """Lines for the caller; what makes a conversation less than was asked for is in the log."""
 
-    session = parts.open_session(config, notify, log.debug)
-    library = parts.open_library(config, session.backend.codec, notify)
-    session.voices = library.load()
-    rtf = parts.warm_up(session, notify)
-    watermark = parts.open_watermark(config, notify)
-    if watermark is None and config.watermark.method != OFF:
-        log.warning(
-            "takes are saved without a watermark: %s cannot be had", config.watermark.method
-        )
-    takes = Takes(parts.folder(config.takes), notify, lambda: parts.about(session), watermark)
-    player = open_player(config.audio)
-    return Loaded(
-        session,
-        library,
-        takes,
-        player,
-        lambda expected_s, rtf: prebuffer_s(expected_s, rtf, config.audio.start),
-        rtf,
-    )
+    def tell(notice: Notice) -> None:
+        if isinstance(notice, SoundOpened | NoSound | SoundLost):
+            log_sound(notice)
+            return
+        if isinstance(notice, NoWatermark):
+            log.warning(
+                "takes are saved without a watermark: %s cannot be had", config.watermark.method
+            )
+        notify(words(notice))
+
+    return tell

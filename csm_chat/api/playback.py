@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from csm_chat.assemble import open_player
 from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation.tokenizer import estimate_s
-from csm_chat.errors import DeviceError
+from csm_chat.notices import Notice, SoundOpened
 from csm_chat.types import FRAME_MS, Pcm
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -21,16 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_player(audio: AudioConfig) -> Player:
-    """A player on the configured device; silent where there is none, with a warning in the log."""
-    from csm_chat.audio.player import Player
-
-    player = Player(audio.device, audio.latency_s, log.warning)
-    try:
-        player.open()
-    except DeviceError as error:
-        log.warning("%s; going on without sound", error)
-    return player
+def log_sound(notice: Notice) -> None:
+    """A warning where there is no sound; that there is some is nothing to log."""
+    if not isinstance(notice, SoundOpened):
+        log.warning(words(notice))
 
 
 class Playback:
@@ -56,7 +52,7 @@ class Playback:
 
     def _opened(self) -> Player:
         if self._player is None:
-            self._player = open_player(self._audio)
+            self._player = open_player(self._audio, log_sound)
             weakref.finalize(self, self._player.close)
         return self._player
 

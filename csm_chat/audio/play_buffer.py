@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from csm_chat.notices import GapsHeard
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 BLOCK_SAMPLES = FRAME_SAMPLES // 2  # 40 ms: short enough that a cancel is heard at once
@@ -56,21 +57,11 @@ class Gaps:
             self.n_device_underruns + other.n_device_underruns,
         )
 
-    def note(self, rtf: float | None = None) -> str | None:
-        """One line for the reader, or None when nothing was heard."""
-        parts = []
-        if self.n_starved:
-            speed = f"{rtf:.1f}x slower than real time" if rtf and rtf > 1.05 else "late"
-            parts.append(
-                f"{self.n_starved} gap{'s' * (self.n_starved > 1)}, {self.starved_s:.1f} s"
-                f" of waiting (model is {speed}; $SET audio.start smooth$ to wait first)"
-            )
-        if self.n_device_underruns:
-            parts.append(
-                f"{self.n_device_underruns} device underrun{'s' * (self.n_device_underruns > 1)}"
-                " (machine too busy; a larger audio.latency_s helps)"
-            )
-        return "; ".join(parts) or None
+    def heard(self, rtf: float | None = None) -> GapsHeard | None:
+        """They as a notice; None when nothing was heard."""
+        if not self.n_starved and not self.n_device_underruns:
+            return None
+        return GapsHeard(self.n_starved, self.starved_s, self.n_device_underruns, rtf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from csm_chat.audio.device import OutputStream, open_output
 from csm_chat.audio.play_buffer import Gaps, PlayBuffer
 from csm_chat.audio.writer import OPENING_S, Writer
 from csm_chat.errors import DeviceError
+from csm_chat.notices import GapsHeard, Listener, SoundLost, log_only
 from csm_chat.types import SAMPLE_RATE, Pcm
-
-log = logging.getLogger(__name__)
 
 OFF = "off"
 CLOSING_S = 1.5
@@ -44,7 +42,7 @@ class Player:
 
     The device opens at `open`, or when the first entry is due, and is let go after `idle_s` without
     sound. With device "off", or once the device failed or went away, the player is silent: it takes
-    everything, nobody hears it, and `drain` returns at once. `notify` gets one line when sound is
+    everything, nobody hears it, and `drain` returns at once. `tell` gets one notice when sound is
     lost, from the player's thread or from the one that found out.
     """
 
@@ -52,7 +50,7 @@ class Player:
         self,
         device: str = "default",
         latency_s: float = 0.2,
-        notify: Callable[[str], None] = log.info,
+        tell: Listener = log_only,
         *,
         open_stream: OpenStream = open_output,
         idle_s: float = 30.0,
@@ -60,7 +58,7 @@ class Player:
         self._configured = device
         self._device = device
         self._latency_s = latency_s
-        self._notify = notify
+        self._tell = tell
         self._open_stream = open_stream
         self._idle_s = idle_s
         self._refresh = False
@@ -158,11 +156,11 @@ class Player:
                 buffer.latest.first_write_at,
             )
 
-    def gap_note(self, rtf: float | None = None) -> str | None:
-        """One line on the gaps of entries heard since the last call; None when there were none."""
+    def gaps_heard(self, rtf: float | None = None) -> GapsHeard | None:
+        """The gaps of entries heard since the last call; None when there were none."""
         with self._changed:
             gaps = self._buffer.take_finished_gaps()
-        return gaps.note(rtf)
+        return gaps.heard(rtf)
 
     def close(self) -> None:
         """Drop what was not heard and let the device go; silent from then on. Twice is fine."""
@@ -238,7 +236,7 @@ class Player:
         self._say_lost(error)
 
     def _say_lost(self, error: DeviceError) -> None:
-        self._notify(f"{error}; going on without sound, $AUDIO$ connects again")
+        self._tell(SoundLost(str(error)))
 
 
 def _stuck(device: str) -> DeviceError:

@@ -16,6 +16,7 @@ from csm_chat.audio.files import write_clip
 from csm_chat.audio.sinks import WavSink
 from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
+from csm_chat.notices import Listener, SceneUnsaved, TakeUnsaved
 from csm_chat.types import Pcm, Turn
 
 SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "cut": ".cut"}
@@ -25,7 +26,7 @@ SIDECAR = "takes.jsonl"
 class Takes:
     """`root/<date>-<n>/NNN-name.wav`, a folder made with the first take. Nothing is overwritten.
 
-    A take that cannot be saved is told to `notify` and goes unsaved; it never stops speech.
+    A take that cannot be saved is told to `tell` and goes unsaved; it never stops speech.
     `about` says what is the same for each take of a moment: model, device, sampling. All files
     carry the `watermark`, put in while they grow.
     """
@@ -33,12 +34,12 @@ class Takes:
     def __init__(
         self,
         root: Path,
-        notify: Callable[[str], None],
+        tell: Listener,
         about: Callable[[], Mapping[str, object]] = dict,
         watermark: Watermark | None = None,
     ) -> None:
         self._root = root
-        self._notify = notify
+        self._tell = tell
         self._about = about
         self._watermark = watermark
         self._folder: Path | None = None
@@ -58,7 +59,7 @@ class Takes:
             path = self._made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
             write_clip(path, np.concatenate(parts))
         except (TakeError, AudioError, EntryError) as error:
-            self._notify(str(error))
+            self._tell(SceneUnsaved(str(error)))
             return None
         return path
 
@@ -97,7 +98,7 @@ class Takes:
 
     def failed(self, error: TakeError) -> None:
         if str(error) != self._told:
-            self._notify(f"{error}. Speech goes on")
+            self._tell(TakeUnsaved(str(error)))
         self._told = str(error)
 
     def _sink(self, name: str) -> WavSink | None:

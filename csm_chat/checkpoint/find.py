@@ -24,6 +24,7 @@ from csm_chat.checkpoint.hub.client import HubClient, HubFailure, RemoteFile, Re
 from csm_chat.checkpoint.sizes import read_json
 from csm_chat.codec.files import BUNDLED_PREFIX, KYUTAI_FILE, find_mimi
 from csm_chat.errors import CheckpointError, ModelError
+from csm_chat.notices import BuiltinInstead, DownloadBegins, Listener
 
 AUTO = "auto"
 BUILTIN = "builtin"  # the small voice that comes with the package
@@ -91,7 +92,7 @@ class _Part:
 
 def find_checkpoint(
     model: str,
-    notify: Callable[[str], None],
+    tell: Listener,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Checkpoint:
@@ -100,7 +101,7 @@ def find_checkpoint(
     `model` is a folder, "owner/name" or "owner/name@revision" of the hub, "builtin", or "auto":
     CSM-1B if the cache has it whole, else the built-in voice. Neither "auto" nor a repository whole
     in the cache touches the network.
-    `notify` gets one line before a download and where "auto" is the built-in voice; `progress` and
+    `tell` gets one notice before a download and where "auto" is the built-in voice; `progress` and
     `cancelled` are called several times a second during a download. One that stopped or broke goes
     on at the next call: inside a file with huggingface_hub before 1.0, from the last whole file
     with recent ones.
@@ -109,7 +110,7 @@ def find_checkpoint(
     if model == AUTO:
         if cached := _cached_csm():
             return cached
-        notify(messages.INSTEAD)
+        tell(BuiltinInstead(messages.UNGATED_REPOS[0], messages.MODEL_SIZE))
         model = BUILTIN
     if model == BUILTIN:
         return Checkpoint(BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN_FOLDER, BUILTIN)
@@ -120,7 +121,7 @@ def find_checkpoint(
     if match is None or folder.exists():
         raise ModelError(_no_folder(folder.absolute()))
     repo = Repo(match["id"], match["revision"] or "main")
-    return cached_checkpoint(repo) or _download(repo, notify, progress, cancelled)
+    return cached_checkpoint(repo) or _download(repo, tell, progress, cancelled)
 
 
 def cached_checkpoint(repo: Repo) -> Checkpoint | None:
@@ -170,7 +171,7 @@ def _holds_codec(folder: Path) -> bool:
 
 def _download(
     repo: Repo,
-    notify: Callable[[str], None],
+    tell: Listener,
     progress: Callable[[Progress], None] | None,
     cancelled: Callable[[], bool],
 ) -> Checkpoint:
@@ -180,7 +181,7 @@ def _download(
     try:
         with HubClient(cancelled) as hub:
             parts = _plan(hub, repo)
-            notify(_announcement(repo, parts))
+            tell(_announcement(repo, parts))
             meter = _Meter(parts, progress)
             for part in parts:
                 hub.fetch(part.repo, [file.name for file in part.files], meter.read)
@@ -199,18 +200,16 @@ def _kept(parts: Sequence[_Part]) -> str:
     return f"{messages.size(here)} of {messages.size(whole)}" if here > PLAN_BYTES else ""
 
 
-def _announcement(repo: Repo, parts: Sequence[_Part]) -> str:
-    """Say what will be downloaded. Raises HubError if the disk cannot hold it."""
+def _announcement(repo: Repo, parts: Sequence[_Part]) -> DownloadBegins:
+    """What will be downloaded. Raises HubError if the disk cannot hold it."""
     left = sum(part.n_bytes - part.bytes_here for part in parts)
     cache = cache_folder()
     free = shutil.disk_usage(next(path for path in (cache, *cache.parents) if path.is_dir())).free
     if left > free:
         raise messages.no_space(repo.name, left, free, str(cache))
-    others = "".join(f" with {part.files[0].name} of {part.repo.id}" for part in parts[1:])
-    kept = _kept(parts)
-    there = f", {kept} are here" if kept else ""
-    sizes = f"{messages.size(left)} to {cache} (disk free {messages.size(free)}{there})"
-    return f"{repo.name}{others}: {sizes}"
+    others = tuple((part.files[0].name, part.repo.id) for part in parts[1:])
+    sizes = messages.size(left), messages.size(free)
+    return DownloadBegins(repo.name, others, sizes[0], cache, sizes[1], _kept(parts))
 
 
 def _plan(hub: HubClient, repo: Repo) -> tuple[_Part, ...]:

@@ -134,7 +134,7 @@ def _write_random(
 @contextmanager
 def _temporary() -> Iterator[Path]:
     """A folder on the disk, which the system's one for temporary files need not be."""
-    from csm_chat.commands.parts import cache_folder
+    from csm_chat.assemble import cache_folder
 
     root = cache_folder()
     try:

@@ -126,9 +126,10 @@ def _cached(model: str) -> Checkpoint:
     from csm_chat.checkpoint.files import find_weights
     from csm_chat.checkpoint.find import cached_checkpoint, find_checkpoint
     from csm_chat.checkpoint.hub.client import Repo
+    from csm_chat.notices import log_only
 
     if not REPOSITORY.fullmatch(model) or Path(model).is_dir():
-        checkpoint = find_checkpoint(model, lambda line: None)
+        checkpoint = find_checkpoint(model, log_only)
         find_weights(checkpoint.weights)
         return checkpoint
     found = cached_checkpoint(Repo(*model.split("@", 1)))
@@ -184,7 +185,7 @@ def _silent_places() -> Iterator[Check]:
 
 
 def references(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.commands.parts import folder
+    from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
     path = folder(config.references)
@@ -252,7 +253,7 @@ def watermark(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def takes(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.commands.parts import folder
+    from csm_chat.assemble import folder
 
     path = folder(config.takes).absolute()
     there = next(each for each in (path, *path.parents) if each.exists())

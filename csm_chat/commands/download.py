@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
+from csm_chat.commands.terminal.wording import COMMAND_LINE
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Progress
     from csm_chat.commands.terminal.console import Bar
     from csm_chat.config.settings import Config
+    from csm_chat.notices import Notice
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,21 +34,21 @@ def run(args: Namespace, config: Config) -> int:
 
     console = Console(quiet=args.quiet)
     model = args.name or (MODEL_REPO if config.model == AUTO else config.model)
-    announced: list[str] = []
+    told: list[Notice] = []
 
-    def announce(line: str) -> None:
-        announced.append(line)
-        console.note(f"downloading {line}")
+    def tell(notice: Notice) -> None:
+        told.append(notice)
+        console.note(f"downloading {words(notice, COMMAND_LINE)}")
 
     total = _Total(console)
     try:
-        checkpoint = find_checkpoint(model, announce, total.read)
+        checkpoint = find_checkpoint(model, tell, total.read)
     except KeyboardInterrupt:
         console.warn("stopped; what came so far is kept, the same command goes on from there")
         raise
     finally:
         total.close()
-    console.note(f"{model} is {'complete' if announced else 'here already'}")
+    console.note(f"{model} is {'complete' if told else 'here already'}")
     print(checkpoint.weights)
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import parts
+from csm_chat import assemble
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import EntryError, UsageError
@@ -70,7 +70,7 @@ def run(args: Namespace, config: Config) -> int:
     console = Console(quiet=args.quiet)
     scripts = _scripts(args.scripts, config)
     targets = _targets(args.output, args.scripts)
-    watermark = parts.open_watermark(config, console.note)
+    watermark = assemble.open_watermark(config, console.tell)
     mark = watermark.mark if watermark else unmarked
     folders = [SceneFolder(target, mark) for target in targets]
     for note in [note for script in scripts for note in script.notes]:
@@ -98,7 +98,7 @@ def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     from csm_chat.scene.script import read_script
     from csm_chat.voices.references import expected_names
 
-    names = expected_names(parts.folder(config.references), config.voices)
+    names = expected_names(assemble.folder(config.references), config.voices)
     scripts, problems = [], []
     for path in paths:
         try:
@@ -120,4 +120,4 @@ def _targets(root: Path, paths: Sequence[Path]) -> list[Path]:
                 f"{other} and {path} would both be rendered to {root / path.stem}: "
                 "give them different names, or render one of them with another -o"
             )
-    return [parts.folder(str(root)) / path.stem for path in paths]
+    return [assemble.folder(str(root)) / path.stem for path in paths]

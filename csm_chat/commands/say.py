@@ -75,12 +75,12 @@ def _add_outputs(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, config: Config) -> int:
-    from csm_chat.commands import parts
+    from csm_chat import assemble
     from csm_chat.commands.speech.speaking import Speech
     from csm_chat.voices.references import expected_names
 
     console = Console(quiet=args.quiet)
-    names = expected_names(parts.folder(config.references), config.voices)
+    names = expected_names(assemble.folder(config.references), config.voices)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)
@@ -129,7 +129,7 @@ def _plays(args: Namespace) -> bool:
 
 
 def _output(args: Namespace, config: Config, console: Console) -> Output | None:
-    from csm_chat.commands import parts
+    from csm_chat import assemble
     from csm_chat.commands.speech.output import Recording, check_output, open_pipe
 
     if not (args.output or args.encoding):
@@ -140,7 +140,7 @@ def _output(args: Namespace, config: Config, console: Console) -> Output | None:
         raise UsageError(f"{args.output}: bare samples go to standard output only: -o -")
     path = Path(args.output)
     check_output(path, args.force)
-    watermark = parts.open_watermark(config, console.note)
+    watermark = assemble.open_watermark(config, console.tell)
     return Recording(path, force=args.force, marking=watermark.stream() if watermark else None)
 
 

@@ -35,7 +35,7 @@ def run(args: Namespace, config: Config) -> int:
 
     console = Console(quiet=args.quiet)
     code = 0
-    with closing(Transcriber(config.whisper.model, notify=console.note)) as transcribe:
+    with closing(Transcriber(config.whisper.model, tell=console.tell)) as transcribe:
         for path in args.files:
             try:
                 _transcribe(path, transcribe, args, console)

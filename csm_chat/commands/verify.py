@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.commands import parts
+from csm_chat import assemble
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, WatermarkError
@@ -88,7 +88,7 @@ def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
     from csm_chat.audio.watermark.marking import METHODS, detectors, is_installed
 
     key_file = config.watermark.key_file
-    path = parts.folder(key_file) if key_file else None
+    path = assemble.folder(key_file) if key_file else None
     for method in METHODS:
         is_configured = method == config.watermark.method
         if not is_configured and not is_installed(method):

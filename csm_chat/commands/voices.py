@@ -86,7 +86,7 @@ def run(args: Namespace, config: Config) -> int:
 
 def _sources(config: Config, console: Console) -> Mapping[int, Source]:
     """Clips by speaker. Raises CsmChatError for a folder that cannot be listed."""
-    from csm_chat.commands.parts import folder
+    from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
     path = folder(config.references)

@@ -13,6 +13,7 @@ from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import collect
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError, Interrupted
+from csm_chat.notices import RandomVoice
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
@@ -144,10 +145,7 @@ class Performer:
         if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:
             return
         self._told.add(speaker)
-        self._view.note(
-            f"speaker {speaker} has no voice: it will be a random one. "
-            f"reference{speaker or ''}.wav in the references folder gives it one"
-        )
+        self._view.tell(RandomVoice(speaker))
 
     def _cut(self, utterance: Utterance, started: float) -> Turn:
         codes = np.zeros((0, self._session.backend.engine.codebooks), np.int32)
@@ -171,6 +169,5 @@ class Performer:
         path = self._takes.combine(numbers) if len(numbers) > 1 else None
         if path:
             self._view.saved(path)
-        note = self._sound.gap_note(self.rtf)
-        if note:
-            self._view.note(note)
+        if gaps := self._sound.gaps_heard(self.rtf):
+            self._view.tell(gaps)

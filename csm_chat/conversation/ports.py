@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from csm_chat.notices import GapsHeard, Notice, Reporting
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Status:
 class View(Protocol):
     """Who watches the worker. Called from the worker's thread."""
 
+    def tell(self, notice: Notice) -> None:
+        """Something to be worded for the reader."""
+        ...
+
     def note(self, text: str, kind: Kind = "info") -> None:
         """A line (or a few) for the reader."""
         ...
@@ -97,7 +102,7 @@ class Loudspeaker(Sink, Protocol):
     def end(self) -> None: ...
     def close(self) -> None: ...
     def reopen(self, device: str | None = None) -> None: ...
-    def gap_note(self, rtf: float | None = None) -> str | None: ...
+    def gaps_heard(self, rtf: float | None = None) -> GapsHeard | None: ...
     def status(self) -> SoundStatus: ...
 
 
@@ -137,5 +142,4 @@ class Loaded:
     rtf: float | None  # measured while warming up
 
 
-# notify with a line, progress in a few words, whether to give up
-Loader = Callable[[Callable[[str], None], Callable[[str], None], Callable[[], bool]], Loaded]
+Loader = Callable[[Reporting], Loaded]

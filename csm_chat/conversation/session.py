@@ -10,12 +10,14 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard, prompt
 from csm_chat.conversation.reading import ReadingTokenizer, pieces, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError
+from csm_chat.notices import Listener
 from csm_chat.types import (
     FRAMES_PER_S,
     Backend,
@@ -31,6 +33,7 @@ from csm_chat.types import (
     Utterance,
     Voice,
 )
+from csm_chat.wording import lines_to
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +60,12 @@ class Session:
         sampler: CodeSampler | None = None,
         logits_processors: Sequence[LogitsProcessor] = (),
         notify: Callable[[str], None] = log.debug,
+        listener: Listener | None = None,
     ) -> None:
-        """`sampler` and `logits_processors` are those of `types.Sampling`, for every take."""
+        """`sampler` and `logits_processors` are those of `types.Sampling`, for every take.
+
+        `notify` gets lines; a `listener` instead gets notices, for who has words of its own.
+        """
         self.backend = backend
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
@@ -68,7 +75,7 @@ class Session:
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
-        self._notify = notify
+        self._tell = listener or lines_to(notify)
         self._turns: list[Turn] = []
         self._n_seeds = 0
         self._last: Utterance | None = None
@@ -92,10 +99,8 @@ class Session:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
         texts = pieces(utterance.text, self.context.max_turn_s, self.read)
         if len(texts) > 1:
-            self._notify(
-                f"this may last {estimate_s(self.read(utterance.text)):.0f} s and a turn "
-                f"{self.context.max_turn_s:g} s (context.max_turn_s): split into {len(texts)} turns"
-            )
+            expected_s = estimate_s(self.read(utterance.text))
+            self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
         return tuple(Utterance(text, utterance.speaker) for text in texts)
 
     def say(self, utterance: Utterance) -> Generator[Pcm, None, tuple[Turn, ...]]:
@@ -213,7 +218,7 @@ class Session:
             yield from take.samples(self.backend, rows, self.chunk_frames)
             if take.frames or not self.sampling.temperature:
                 break
-            self._notify(f"seed {take.sampling.seed} gave no sound")
+            self._tell(notices.EmptyTake(take.sampling.seed))
         turn = self._turn(utterance, take)
         if turn.ended == "eos":
             self._remember(history, turn)
@@ -256,9 +261,7 @@ class Session:
         segment = Segment(utterance.speaker, utterance.text, codes)
         ended, reason = self._how_it_ended(take)
         if ended != "eos":
-            self._notify(
-                f"stopped: {reason}. It is not part of the dialogue; $RETRY$ says it again"
-            )
+            self._tell(notices.TakeStopped(reason))
         return Turn(segment, take.sampling.seed, ended, take.timings())
 
     def _how_it_ended(self, take: Take) -> tuple[Ended, str]:
@@ -284,13 +287,10 @@ class Session:
         return cap, prompt.fit(room, sizes, self.context.max_turns)
 
     def _note_dropped(self, turns: Sequence[Turn]) -> None:
-        if not turns:
-            return
-        which = _quoted(turns[0].segment.text)
-        if len(turns) > 1:
-            which = f"{len(turns)} turns, {which} to {_quoted(turns[-1].segment.text)}"
-        n_rows = sum(self._n_rows(turn.segment) for turn in turns)
-        self._notify(f"context: dropped the oldest, {which} (-{n_rows} rows)")
+        if turns:
+            texts = tuple(turn.segment.text for turn in turns)
+            n_rows = sum(self._n_rows(turn.segment) for turn in turns)
+            self._tell(notices.TurnsDropped(texts, n_rows))
 
     def _room(self, utterance: Utterance, cap: int) -> int:
         """Rows left for history beside the voices, the line itself and what it may become."""
@@ -341,7 +341,3 @@ class Session:
         """Start counting seeds from `seed`; None draws one a take."""
         self.sampling = replace(self.sampling, seed=seed)
         self._n_seeds = 0
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if len(text) <= 24 else f'"{text[:23].rstrip()}…"'

@@ -6,10 +6,8 @@ the same names: in `device.py`, and `load_engine` in `load.py`.
 
 from __future__ import annotations
 
-import logging
 import platform
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,36 +17,31 @@ from typing import Any
 from csm_chat.engine.options import AUTO, LoadOptions
 from csm_chat.engine.quantising import Kernels, choose_quantize
 from csm_chat.errors import UsageError
+from csm_chat.notices import Listener, MlxNotForIntel, log_only
 from csm_chat.runtime import return_freed_memory
 from csm_chat.types import Engine
-
-log = logging.getLogger(__name__)
 
 _BACKENDS = ("torch", "mlx")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def resolve(
-    wanted: LoadOptions, folder: Path, notify: Callable[[str], None] = log.debug
-) -> LoadOptions:
+def resolve(wanted: LoadOptions, folder: Path, tell: Listener = log_only) -> LoadOptions:
     """What `wanted` means here, for the checkpoint in `folder`: nothing in it is "auto" any more.
 
     May measure for half a second. Raises UsageError for what is unknown, absent or contradictory,
     CheckpointError.
     """
-    backend = choose_backend(wanted.backend, wanted.device, notify)
+    backend = choose_backend(wanted.backend, wanted.device, tell)
     placed = replace(wanted, backend=backend, device=choose_device(wanted.device, backend))
     can: Kernels = _device_module(backend).kernels(placed.device, folder)
-    quantize = choose_quantize(placed, folder, can, notify)
+    quantize = choose_quantize(placed, folder, can, tell)
     if quantize != "none" and can.dtype is not None:
         return replace(placed, quantize=quantize, dtype=can.dtype)
     dtype = choose_dtype(wanted.dtype, placed.device, backend, folder)
     return replace(placed, quantize=quantize, dtype=dtype)
 
 
-def choose_backend(
-    wanted: str = AUTO, device: str = AUTO, notify: Callable[[str], None] = log.debug
-) -> str:
+def choose_backend(wanted: str = AUTO, device: str = AUTO, tell: Listener = log_only) -> str:
     """What to compute with. Raises UsageError for one that is not there.
 
     "auto" is mlx for the device metal, and on Apple silicon where no other device was asked for.
@@ -61,7 +54,7 @@ def choose_backend(
     if wanted != "mlx" or has_mlx():
         return wanted
     if sys.platform == "darwin" and not is_apple_silicon():
-        notify("backend mlx: not made for Intel Macs; torch computes")
+        tell(MlxNotForIntel())
         return "torch"
     raise UsageError(
         "backend mlx is not installed: pip install 'csm_chat[mlx]', or --backend torch"
@@ -116,16 +109,14 @@ def device_facts(device: str, backend: str = "torch") -> str:
     return facts
 
 
-def load_engine(
-    folder: Path, options: LoadOptions, notify: Callable[[str], None] = log.debug
-) -> Engine:
+def load_engine(folder: Path, options: LoadOptions, tell: Listener = log_only) -> Engine:
     """The transformers of a folder with config.json and weights, by options that are resolved.
 
-    `notify` is told of what is packed and kept. Raises CheckpointError.
+    `tell` hears of what is packed and kept. Raises CheckpointError.
     """
     assert options.is_resolved, options
     load = import_module(f"csm_chat.engine.{options.backend}.load").load_engine
-    engine: Engine = load(folder, options, notify)
+    engine: Engine = load(folder, options, tell)
     return_freed_memory()
     return engine
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.engine.options import AUTO, LoadOptions
 from csm_chat.errors import UsageError
+from csm_chat.notices import Listener, QuantizeIgnored, WeightsStayPacked
 from csm_chat.types import FRAME_MS
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,7 @@ def bits_of(part: str, mode: str) -> int:
     return 8 if part.rpartition(".")[2] in (*PRECISE, *TABLES) else BITS[mode]
 
 
-def choose_quantize(
-    wanted: LoadOptions, folder: Path, kernels: Kernels, notify: Callable[[str], None]
-) -> str:
+def choose_quantize(wanted: LoadOptions, folder: Path, kernels: Kernels, tell: Listener) -> str:
     """none, int8 or int4 for the checkpoint in `folder`. Raises UsageError, CheckpointError.
 
     What the checkpoint holds packed stays as it is. "auto" is none without kernels, for a small
@@ -61,13 +60,11 @@ def choose_quantize(
         raise UsageError(f"quantize {mode!r} is unknown; choose auto, {', '.join(MODES)}")
     if kernels.held is not None:
         if mode not in (AUTO, kernels.held):
-            notify(f"quantize {mode}: the weights in {folder} are {kernels.held} and stay so")
+            tell(WeightsStayPacked(mode, folder, kernels.held))
         return kernels.held
     if not kernels.modes:
         if mode in BITS:
-            notify(
-                f"quantize {mode}: packed weights are for a cpu; on {wanted.device} none is used"
-            )
+            tell(QuantizeIgnored(mode, wanted.device))
         return "none"
     if mode == AUTO:
         return _by_speed(read_sizes(folder), kernels) if wanted.dtype == AUTO else "none"

@@ -32,9 +32,12 @@ from csm_chat.repl.layout import STYLE, add_bars
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
+from csm_chat.repl.wording import PROMPT
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
+    from csm_chat.notices import Notice
     from csm_chat.repl.worker import Worker
     from csm_chat.types import Turn
 
@@ -92,6 +95,9 @@ class Prompt:
         self.session = self._session(open_history(history if config.history else None, self.note))
 
     # the worker's view, any thread
+
+    def tell(self, notice: Notice) -> None:
+        self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:
         lines = [line for given in text.split("\n") for line in self._wrapped(given)]

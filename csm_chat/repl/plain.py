@@ -19,9 +19,12 @@ from csm_chat.errors import EntryError
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
+from csm_chat.repl.wording import PROMPT
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
+    from csm_chat.notices import Notice
     from csm_chat.repl.worker import Worker
     from csm_chat.types import Turn
 
@@ -136,6 +139,9 @@ class _View:
         self._detail = ""  # shown of what is being loaded
         self._out = out
         self._err = err
+
+    def tell(self, notice: Notice) -> None:
+        self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:
         self._write(text, self._err)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from csm_chat.conversation.grammar import Part, label
+from csm_chat.wording import pace
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Rows, Status
@@ -106,14 +107,6 @@ def speed(first_audio_s: float | None, rtf: float | None) -> list[str]:
     """How long one waits and how fast it is, in words."""
     words = [f"first sound {first_audio_s:.2f} s"] if first_audio_s else []
     return [*words, pace(rtf)] if rtf else words
-
-
-def pace(rtf: float) -> str:
-    """RTF in words."""
-    fast = 1 / rtf
-    if round(rtf, 1) == round(fast, 1) == 1.0:
-        return "as fast as real time"
-    return f"{fast:.1f}x faster than real time" if fast > 1 else f"{rtf:.1f}x slower than real time"
 
 
 def stats(status: Status) -> str:

@@ -24,6 +24,7 @@ from csm_chat.conversation.ports import (
     View,
 )
 from csm_chat.errors import CsmChatError, EntryError, Interrupted
+from csm_chat.notices import Reporting
 from csm_chat.types import Utterance
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Worker:
 
     def _try_loading(self) -> None:
         try:
-            loaded = self._load(self.view.note, self._detail, lambda: self._closing)
+            loaded = self._load(Reporting(self.view.tell, self._detail, lambda: self._closing))
         except CsmChatError as error:
             self._failed(error)
         except Exception as error:

@@ -8,7 +8,6 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from csm_chat.audio.clips import Clip, read_clip, trim_silence
 from csm_chat.errors import VoiceError
+from csm_chat.notices import ClipCodesUnsaved, KeptCodesDamaged, Listener
 from csm_chat.plain_files import read_bytes
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE, Codec, Codes, Pcm
 from csm_chat.voices.references import replace_file
@@ -159,11 +159,11 @@ class CodeCache:
     A file that cannot be used is told of, removed and made anew: it never stops a start.
     """
 
-    def __init__(self, folder: Path, codec: Codec, notify: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, codec: Codec, tell: Listener) -> None:
         self._folder = folder
         self._codec = codec
         self._made_by = f"{PROCESSING} {codec.identity} {codec.codebooks}"
-        self._notify = notify
+        self._tell = tell
         self._told = False
 
     def encode(self, path: Path, digest: str, max_s: float) -> tuple[Codes, Note, bool]:
@@ -205,7 +205,7 @@ class CodeCache:
 
     def _discard(self, file: Path, of: Path, error: Exception) -> None:
         logger.debug("cache file %s cannot be used (%s)", file, error)
-        self._notify(f"~ {of.name}   what was kept of it in {self._folder} is damaged: made anew")
+        self._tell(KeptCodesDamaged(of.name, self._folder))
         with suppress(OSError):  # what cannot be removed is replaced when it is written
             file.unlink()
 
@@ -215,10 +215,7 @@ class CodeCache:
             replace_file(file, data)
         except OSError as error:
             if not self._told:
-                self._notify(
-                    f"~ {self._folder}   cannot be written ({error.strerror}): "
-                    "references are encoded again at the next start"
-                )
+                self._tell(ClipCodesUnsaved(self._folder, str(error.strerror)))
             self._told = True
 
 

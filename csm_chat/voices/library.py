@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from csm_chat import notices
 from csm_chat.errors import AudioError, TranscriptError
+from csm_chat.notices import Listener, Notice
 from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
 from csm_chat.voices.clip_codes import CodeCache, Note, excerpt
 from csm_chat.voices.references import (
@@ -54,7 +56,7 @@ class Transcribe(Protocol):
 
 
 class VoiceLibrary:
-    """Voices by speaker, out of clips and transcripts; one line to `notify` for each thing done.
+    """Voices by speaker, out of clips and transcripts; a notice to `tell` for each thing done.
 
     A clip longer than `max_reference_s` is cut at a pause, and its words have to be cut with it:
 
@@ -73,20 +75,20 @@ class VoiceLibrary:
         codec: Codec,
         cache: Path,
         transcribe: Transcribe,
-        notify: Callable[[str], None],
+        tell: Listener,
         names: Mapping[int, str],
         max_reference_s: float,
     ) -> None:
         """`names` win over file names."""
         self._folder = folder
-        self._codes = CodeCache(cache, codec, notify)
+        self._codes = CodeCache(cache, codec, tell)
         self._transcribe = transcribe
-        self._notify = notify
+        self._tell = tell
         self._names = names
         self._max_s = max_reference_s
         self._ids = SpeakerIds()
         self._loaded: dict[int, _Loaded] = {}
-        self._told: set[str] = set()
+        self._told: set[Notice] = set()
         self._started = False
         self._seen: Stamps = {}
         self._polled: Stamps = {}
@@ -95,18 +97,18 @@ class VoiceLibrary:
         """All usable voices by speaker. What has not changed since the last call is kept."""
         self._seen = folder_stamps(self._folder)
         claims, refused = self._ids.assign(self._sources())
-        for line in refused:
-            self._tell_once(line)
+        for reason in refused:
+            self._tell_once(notices.ReferenceRefused(reason))
         for speaker in sorted(self._loaded.keys() - claims.keys()):
             gone = self._loaded.pop(speaker)
-            self._notify(f"- {gone.source.path.name} -> speaker {speaker} has no voice now")
+            self._tell(notices.VoiceGone(gone.source.path.name, speaker))
         for speaker, source in sorted(claims.items()):
             try:
                 self._refresh(speaker, source)
             except (AudioError, TranscriptError) as error:
                 self._loaded.pop(speaker, None)
                 reason = str(error).removeprefix(f"{source.path}: ")
-                self._notify(f"! {source.path.name}   {reason}. Skipped.")
+                self._tell(notices.ReferenceSkipped(source.path.name, reason))
         self._transcribe.close()
         self._started = True
         return tuple(self._loaded[speaker].voice for speaker in sorted(self._loaded))
@@ -126,18 +128,18 @@ class VoiceLibrary:
         try:
             sources, refused = list_sources(self._folder)
         except OSError as error:
-            self._tell_once(f"{self._folder}/ cannot be listed ({error.strerror}): no voices yet")
+            self._tell_once(notices.ReferencesUnlisted(self._folder, str(error.strerror)))
             return []
-        for line in refused:
-            self._tell_once(line)
+        for reason in refused:
+            self._tell_once(notices.ReferenceRefused(reason))
         if not sources:
-            self._tell_once(f"{self._folder}/ holds no reference*.wav, .flac, .mp3 or .ogg yet")
+            self._tell_once(notices.NoReferences(self._folder))
         return sources
 
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
-            self._notify(line)
-        self._told.add(line)
+    def _tell_once(self, notice: Notice) -> None:
+        if notice not in self._told:
+            self._tell(notice)
+        self._told.add(notice)
 
     def _refresh(self, speaker: int, source: Source) -> None:
         digest = _digest(source.path)
@@ -153,18 +155,18 @@ class VoiceLibrary:
 
     def _report(self, source: Source, voice: Voice, said: _Said, changed: bool) -> None:
         remarks = [said.beside.remark] if said.beside and said.beside.remark else []
-        warnings = [*said.note.warnings, *remarks]
+        warnings = (*said.note.warnings, *remarks)
         if said.cached and not warnings and not self._started:
             return  # at a start with nothing new, the list of voices says it all
-        parts = [*(["changed"] if changed else []), *said.note.done, *warnings]
-        sign = "~" if changed or warnings else "+"
-        speaker = f"speaker {voice.speaker} ({voice.name})"
-        self._notify(f"{sign} {source.path.name}   {', '.join(parts)} -> {speaker}")
+        done = said.note.done
+        self._tell(
+            notices.VoiceRead(source.path.name, voice.speaker, voice.name, changed, done, warnings)
+        )
 
     def _said(self, source: Source, digest: str, beside: Transcript | None) -> _Said:
         codes, note, cached = self._codes.encode(source.path, digest, self._max_s)
         if beside and not beside.text:
-            self._notify(f"~ {transcript_path(source.path).name}   is empty: as good as missing")
+            self._tell(notices.TranscriptEmpty(transcript_path(source.path).name))
             beside = None
         if not beside:
             text, beside = self._heard_and_saved(source, note)
@@ -186,7 +188,7 @@ class VoiceLibrary:
         return _Said(codes, note, cached, text, beside)
 
     def _heard(self, source: Source) -> str:
-        self._notify(f"  transcribing {source.path.name} ...")
+        self._tell(notices.Transcribing(source.path.name))
         return self._transcribe(excerpt(source.path, self._max_s).pcm)
 
     def _heard_and_saved(self, source: Source, note: Note) -> tuple[str, Transcript | None]:
@@ -202,11 +204,11 @@ class VoiceLibrary:
         try:
             saved = write_transcript(path, transcript, source.path.name)
         except OSError as error:
-            self._notify(f"~ {path}   cannot be saved ({error.strerror}): heard {text!r}")
+            self._tell(notices.TranscriptUnsaved(path, text, str(error.strerror)))
             return text, None
         if saved:
             self._seen[path.name] = stamp(path)
-            self._notify(f'  saved {path}, please check it: "{text}"')
+            self._tell(notices.TranscriptSaved(path, text))
         return text, transcript
 
 

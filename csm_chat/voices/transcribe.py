@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import logging
 import os
 import pickle
 import urllib.request
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from csm_chat.audio.clips import resample
 from csm_chat.errors import NoWordsError, TranscriptError
+from csm_chat.notices import Listener, WhisperDownload, log_only
 from csm_chat.types import SAMPLE_RATE, Pcm
-
-logger = logging.getLogger(__name__)
 
 WHISPER_RATE = 16_000  # Hz
 TIMEOUT_S = 20.0  # for an answer, and for every further block of it
@@ -33,13 +30,13 @@ class Transcriber:
         model: str = "base",
         device: str = "cpu",
         download_root: Path | None = None,
-        notify: Callable[[str], None] = logger.debug,
+        tell: Listener = log_only,
     ) -> None:
         """`model` is a name openai-whisper knows or the path of a .pt file."""
         self._name = model
         self._device = device
         self._root = download_root or _whisper_cache()
-        self._notify = notify
+        self._tell = tell
         self._model: Any = None
 
     def __call__(self, pcm: Pcm) -> str:
@@ -83,11 +80,11 @@ class Transcriber:
             raise TranscriptError(
                 f"{path} is missing and HF_HUB_OFFLINE forbids downloads; {REMEDY}"
             )
-        download(url, path, url.split("/")[-2], self._notify)
+        download(url, path, url.split("/")[-2], self._tell)
         return path
 
 
-def download(url: str, path: Path, sha256: str, notify: Callable[[str], None]) -> None:
+def download(url: str, path: Path, sha256: str, tell: Listener) -> None:
     """Fetch a file, whole and verified or not at all. Raises TranscriptError.
 
     Not left to whisper.load_model: that one waits for ever on a silent network, draws a bar across
@@ -98,7 +95,7 @@ def download(url: str, path: Path, sha256: str, notify: Callable[[str], None]) -
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as source:
             size_mb = int(source.headers.get("Content-Length", 0)) / 1e6
-            notify(f"downloading Whisper's {path.name}, {size_mb:.0f} MB, to {path.parent}")
+            tell(WhisperDownload(path, size_mb))
             digest = _copy(source, part)
         if digest != sha256:
             raise TranscriptError(

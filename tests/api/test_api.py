@@ -33,6 +33,7 @@ from csm_chat.audio.files import to_16_bit
 from csm_chat.audio.takes import Takes
 from csm_chat.conversation.ports import Loaded
 from csm_chat.types import FRAME_SAMPLES, Backend, Codec, Codes, Pcm, Turn
+from csm_chat.wording import lines_to
 from tests.fakes import FixedVoices, ListSound, fake_backend
 from tests.program import captured, environment
 
@@ -520,7 +521,7 @@ def test_a_folder_that_speaks_in_other_codebooks_says_so(checkpoint: Path) -> No
 def fake_chat(folder: Path, script: list[Any], **engine: Any) -> Any:
     sound, notes = ListSound(), list[str]()
     session = csm_chat.Session(fake_backend(script, **engine), notify=notes.append)
-    takes = Takes(folder / "takes", notes.append)
+    takes = Takes(folder / "takes", lines_to(notes.append))
     loaded = Loaded(session, FixedVoices(), takes, sound, lambda s, rtf: 0.0, None)
     with Chat(loaded, csm_chat.Config(voices={0: "Ana", 1: "Ben"}), notes.append) as chat:
         yield chat, sound

@@ -13,7 +13,9 @@ from csm_chat.audio.play_buffer import (
     prebuffer_s,
 )
 from csm_chat.audio.writer import Lead, Watchdog
+from csm_chat.repl.wording import PROMPT
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+from csm_chat.wording import words
 
 LATENCY_S = 0.2
 TAIL_S = 0.3
@@ -314,13 +316,14 @@ def test_the_callers_array_may_change_after_feeding() -> None:
     ],
 )
 def test_gaps_in_words(gaps: Gaps, rtf: float | None, note: str | None) -> None:
-    assert gaps.note(rtf) == note
+    heard = gaps.heard(rtf)
+    assert (heard and words(heard, PROMPT)) == note
 
 
 def test_the_two_kinds_of_gap_are_told_apart() -> None:
-    note = Gaps(1, 0.4, 3).note()
-    assert note is not None
-    starved, underruns = note.split("; 3")
+    heard = Gaps(1, 0.4, 3).heard()
+    assert heard is not None
+    starved, underruns = words(heard).split("; 3")
     assert starved.startswith("1 gap, 0.4 s")
     assert underruns.startswith(" device underruns")
 

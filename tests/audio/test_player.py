@@ -15,7 +15,9 @@ import pytest
 from csm_chat.audio.play_buffer import FADE_SAMPLES, Gaps
 from csm_chat.audio.player import Player
 from csm_chat.errors import DeviceError
+from csm_chat.repl.wording import PROMPT
 from csm_chat.types import SAMPLE_RATE, Pcm, Sink
+from csm_chat.wording import lines_to, words
 
 TESTS = Path(__file__).parents[1]
 
@@ -86,7 +88,7 @@ def no_device(device: str, latency_s: float, refresh: bool) -> FakeStream:
 
 def player_on(stream: FakeStream, notes: list[str] | None = None, **options: float) -> Player:
     said = [] if notes is None else notes
-    return Player("fake", 0.05, said.append, open_stream=stream.open, **options)
+    return Player("fake", 0.05, lines_to(said.append, PROMPT), open_stream=stream.open, **options)
 
 
 def say(player: Player, pcm: Pcm, prebuffer_s: float = 0.1) -> None:
@@ -212,16 +214,16 @@ def test_a_slow_model_is_counted_and_loses_nothing() -> None:
         player.write(sound(0.2, seed=2))
         player.drain()
         gaps = player.status().gaps
-        note = player.gap_note(1.5)
-        assert player.gap_note() is None
+        note = player.gaps_heard(1.5)
+        assert player.gaps_heard() is None
     assert gaps.n_starved == 1
     assert gaps.starved_s > 0
     assert note is not None
-    assert note.startswith("1 gap, ")
-    words = stream.heard[stream.heard != 0]
+    assert words(note).startswith("1 gap, ")
+    spoken = stream.heard[stream.heard != 0]
     pcm = np.concatenate([sound(0.1, seed=1), sound(0.2, seed=2)])
-    assert len(words) == len(pcm)
-    assert np.count_nonzero(words != pcm) <= 2 * FADE_SAMPLES
+    assert len(spoken) == len(pcm)
+    assert np.count_nonzero(spoken != pcm) <= 2 * FADE_SAMPLES
 
 
 def test_a_device_that_runs_dry_is_counted_apart_but_not_at_its_start() -> None:
@@ -231,7 +233,8 @@ def test_a_device_that_runs_dry_is_counted_apart_but_not_at_its_start() -> None:
         say(player, sound(0.3))
         player.drain()
         assert player.status().gaps == Gaps(n_device_underruns=1)
-        assert player.gap_note() == (
+        heard = player.gaps_heard()
+        assert heard and words(heard) == (
             "1 device underrun (machine too busy; a larger audio.latency_s helps)"
         )
 
@@ -244,7 +247,8 @@ def test_gaps_of_entries_heard_meanwhile_are_told_together() -> None:
         say(player, sound(0.2))
         player.drain()
         assert player.status().gaps == Gaps(n_device_underruns=1)
-        assert (player.gap_note() or "").startswith("2 device underruns")
+        heard = player.gaps_heard()
+        assert heard and words(heard).startswith("2 device underruns")
 
 
 def test_a_lost_device_is_said_once_and_everything_goes_on_without_sound() -> None:
@@ -323,7 +327,7 @@ def test_reopening_while_the_device_hangs_is_refused() -> None:
 @pytest.mark.parametrize("device", ["off", "default"])
 def test_without_a_device_everything_is_taken_and_drained_at_once(device: str) -> None:
     notes: list[str] = []
-    with Player(device, notify=notes.append, open_stream=no_device) as player:
+    with Player(device, tell=lines_to(notes.append, PROMPT), open_stream=no_device) as player:
         start = time.monotonic()
         say(player, sound(5.0))
         player.drain()
@@ -331,7 +335,7 @@ def test_without_a_device_everything_is_taken_and_drained_at_once(device: str) -
         assert time.monotonic() - start < 0.5
         status = player.status()
         assert (status.state, status.buffered_s, status.rate) == ("off", 0, 0)
-        assert player.gap_note() is None
+        assert player.gaps_heard() is None
     assert notes == ([] if device == "off" else [f"{NO_DEVICE}; {GOING_ON}"])
 
 
@@ -341,7 +345,7 @@ GOING_ON = "going on without sound, $AUDIO$ connects again"
 
 def test_opening_tells_the_caller_instead_of_the_notes() -> None:
     notes: list[str] = []
-    with Player(notify=notes.append, open_stream=no_device) as player:
+    with Player(tell=lines_to(notes.append, PROMPT), open_stream=no_device) as player:
         for _ in range(2):
             with pytest.raises(DeviceError, match="PortAudio sees 0"):
                 player.open()
@@ -388,6 +392,8 @@ import numpy as np
 from csm_chat.audio.device import devices, open_output
 from csm_chat.audio.player import Player
 from csm_chat.errors import DeviceError
+from csm_chat.repl.wording import PROMPT
+from csm_chat.wording import lines_to
 from tests.audio.test_player import eventually, say, sound
 """
 
@@ -426,7 +432,7 @@ def test_alsa_gets_sample_for_sample_what_was_written(tmp_path: Path) -> None:
             say(player, sound(0.2, seed=3))
             player.drain()
             status = player.status()
-            sys.stdout.write(f"{status.device} {status.rate} {player.gap_note()}")
+            sys.stdout.write(f"{status.device} {status.rate} {player.gaps_heard()}")
         """,
     )
     assert out == "default 24000 None"
@@ -551,7 +557,7 @@ def test_without_any_device_the_player_is_off_and_says_why(tmp_path: Path) -> No
         tmp_path,
         "alsa-null.conf",
         """
-        with Player(notify=lambda line: sys.stdout.write(line)) as player:
+        with Player(tell=lines_to(sys.stdout.write, PROMPT)) as player:
             say(player, sound(3.0))
             player.drain()
             sys.stdout.write(f" | {player.status().state} {devices()}")

@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from csm_chat import assemble
 from csm_chat.audio.clips import read_clip, resample
 from csm_chat.audio.files import from_16_bit, to_16_bit, write_clip
 from csm_chat.audio.takes import Takes
 from csm_chat.audio.watermark.marking import Watermark, detectors, open_watermark
 from csm_chat.audio.watermark.silentcipher import CSM_KEY, KEY_VARIABLE
 from csm_chat.cli import main
-from csm_chat.commands import parts
 from csm_chat.config.settings import Config, WatermarkConfig
 from csm_chat.errors import ConfigError, WatermarkError
 from csm_chat.training.speech.espeak import HELD_OUT_VOICES, speak
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm, Segment, Timings, Turn
+from csm_chat.wording import lines_to
 from tests.program import piped, takes
 
 LINES = ("The weather will be fine tomorrow, they say.", "Oh, hello.")
@@ -145,7 +146,7 @@ def test_without_the_package_files_are_saved_unmarked_and_it_is_said(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said: list[str] = []
-    assert parts.open_watermark(Config(), said.append) is None
+    assert assemble.open_watermark(Config(), lines_to(said.append)) is None
     (words,) = said
     assert "resemble-perth is not installed" in words
     assert words.endswith("Files are saved without a watermark")
@@ -170,7 +171,7 @@ def test_files_of_a_session_are_marked(checkpoint: Path, tmp_path: Path) -> None
 def test_off_is_said_and_nothing_is_marked() -> None:
     said: list[str] = []
     off = Config(watermark=WatermarkConfig(method="off"))
-    assert parts.open_watermark(off, said.append) is None
+    assert assemble.open_watermark(off, lines_to(said.append)) is None
     assert said == ["watermark: off (watermark.method)"]
 
 
@@ -178,7 +179,7 @@ def test_off_is_said_and_nothing_is_marked() -> None:
 def test_a_take_holds_what_was_said_marked_or_as_it_is(tmp_path: Path, is_marked: bool) -> None:
     complaints: list[str] = []
     pcm = np.concatenate(speech())
-    folder = Takes(tmp_path, complaints.append, watermark=perth() if is_marked else None)
+    folder = Takes(tmp_path, lines_to(complaints.append), watermark=perth() if is_marked else None)
     take = folder.open("ana")
     for frame in np.split(pcm, range(FRAME_SAMPLES, len(pcm), FRAME_SAMPLES)):
         take.write(frame)

@@ -15,9 +15,11 @@ import pytest
 import soundfile
 
 from csm_chat.commands.speech.output import Pipe, Recording, check_output
-from csm_chat.commands.speech.speaking import for_shell
 from csm_chat.commands.speech.text_stream import Arriving, chunks
+from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.errors import EntryError, TakeError, UsageError
+from csm_chat.notices import GapsHeard, SoundLost, TakeStopped
+from csm_chat.wording import words
 from tests.checkpoints import make_checkpoint
 from tests.in_process import Ran, Run
 from tests.program import COMMAND, PATIENCE_S, captured, environment, piped
@@ -333,11 +335,10 @@ def test_bytes_that_are_no_text_and_any_newline_are_read() -> None:
     assert "".join(chunks(stream)) == "one\ntw\ufffdo\nthree"
 
 
-def test_notes_name_flags_where_the_prompt_has_commands() -> None:
-    gap = "1 gap, 0.4 s of waiting (model is late; $SET audio.start smooth$ to wait first)"
-    assert for_shell(gap).endswith("(model is late; --set audio.start=smooth to wait first)")
-    lost = 'audio device "x" does not answer; going on without sound, $AUDIO$ connects again'
-    assert for_shell(lost) == 'audio device "x" does not answer; going on without sound'
-    assert "$" not in for_shell(
-        "stopped: too long. It is not part of the dialogue; $RETRY$ says it again"
-    )
+def test_notices_name_flags_where_the_prompt_has_commands() -> None:
+    gap = words(GapsHeard(1, 0.4, 0, None), COMMAND_LINE)
+    assert gap.endswith("(model is late; --set audio.start=smooth to wait first)")
+    lost = SoundLost('audio device "x" does not answer')
+    assert words(lost, COMMAND_LINE) == f"{lost.error}; going on without sound"
+    stopped = words(TakeStopped("too long"), COMMAND_LINE)
+    assert stopped == "stopped: too long. Another --seed may do better"

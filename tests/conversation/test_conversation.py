@@ -85,7 +85,7 @@ def codes_of(said: Sequence[tuple[Pcm, Turn]]) -> list[list[list[int]]]:
 def state(session: Session) -> dict[str, object]:
     """All a session holds, by value."""
     held = {name: value for name, value in vars(session).items() if name != "backend"}
-    return {name: repr(value) for name, value in held.items() if name != "_notify"}
+    return {name: repr(value) for name, value in held.items() if name != "_tell"}
 
 
 def test_twelve_turns_then_clear_is_a_fresh_start(

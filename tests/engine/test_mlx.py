@@ -35,6 +35,7 @@ mx = pytest.importorskip("mlx.core")  # test_parity.py has where it may not be m
 
 from csm_chat.engine.mlx import device  # noqa: E402  # it imports mlx
 from csm_chat.engine.mlx.engine import MlxEngine  # noqa: E402
+from csm_chat.wording import lines_to  # noqa: E402
 
 GREEDY = Sampling(temperature=0, max_frames=6)
 SEEDED = Sampling(seed=7, max_frames=6)
@@ -328,8 +329,8 @@ def test_auto_is_mlx_on_apple_silicon_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_backend() == "torch"
     lines: list[str] = []
     on("darwin", "x86_64")
-    assert choose_backend("auto", notify=lines.append) == "torch" and lines == []
-    assert choose_backend("mlx", notify=lines.append) == "torch"
+    assert choose_backend("auto", tell=lines_to(lines.append)) == "torch" and lines == []
+    assert choose_backend("mlx", tell=lines_to(lines.append)) == "torch"
     assert lines == ["backend mlx: not made for Intel Macs; torch computes"]
 
 
@@ -355,9 +356,9 @@ def test_apple_gpus_compute_in_float16() -> None:
 
 
 def quantize(folder: Path, wanted: str, dtype: str = "auto", lines: list[str] | None = None) -> str:
-    notify = [].append if lines is None else lines.append
+    tell = lines_to([].append if lines is None else lines.append)
     options = LoadOptions("mlx", "cpu", dtype, wanted)
-    return quantising.choose_quantize(options, folder, device.kernels("cpu", folder), notify)
+    return quantising.choose_quantize(options, folder, device.kernels("cpu", folder), tell)
 
 
 def test_small_models_and_chosen_formats_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from csm_chat.engine.torch.quantised.model import Product, Table
 from csm_chat.engine.torch.quantised.packing import pack, pack_table, unpack
 from csm_chat.errors import UsageError
 from csm_chat.types import Engine, Sampling
+from csm_chat.wording import lines_to
 from tests import parity
 
 MODES = ("int8", "int4")
@@ -33,8 +34,8 @@ GREEDY = Sampling(temperature=0, max_frames=6)
 
 
 def quantised(name: str, mode: str, cache: Path | None = None, lines: list[str] | None = None):
-    notify = (lambda line: None) if lines is None else lines.append
-    return load_engine(parity.PARITY / name, parity.on_cpu(quantize=mode, cache=cache), notify)
+    tell = lines_to([].append if lines is None else lines.append)
+    return load_engine(parity.PARITY / name, parity.on_cpu(quantize=mode, cache=cache), tell)
 
 
 def error(found: npt.ArrayLike, expected: npt.ArrayLike) -> float:
@@ -181,9 +182,9 @@ def test_one_matrix_at_a_time_is_held_in_full_precision() -> None:
 
 
 def choose(wanted: str, device: str = "cpu", dtype: str = "auto", lines: list[str] | None = None):
-    notify = [].append if lines is None else lines.append
+    tell = lines_to([].append if lines is None else lines.append)
     folder, options = parity.PARITY / "tiny-a", LoadOptions("torch", device, dtype, wanted)
-    return choose_quantize(options, folder, kernels(device, folder), notify)
+    return choose_quantize(options, folder, kernels(device, folder), tell)
 
 
 def test_auto_leaves_gpus_small_models_and_chosen_formats_as_they_are() -> None:

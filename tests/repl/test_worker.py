@@ -17,6 +17,7 @@ from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded
 from csm_chat.conversation.session import Session
 from csm_chat.errors import HubError
+from csm_chat.notices import Reporting
 from csm_chat.repl.worker import Worker
 from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
 from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
@@ -40,18 +41,14 @@ class Stage:
         self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, {})
         self.worker.view = self.view
 
-    def _load(
-        self,
-        notify: Callable[[str], None],
-        progress: Callable[[str], None],
-        cancelled: Callable[[], bool],
-    ) -> Loaded:
-        progress("loading")
+    def _load(self, reports: Reporting) -> Loaded:
+        tell = reports.tell
+        reports.progress("loading")
         if self.failures:
             raise self.failures.pop(0)
-        self.session = Session(self.backend, sampling=self.worker.config.sampling, notify=notify)
+        self.session = Session(self.backend, sampling=self.worker.config.sampling, listener=tell)
         self.session.voices = self.voices.load()
-        takes = Takes(self.folder, notify)
+        takes = Takes(self.folder, tell)
         return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5)
 
     @property
@@ -341,11 +338,11 @@ def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
     s = stage(start=False)
     reading, read = threading.Event(), threading.Event()
 
-    def load(notify: object, progress: Callable[[str], None], cancelled: object) -> Loaded:
-        progress("a large file")
+    def load(reports: Reporting) -> Loaded:
+        reports.progress("a large file")
         reading.set()
         read.wait(20)
-        progress("the next step")
+        reports.progress("the next step")
         raise AssertionError("the loader goes on after the worker was closed")
 
     s.worker._load = load

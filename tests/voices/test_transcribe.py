@@ -17,6 +17,7 @@ from csm_chat.errors import TranscriptError
 from csm_chat.types import SAMPLE_RATE
 from csm_chat.voices.library import VoiceLibrary
 from csm_chat.voices.transcribe import Transcriber, download
+from csm_chat.wording import lines_to
 from tests.fakes import LevelCodec
 from tests.voices.test_voices import save, speech
 from tests.whisper_checkpoint import make_whisper
@@ -125,7 +126,7 @@ def test_a_clip_dropped_in_gets_its_transcript(tmp_path: Path, checkpoint: Path)
         LevelCodec(),
         tmp_path / "cache",
         Transcriber(str(checkpoint)),
-        lines.append,
+        lines_to(lines.append),
         {},
         15.0,
     )
@@ -172,7 +173,7 @@ def test_a_download_is_announced_and_kept(tmp_path: Path) -> None:
     lines: list[str] = []
     path = tmp_path / "whisper" / "base.pt"
     with served(WEIGHTS) as url:
-        download(url, path, SHA256, lines.append)
+        download(url, path, SHA256, lines_to(lines.append))
     assert path.read_bytes() == WEIGHTS
     assert lines == [f"downloading Whisper's base.pt, 0 MB, to {path.parent}"]
     assert [file.name for file in path.parent.iterdir()] == ["base.pt"]

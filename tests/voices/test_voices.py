@@ -23,6 +23,7 @@ from csm_chat.voices.references import (
     natural_key,
     read_transcript,
 )
+from csm_chat.wording import lines_to
 from tests.fakes import LevelCodec
 
 
@@ -86,7 +87,7 @@ class Desk:
             self.codec,
             self.home / "cache",
             self.listener,
-            self.lines.append,
+            lines_to(self.lines.append),
             names or {},
             max_reference_s,
         )

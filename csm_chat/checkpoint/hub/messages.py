@@ -12,10 +12,6 @@ MODEL_REPO = "sesame/csm-1b"  # gated
 UNGATED_REPOS = ("unsloth/csm-1b", "eustlb/csm-1b", "senstella/csm-1b-mlx")
 MODEL_REPOS = (MODEL_REPO, *UNGATED_REPOS)
 MODEL_SIZE = "7.1 GB"  # of the files that are downloaded from MODEL_REPO
-INSTEAD = (
-    "the built-in voice speaks, small and synthetic; for CSM-1B, once "
-    f"({MODEL_SIZE}): csm-chat --model {UNGATED_REPOS[0]}"
-)
 
 _RERUN = "run the same command again"
 _RESUME = f"{_RERUN}: it goes on from what is there"

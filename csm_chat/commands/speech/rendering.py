@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csm_chat.commands import parts
+from csm_chat import assemble
+from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
+from csm_chat.notices import ModelReady, Reporting
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
 from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
 from csm_chat.types import SAMPLE_RATE
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.commands.terminal.console import Bar, Console
     from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
+    from csm_chat.notices import Notice
     from csm_chat.scene.folder import SavedTurn, SceneFolder
     from csm_chat.scene.script import Script
     from csm_chat.types import Pcm
@@ -76,19 +80,22 @@ class Rendering:
     def _load(self) -> Session:
         """An empty conversation, with the voices of the references folder."""
 
-        def notify(line: str) -> None:
-            # later on it speaks of single takes and of commands at the prompt
-            log.info(line)
+        def tell(notice: Notice) -> None:
+            # later on they are of single takes
+            log.info(words(notice, COMMAND_LINE))
             if self._is_loading:
-                self._console.note(line)
+                self._console.tell(notice)
 
         with self._console.bar(None) as bar:
-            session = parts.open_session(self._config, notify, lambda step: bar.update(0, step))
+            reports = Reporting(tell, lambda step: bar.update(0, step))
+            session = assemble.open_session(self._config, reports)
             bar.update(0, "the voices")
-            session.voices = parts.open_library(self._config, session.backend.codec, notify).load()
+            session.voices = assemble.open_library(self._config, session.backend.codec, tell).load()
         self._is_loading = False
         backend = session.backend
-        self._console.note(f"model: {backend.name} on {backend.device}, {parts.numbers(backend)}")
+        self._console.tell(
+            ModelReady(backend.name, backend.device, assemble.numbers(backend), rtf=None)
+        )
         return session
 
     def _tell_cast(self, script: Script, session: Session, name: str) -> None:
@@ -124,7 +131,7 @@ class Rendering:
         session: Session,
         seed: int,
     ) -> None:
-        about = dict(parts.about(session))
+        about = dict(assemble.about(session))
         about["sampling"] = asdict(replace(session.sampling, seed=seed))
         about["context"] = asdict(session.context)
         about["script"] = script.path.name

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csm_chat import assemble
 from csm_chat.audio.player import OFF, Player
-from csm_chat.commands import parts
 from csm_chat.commands.speech.output import Recording, check_output
 from csm_chat.commands.speech.speaking import Speech
 from csm_chat.errors import UsageError
@@ -37,7 +37,7 @@ def say_several(
     paths = _paths(args)
     if len(said) != 1:
         raise UsageError(f"--times says one line, here are {len(said)}; leave out || and new lines")
-    watermark = parts.open_watermark(config, console.note)
+    watermark = assemble.open_watermark(config, console.tell)
     speech = Speech(config, Player(OFF), None, names)
     session = speech.load(clips, console)
     if len(session.split(said[0])) > 1:

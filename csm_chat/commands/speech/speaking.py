@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.audio.play_buffer import prebuffer_s
+from csm_chat import assemble
 from csm_chat.bench.machine import peak_bytes
-from csm_chat.commands import parts
 from csm_chat.commands.speech.context_clips import voices
+from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.performer import Performer
 from csm_chat.conversation.ports import Kind, Loaded
 from csm_chat.errors import DeviceError, EntryError
-from csm_chat.repl.toolbar import pace, plain, turn_line
+from csm_chat.notices import Reporting
+from csm_chat.repl.toolbar import plain, turn_line
 from csm_chat.types import SAMPLE_RATE
+from csm_chat.wording import lines_to, pace
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session
+    from csm_chat.notices import Listener, Notice
     from csm_chat.types import Pcm, Turn
     from csm_chat.voices.transcribe import Transcriber
 
 COLUMNS = 10_000  # nothing is shortened
-RETRY = "Another --seed may do better"
 
 
 @dataclass(slots=True)
@@ -120,8 +121,11 @@ class _View:
         self._figures = figures
         self._names = names
 
+    def tell(self, notice: Notice) -> None:
+        self._console.tell(notice)
+
     def note(self, text: str, kind: Kind = "info") -> None:
-        self._console.note(for_shell(text))
+        self._console.note(text)
 
     def turn(self, number: int, turn: Turn) -> None:
         self._figures.turns.append(turn)
@@ -154,21 +158,20 @@ class Speech:
 
     def load(self, clips: list[Clip], console: Console) -> Session:
         """The model, the voices of the references folder, and `clips` behind them."""
-
-        def notify(line: str) -> None:
-            console.note(for_shell(line))
-
-        with console.bar(None) as bar, closing(self._transcriber(notify)) as transcribe:
-            session = parts.open_session(self._config, notify, lambda step: bar.update(0, step))
+        tell = console.tell
+        with console.bar(None) as bar, closing(self._transcriber(tell)) as transcribe:
+            reports = Reporting(tell, lambda step: bar.update(0, step))
+            session = assemble.open_session(self._config, reports)
             codec = session.backend.codec
             bar.update(0, "the voices")
-            library = parts.open_library(self._config, codec, notify)
+            library = assemble.open_library(self._config, codec, tell)
             session.voices = library.load() + voices(clips, codec, transcribe, self._names)
             rtf = None
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
-                rtf = parts.warm_up(session, console.note)
-        self._loaded = Loaded(session, library, self._outputs, self._player, self._prebuffer, rtf)
+                rtf = assemble.warm_up(session, tell)
+        prebuffer = assemble.prebuffer_by(lambda: self._config.audio.start)
+        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer, rtf)
         self.figures.loaded = time.perf_counter()
         return session
 
@@ -191,34 +194,19 @@ class Speech:
         if self._audible and self._player.status().state == "off":
             raise DeviceError("sound was lost while it spoke; say it again once it is back")
 
-    def _prebuffer(self, expected_s: float, rtf: float | None) -> float:
-        return prebuffer_s(expected_s, rtf, self._config.audio.start)
-
-    def _transcriber(self, notify: Callable[[str], None]) -> Transcriber:
+    def _transcriber(self, tell: Listener) -> Transcriber:
         from csm_chat.voices.transcribe import Transcriber
 
-        return Transcriber(self._config.whisper.model, notify=notify)
+        return Transcriber(self._config.whisper.model, tell=tell)
 
 
 def opened_player(config: Config, console: Console, otherwise: str) -> Player:
     """A player that is heard; `otherwise` is what to do without. Raises DeviceError."""
-    from csm_chat.audio.player import OFF, Player
+    from csm_chat.audio.player import OFF
 
     if config.audio.device == OFF:
         raise DeviceError(f"audio.device is off, so there is nothing to play on; {otherwise}")
-    player = Player(
-        config.audio.device, config.audio.latency_s, lambda line: console.warn(for_shell(line))
-    )
     try:
-        player.open()
+        return assemble.open_audible_player(config.audio, lines_to(console.warn, COMMAND_LINE))
     except DeviceError as error:
-        player.close()
         raise DeviceError(f"{error}; {otherwise}") from error
-    return player
-
-
-def for_shell(text: str) -> str:
-    """A note as it reads outside the prompt, whose commands it may name."""
-    text = re.sub(r"\$SET ([\w.]+) (\w+)\$", r"--set \1=\2", text)
-    text = text.replace("It is not part of the dialogue; $RETRY$ says it again", RETRY)
-    return re.sub(r"[,;] \$[A-Z]+\$ [a-z ]+", "", text)

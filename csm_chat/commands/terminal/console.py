@@ -6,8 +6,13 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from csm_chat.commands.terminal.wording import COMMAND_LINE
+from csm_chat.wording import words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from csm_chat.notices import Notice
 
 DELAY_S = 1.0  # what is done sooner needs no bar
 _COUNTED = "{desc}{percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
@@ -82,6 +87,9 @@ class Console:
         self._err = err or sys.stderr
         self._quiet = quiet
         self._bar: Bar | None = None
+
+    def tell(self, notice: Notice) -> None:
+        self.note(words(notice, COMMAND_LINE))
 
     def note(self, text: str) -> None:
         if not self._quiet:

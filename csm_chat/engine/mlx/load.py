@@ -19,13 +19,14 @@ from csm_chat.engine.mlx.model import Csm
 from csm_chat.engine.mlx.quantised.files import beside, packed_forms, without_packing
 from csm_chat.engine.mlx.quantised.packing import Form, Matrix, Packed, Plain, form_of, pack
 from csm_chat.engine.options import LoadOptions
+from csm_chat.notices import Listener
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[str], mx.array]  # a tensor by its name; each is read once
 
 
-def load_engine(folder: Path, options: LoadOptions, notify: Callable[[str], None]) -> MlxEngine:
+def load_engine(folder: Path, options: LoadOptions, _: Listener) -> MlxEngine:
     """See `choice.load_engine`. Weights are packed anew each time, which takes seconds: none kept.
 
     What the folder holds packed stays so, whatever the options say.

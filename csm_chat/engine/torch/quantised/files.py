@@ -15,6 +15,8 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from csm_chat.notices import Listener, PackedDamaged, PackedUnsaved, Packing
+
 Tensors: TypeAlias = Mapping[str, Tensor]
 Part: TypeAlias = Callable[[str], Tensors]  # the tensors of a part, by its name
 
@@ -37,7 +39,7 @@ def open_folder(
     parts: Mapping[str, frozenset[str]],
     make: Part,
     mode: str,
-    notify: Callable[[str], None],
+    tell: Listener,
 ) -> Part:
     """A reader of the parts, each mapped; they are made and written where they are not there.
 
@@ -45,14 +47,14 @@ def open_folder(
     and that is said.
     """
     if folder.is_dir() and not _is_whole(folder, parts):
-        notify(f"{folder} is damaged: the weights are packed anew")
+        tell(PackedDamaged(folder))
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.is_dir():
-        notify(f"packing the weights in {mode}, once; a large model takes a minute")
+        tell(Packing(mode))
         try:
             _write(folder, parts, make)
         except OSError as error:
-            notify(f"packed weights are not kept, so each start packs them: {error}")
+            tell(PackedUnsaved(str(error)))
             return make
     return lambda part: _mapped(folder / f"{part}.safetensors")
 

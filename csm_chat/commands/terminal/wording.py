@@ -1,0 +1,12 @@
+"""Notices in the words of the commands, whose reader has `--flags` for the next run."""
+
+from __future__ import annotations
+
+from csm_chat import notices
+from csm_chat.wording import GENERAL, Wording, gaps
+
+COMMAND_LINE: Wording = {
+    **GENERAL,
+    notices.TakeStopped: "stopped: {0.reason}. Another --seed may do better".format,
+    notices.GapsHeard: lambda heard: gaps(heard, "--set audio.start=smooth to wait first"),
+}

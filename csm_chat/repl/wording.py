@@ -1,0 +1,16 @@
+"""Notices in the words of the prompt, whose `$COMMANDS$` are what its reader can do about them."""
+
+from __future__ import annotations
+
+from csm_chat import notices
+from csm_chat.wording import GENERAL, Wording, gaps
+
+PROMPT: Wording = {
+    **GENERAL,
+    notices.TakeStopped: (
+        "stopped: {0.reason}. It is not part of the dialogue; $RETRY$ says it again"
+    ).format,
+    notices.NoSound: "{0.error}. Every take is still saved; $AUDIO$ tries again".format,
+    notices.SoundLost: "{0.error}; going on without sound, $AUDIO$ connects again".format,
+    notices.GapsHeard: lambda heard: gaps(heard, "$SET audio.start smooth$ to wait first"),
+}

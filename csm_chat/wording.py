@@ -1,0 +1,164 @@
+"""Notices in words, as a program that uses the library is told them. Knows no front end.
+
+A front end whose reader can do more about something has a table of its own over this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from csm_chat import notices
+from csm_chat.notices import Listener, Notice
+
+SHOWN_CHARS = 24  # of a turn's text
+
+Wording = Mapping[type[Notice], Callable[[Any], str]]  # each kind by its words
+
+
+def pace(rtf: float) -> str:
+    """RTF in words."""
+    fast = 1 / rtf
+    if round(rtf, 1) == round(fast, 1) == 1.0:
+        return "as fast as real time"
+    return f"{fast:.1f}x faster than real time" if fast > 1 else f"{rtf:.1f}x slower than real time"
+
+
+def gaps(heard: notices.GapsHeard, remedy: str) -> str:
+    """`remedy` is how to have none where the model is slow."""
+    parts = []
+    if heard.n_starved:
+        slow = heard.rtf and heard.rtf > 1.05
+        speed = f"{heard.rtf:.1f}x slower than real time" if slow else "late"
+        parts.append(
+            f"{_counted(heard.n_starved, 'gap')}, {heard.starved_s:.1f} s"
+            f" of waiting (model is {speed}; {remedy})"
+        )
+    if heard.n_device_underruns:
+        parts.append(
+            f"{_counted(heard.n_device_underruns, 'device underrun')}"
+            " (machine too busy; a larger audio.latency_s helps)"
+        )
+    return "; ".join(parts)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n > 1)}"
+
+
+def _download(begins: notices.DownloadBegins) -> str:
+    others = "".join(f" with {file} of {repo}" for file, repo in begins.others)
+    here = f", {begins.here} are here" if begins.here else ""
+    sizes = f"{begins.left} to {begins.folder} (disk free {begins.free}{here})"
+    return f"{begins.repo}{others}: {sizes}"
+
+
+def _model(ready: notices.ModelReady) -> str:
+    speed = f": {pace(ready.rtf)}" if ready.rtf else ""
+    return f"model: {ready.name} on {ready.device}, {ready.numbers}{speed}"
+
+
+def _voice(read: notices.VoiceRead) -> str:
+    sign = "~" if read.is_changed or read.warnings else "+"
+    parts = [*(["changed"] if read.is_changed else []), *read.done, *read.warnings]
+    return f"{sign} {read.file}   {', '.join(parts)} -> speaker {read.speaker} ({read.name})"
+
+
+def _random_voice(of: notices.RandomVoice) -> str:
+    return (
+        f"speaker {of.speaker} has no voice: it will be a random one. "
+        f"reference{of.speaker or ''}.wav in the references folder gives it one"
+    )
+
+
+def _dropped(turns: notices.TurnsDropped) -> str:
+    texts = turns.texts
+    which = _quoted(texts[0])
+    if len(texts) > 1:
+        which = f"{len(texts)} turns, {which} to {_quoted(texts[-1])}"
+    return f"context: dropped the oldest, {which} (-{turns.n_rows} rows)"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if len(text) <= SHOWN_CHARS else f'"{text[: SHOWN_CHARS - 1].rstrip()}…"'
+
+
+GENERAL: Wording = {
+    # the model
+    notices.BuiltinInstead: (
+        "the built-in voice speaks, small and synthetic; for CSM-1B, once "
+        "({0.size}): csm-chat --model {0.repo}"
+    ).format,
+    notices.DownloadBegins: _download,
+    notices.MlxNotForIntel: "backend mlx: not made for Intel Macs; torch computes".format,
+    notices.QuantizeIgnored: (
+        "quantize {0.wanted}: packed weights are for a cpu; on {0.device} none is used"
+    ).format,
+    notices.WeightsStayPacked: (
+        "quantize {0.wanted}: the weights in {0.folder} are {0.mode} and stay so"
+    ).format,
+    notices.PackedDamaged: "{0.folder} is damaged: the weights are packed anew".format,
+    notices.Packing: "packing the weights in {0.mode}, once; a large model takes a minute".format,
+    notices.PackedUnsaved: (
+        "packed weights are not kept, so each start packs them: {0.error}"
+    ).format,
+    notices.NoGraphs: ("no CUDA graphs, so frames take longer: {0.reason} (graphs: false)").format,
+    notices.ModelReady: _model,
+    notices.NoRoomToSpeak: "{0.error}".format,
+    # voices
+    notices.ReferencesUnlisted: "{0.folder}/ cannot be listed ({0.reason}): no voices yet".format,
+    notices.NoReferences: "{0.folder}/ holds no reference*.wav, .flac, .mp3 or .ogg yet".format,
+    notices.ReferenceRefused: "{0.reason}".format,
+    notices.ReferenceSkipped: "! {0.file}   {0.reason}. Skipped.".format,
+    notices.VoiceGone: "- {0.file} -> speaker {0.speaker} has no voice now".format,
+    notices.VoiceRead: _voice,
+    notices.TranscriptEmpty: "~ {0.file}   is empty: as good as missing".format,
+    notices.Transcribing: "  transcribing {0.file} ...".format,
+    notices.TranscriptSaved: '  saved {0.path}, please check it: "{0.text}"'.format,
+    notices.TranscriptUnsaved: (
+        "~ {0.path}   cannot be saved ({0.reason}): heard {0.text!r}"
+    ).format,
+    notices.ClipCodesUnsaved: (
+        "~ {0.folder}   cannot be written ({0.reason}): "
+        "references are encoded again at the next start"
+    ).format,
+    notices.KeptCodesDamaged: (
+        "~ {0.file}   what was kept of it in {0.folder} is damaged: made anew"
+    ).format,
+    notices.WhisperDownload: (
+        "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
+    ).format,
+    # speech
+    notices.TurnSplit: (
+        "this may last {0.expected_s:.0f} s and a turn {0.longest_s:g} s "
+        "(context.max_turn_s): split into {0.n_turns} turns"
+    ).format,
+    notices.TurnsDropped: _dropped,
+    notices.EmptyTake: "seed {0.seed} gave no sound".format,
+    notices.TakeStopped: "stopped: {0.reason}. It is not part of the dialogue".format,
+    notices.RandomVoice: _random_voice,
+    # sound and files
+    notices.SoundOpened: "audio: {0.device}".format,
+    notices.NoSound: "{0.error}; going on without sound".format,
+    notices.SoundLost: "{0.error}; going on without sound".format,
+    notices.GapsHeard: lambda heard: gaps(heard, "audio.start smooth waits first"),
+    notices.WatermarkOff: "watermark: off (watermark.method)".format,
+    notices.WatermarkOn: "watermark: {0.words}, on saved files".format,
+    notices.NoWatermark: "{0.error}. Files are saved without a watermark".format,
+    notices.TakeUnsaved: "{0.error}. Speech goes on".format,
+    notices.SceneUnsaved: "{0.error}".format,
+}
+
+
+def words(notice: Notice, wording: Wording = GENERAL) -> str:
+    """A notice in one line, or a few."""
+    return wording[type(notice)](notice)
+
+
+def lines_to(notify: Callable[[str], None], wording: Wording = GENERAL) -> Listener:
+    """A listener that hands on what it hears in words."""
+
+    def tell(notice: Notice) -> None:
+        notify(words(notice, wording))
+
+    return tell
