@@ -68,18 +68,14 @@ def _fitting(
     """Segments without the oldest ones that do not fit; the first of each speaker stays."""
     first = {segment.speaker: i for i, segment in reversed([*enumerate(segments)])}
     voices = set(first.values())
-    n_over = sum(sizes) - room
-    kept = []
-    for i, (segment, size) in enumerate(zip(segments, sizes, strict=True)):
-        if n_over > 0 and i not in voices:
-            n_over -= size
-        else:
-            kept.append(segment)
-    if n_over > 0:
+    others = [i for i in range(len(segments)) if i not in voices]
+    room_beside = room - sum(sizes[i] for i in voices)
+    if room_beside < 0:
         each = ", ".join(f"speaker {speaker} {sizes[i]}" for speaker, i in sorted(first.items()))
         raise ContextError(
             f"no room to speak: beside this line the model has {max(0, room)} rows for context, "
             f"and the first segments of its speakers take more ({each or 'none'}); "
             "give shorter or fewer segments, a shorter line or a smaller max_audio_length_ms"
         )
-    return kept
+    dropped = set(others[: prompt.n_to_drop(room_beside, [sizes[i] for i in others])])
+    return [segment for i, segment in enumerate(segments) if i not in dropped]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import abc
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -26,14 +27,13 @@ from csm_chat.api.settings import (
 from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import ReadingTokenizer, reader
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, collect
+from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import UsageError
 from csm_chat.types import (
     SAMPLE_RATE,
     Backend,
     CodeSampler,
-    Frame,
     LogitsProcessor,
     Pcm,
     Prompt,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Chunks = abc.Generator["torch.Tensor", None, "torch.Tensor"]
 
 
@@ -56,8 +58,22 @@ class _Request:
 
     utterance: Utterance
     prompt: Prompt
-    sampling: Sampling
-    n_tries: int  # seeds to try until one gives sound
+    samplings: Sequence[Sampling]  # to try until one gives sound
+
+
+def _with_parameters_of(
+    stream: Callable[Concatenate[Generator, P], Chunks],
+) -> Callable[[Callable[..., R]], Callable[Concatenate[Generator, P], R]]:
+    """For a method that hands its arguments on to `stream`: its signature shows them by name."""
+
+    def changed(method: Callable[..., R]) -> Callable[Concatenate[Generator, P], R]:
+        own = inspect.signature(method)
+        parameters = [*inspect.signature(stream).parameters.values()]
+        shown = own.replace(parameters=parameters)
+        method.__signature__ = shown  # type: ignore[attr-defined]  # what inspect and help read
+        return method
+
+    return changed
 
 
 class Generator:
@@ -98,7 +114,7 @@ class Generator:
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
         self._speed = Speed()
-        self._take: abc.Generator[Pcm, None, None] | None = None  # the one that was begun last
+        self._take: abc.Generator[Pcm, None, Take] | None = None  # the one that was begun last
 
     @property
     def device(self) -> torch.device:
@@ -106,51 +122,6 @@ class Generator:
         import torch
 
         return torch.device(name_in_torch(self.backend.device))
-
-    def generate(
-        self,
-        text: str,
-        speaker: int = 0,
-        context: Sequence[Segment | types.Segment] = (),
-        max_audio_length_ms: float = MAX_AUDIO_MS,
-        temperature: float = DEFAULTS.temperature,
-        topk: int | None = None,
-        *,
-        top_k: int | None = None,
-        top_p: float = DEFAULTS.top_p,
-        min_p: float = DEFAULTS.min_p,
-        min_tokens_to_keep: int = DEFAULTS.min_tokens_to_keep,
-        seed: int | None = None,
-        sampler: CodeSampler | None = None,
-        logits_processors: Sequence[LogitsProcessor] = (),
-        play: bool = False,
-        on_chunk: Callable[[torch.Tensor], object] | None = None,
-    ) -> torch.Tensor:
-        """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
-
-        Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
-        first segments of the context's speakers fit.
-        """
-        return collect(
-            self.stream(
-                text,
-                speaker,
-                context,
-                max_audio_length_ms,
-                temperature,
-                topk,
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                min_tokens_to_keep=min_tokens_to_keep,
-                seed=seed,
-                sampler=sampler,
-                logits_processors=logits_processors,
-                play=play,
-                on_chunk=on_chunk,
-            ),
-            _unheard,
-        )
 
     def stream(
         self,
@@ -195,9 +166,20 @@ class Generator:
         cap = guard.cap_frames(self._read(text), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
         rows = prompt_for(self._reading, utterance, context, reserved, self._sampled)
-        n_tries = 1 + MAX_EMPTY_RETRIES if seed is None and temperature else 1
-        request = _Request(utterance, rows, sampling, n_tries)
-        return self._stream(request, play, on_chunk)
+        samplings = [sampling]
+        if seed is None:
+            others = (random_seed() for _ in range(MAX_EMPTY_RETRIES))
+            samplings += [replace(sampling, seed=other) for other in others]
+        return self._stream(_Request(utterance, rows, samplings), play, on_chunk)
+
+    @_with_parameters_of(stream)
+    def generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
+
+        Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
+        first segments of the context's speakers fit.
+        """
+        return collect(self.stream(*args, **kwargs), _unheard)
 
     def _stream(
         self,
@@ -205,45 +187,29 @@ class Generator:
         play: bool,
         on_chunk: Callable[[torch.Tensor], object] | None,
     ) -> Chunks:
-        frames: list[Frame] = []
         blocks: list[Pcm] = [np.zeros(0, np.float32)]
         heard = self._playback.of(self._read(request.utterance.text), self._speed.rtf)
         with heard if play else nullcontext(_unheard) as hear:
-            with closing(self._tries(request, frames)) as tries:
-                for pcm in tries:
+            take = self._begun(request)
+            said = Streamed(take)
+            with closing(take):
+                for pcm in self._speed.measured(said):
                     hear(pcm)
                     blocks.append(pcm)
                     chunk = _tensor(pcm.copy())  # its receiver may write to it
                     if on_chunk:
                         on_chunk(chunk)
                     yield chunk
-            audio = self._said(request.utterance, frames, np.concatenate(blocks))
-        return audio
-
-    def _said(self, utterance: Utterance, frames: list[Frame], pcm: Pcm) -> torch.Tensor:
-        audio = _tensor(pcm)
-        if frames:
-            codes = np.stack(frames)
-            self._sampled.remember(audio, codes)
-            self.last_segment = Segment(utterance.speaker, utterance.text, audio, codes=codes)
-        else:
-            log.warning('no sound came of "%s": try another seed', utterance.text)
-        return audio
-
-    def _tries(self, request: _Request, frames: list[Frame]) -> abc.Generator[Pcm, None, None]:
-        """Samples of the first seed that gives any."""
-        sampling = request.sampling
-        for _ in range(request.n_tries):
-            self._end_take()
-            take = self._take = self._samples(request.prompt, sampling, frames)
-            with closing(take):
-                yield from self._speed.measured(take)
-            if take is not self._take:
+            if said.end is None:
                 raise UsageError("another take began before this stream was at its end")
-            if frames:
-                return
-            log.info("seed %d gave no sound", sampling.seed)
-            sampling = replace(sampling, seed=random_seed())
+            audio = self._said(request.utterance, said.end, np.concatenate(blocks))
+        return audio
+
+    def _begun(self, request: _Request) -> abc.Generator[Pcm, None, Take]:
+        """A take, from now on the one that is being said."""
+        self._end_take()
+        self._take = first_with_sound(self.backend, request.prompt, request.samplings, _log_empty)
+        return self._take
 
     def _end_take(self) -> None:
         """The one before is over, wherever it was: its engine goes to the next one."""
@@ -251,14 +217,21 @@ class Generator:
             self._take.close()
         self._take = None
 
-    def _samples(
-        self, rows: Prompt, sampling: Sampling, frames: list[Frame]
-    ) -> abc.Generator[Pcm, None, None]:
-        """A take, frame by frame; `frames` grows with it."""
-        take = Take(sampling, frames=frames)
-        yield from take.samples(self.backend, rows)
+    def _said(self, utterance: Utterance, take: Take, pcm: Pcm) -> torch.Tensor:
+        audio = _tensor(pcm)
         if take.stopped:
             log.warning("stopped: %s", take.stopped)
+        if take.frames:
+            codes = np.stack(take.frames)
+            self._sampled.remember(audio, codes)
+            self.last_segment = Segment(utterance.speaker, utterance.text, audio, codes=codes)
+        else:
+            log.warning('no sound came of "%s": try another seed', utterance.text)
+        return audio
+
+
+def _log_empty(seed: int) -> None:
+    log.info("seed %d gave no sound", seed)
 
 
 def _tensor(pcm: Pcm) -> torch.Tensor:
@@ -268,5 +241,5 @@ def _tensor(pcm: Pcm) -> torch.Tensor:
         return torch.from_numpy(pcm)
 
 
-def _unheard(pcm: object) -> None:
+def _unheard(block: object) -> None:
     pass

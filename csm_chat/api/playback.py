@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class Speed:
 
     rtf: float | None = None  # compute time over audio time of the last take
 
-    def measured(self, take: Iterator[Pcm]) -> Iterator[Pcm]:
+    def measured(self, take: Iterable[Pcm]) -> Iterator[Pcm]:
         """Frames of a take, as they come."""
         seconds: list[float] = []
         started = time.perf_counter()

@@ -62,7 +62,16 @@ def fit(room: int, turn_rows: Sequence[int], max_turns: int) -> int:
     least a quarter of the turns does: the next few entries then cost only their own text.
     """
     n_turns = len(turn_rows)
-    n_dropped = max(0, n_turns - max_turns)
-    while n_dropped < n_turns and sum(turn_rows[n_dropped:]) > room:
-        n_dropped += 1
+    n_too_many = max(0, n_turns - max_turns)
+    n_dropped = n_too_many + n_to_drop(room, turn_rows[n_too_many:])
     return max(n_dropped, -(-n_turns // 4)) if n_dropped else 0
+
+
+def n_to_drop(room: int, rows: Sequence[int]) -> int:
+    """How many of the oldest have to go for the rest to fit `room` rows; all if none does."""
+    n_over = sum(rows) - room
+    n_dropped = 0
+    while n_over > 0 and n_dropped < len(rows):
+        n_over -= rows[n_dropped]
+        n_dropped += 1
+    return n_dropped

@@ -14,7 +14,7 @@ from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard, prompt
 from csm_chat.conversation.reading import ReadingTokenizer, pieces, reader
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take
+from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
@@ -213,12 +213,10 @@ class Session:
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
         history, cap = self._history_for(utterance, replaced)
         rows = self._build(utterance, history)
-        for _ in range(1 + MAX_EMPTY_RETRIES):
-            take = Take(self._sampling(self._next_seed(), cap))
-            yield from take.samples(self.backend, rows, self.chunk_frames)
-            if take.frames or not self.sampling.temperature:
-                break
-            self._tell(notices.EmptyTake(take.sampling.seed))
+        tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
+        take = yield from first_with_sound(
+            self.backend, rows, tries, self._tell_empty, self.chunk_frames
+        )
         turn = self._turn(utterance, take)
         if turn.ended == "eos":
             self._remember(history, turn)
@@ -285,6 +283,9 @@ class Session:
         room = self._room(utterance, cap)
         sizes = [self._n_rows(turn.segment) for turn in history]
         return cap, prompt.fit(room, sizes, self.context.max_turns)
+
+    def _tell_empty(self, seed: int) -> None:
+        self._tell(notices.EmptyTake(seed))
 
     def _note_dropped(self, turns: Sequence[Turn]) -> None:
         if turns:

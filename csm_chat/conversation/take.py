@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -25,36 +25,10 @@ from csm_chat.types import (
     Timings,
 )
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
 
-
-def collect(stream: Generator[Item, None, Result], each: Callable[[Item], object]) -> Result:
-    """Hand all that a stream yields to `each`, in order; returns what it returns, and closes it."""
-    with closing(stream):
-        while True:
-            try:
-                item = next(stream)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            each(item)
-
-
-def whole(
-    stream: Generator[Pcm, None, Result], heard: Callable[[float], object] = lambda seconds: None
-) -> tuple[Pcm, Result]:
-    """All samples of a stream as one, and what it returns; `heard` gets the seconds so far."""
-    blocks: list[Pcm] = [np.zeros(0, np.float32)]
-
-    def keep(block: Pcm) -> None:
-        blocks.append(block)
-        heard(sum(map(len, blocks)) / SAMPLE_RATE)
-
-    result = collect(stream, keep)
-    return np.concatenate(blocks), result
+Item = TypeVar("Item")
+End = TypeVar("End")
 
 
 @dataclass(slots=True)
@@ -121,3 +95,59 @@ class Take:
                 self.stopped = reason if n_frames < len(frames) else self.stopped or reason
                 return n_frames
         return len(frames)
+
+
+def first_with_sound(
+    backend: Backend,
+    rows: Prompt,
+    samplings: Iterable[Sampling],
+    on_empty: Callable[[int], object],
+    chunk_frames: int = 1,
+) -> Generator[Pcm, None, Take]:
+    """Say it once for each sampling until a take gives sound; returns the last take.
+
+    `on_empty` gets the seed of a take without sound. A greedy take is not repeated: it would come
+    out the same. Raises as `Take.samples` does.
+    """
+    for sampling in samplings:
+        take = Take(sampling)
+        yield from take.samples(backend, rows, chunk_frames)
+        if take.frames or not sampling.temperature:
+            break
+        on_empty(sampling.seed)
+    return take
+
+
+class Streamed(Generic[Item, End]):
+    """Iterates a generator, once, and keeps what it returns in `end`; None until then."""
+
+    def __init__(self, stream: Generator[Item, None, End]) -> None:
+        self._stream = stream
+        self.end: End | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        self.end = yield from self._stream
+
+
+def collect(stream: Generator[Item, None, End], each: Callable[[Item], object]) -> End:
+    """Hand all that a stream yields to `each`, in order; returns what it returns, and closes it."""
+    said = Streamed(stream)
+    with closing(stream):
+        for item in said:
+            each(item)
+    assert said.end is not None, "a stream that is at its end has returned"
+    return said.end
+
+
+def whole(
+    stream: Generator[Pcm, None, End], heard: Callable[[float], object] = lambda seconds: None
+) -> tuple[Pcm, End]:
+    """All samples of a stream as one, and what it returns; `heard` gets the seconds so far."""
+    blocks: list[Pcm] = [np.zeros(0, np.float32)]
+
+    def keep(block: Pcm) -> None:
+        blocks.append(block)
+        heard(sum(map(len, blocks)) / SAMPLE_RATE)
+
+    end = collect(stream, keep)
+    return np.concatenate(blocks), end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -643,3 +644,16 @@ def test_help_shows_every_name_and_loads_no_framework() -> None:
 def test_every_error_of_the_package_has_one_base() -> None:
     errors = [getattr(csm_chat, name) for name in csm_chat.__all__ if name.endswith("Error")]
     assert len(errors) > 10 and all(issubclass(error, CsmChatError) for error in errors)
+
+
+def test_generate_takes_what_stream_takes_and_shows_it_by_name() -> None:
+    generate, stream = (inspect.signature(each) for each in (Generator.generate, Generator.stream))
+    assert generate.parameters == stream.parameters
+    assert [*generate.parameters][:5] == [
+        "self",
+        "text",
+        "speaker",
+        "context",
+        "max_audio_length_ms",
+    ]
+    assert generate.return_annotation == "torch.Tensor"
