@@ -1,10 +1,11 @@
-"""Characters and punctuation down to what can be read: letters, digits and plain marks.
+"""Characters, mark-up and punctuation down to letters, digits and plain marks.
 
 Knows no words but those that stand for a symbol.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -17,7 +18,7 @@ _DASHES = dict.fromkeys("\u2010\u2011\u2212", "-") | {
     "\u2012": "\u2013", "\u2013": "\u2013", "\u2014": "\u2014", "\u2015": "\u2014",
 }  # fmt: skip
 _SAID = {
-    "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not ",
+    "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not equal to ",
     "≤": " is at most ", "≥": " is at least ", "→": " to ", "⇒": " to ", "∞": " infinity ",
     "√": " the square root of ", "№": " No. ", "§": " section ", "‰": " per mille ",
     "…": "...", "•": "\n- ", "·": " ", "\u00d7": "\u00d7", "°": "°",
@@ -61,8 +62,9 @@ def _by_category(char: str) -> str:
     is_read = category[0] == "L" or category in ("Mn", "Mc", "Sc", "No", "Nl")
     if (is_read and char not in "\ufe0e\ufe0f") or char in _FOREIGN or char in _JOINERS:
         return char
-    # soft hyphens and direction marks stand inside words
-    return "" if category in ("Cf", "Mn", "Me") else " "
+    # soft hyphens, direction marks and control characters stand inside words
+    is_inside = category in ("Cf", "Mn", "Me") or (category == "Cc" and not char.isspace())
+    return "" if is_inside else " "
 
 
 _CHARACTERS = _Characters()
@@ -71,7 +73,42 @@ _STRAY = re.compile(
     "|(?<=[\u0300-\u036f]{2})[\u0300-\u036f]+"  # accents in towers
 )
 
+_ROWS = re.compile(r"([^\w\s\[\](){}\-=*~#`]|[\u00b2\u00b3\u00b9\u00bc-\u00be])\1{3,}")  # ornament
 _SPACES, _LINES = re.compile(" {2,}"), re.compile(r" ?\n ?\n[ \n]*")
+
+# What colours a terminal or moves its cursor: the character itself, or as programmers write it
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b|\\(?:033|0?x1b|e|u001b)\[)[0-?]*[ -/]*[@-~]"
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?",
+    re.IGNORECASE,
+)
+
+# Tags of web pages and of speech (SSML). One that ends a paragraph leaves a line's end.
+_BLOCKS = (
+    *("p", "s", "br", "div", "li", "ul", "ol", "tr", "table", "hr", "title", "header", "section"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "article", "blockquote", "paragraph", "sentence"),
+)
+_INLINE = (
+    *("a", "b", "i", "u", "em", "strong", "span", "small", "big", "sub", "sup", "mark", "code"),
+    *("tt", "kbd", "del", "ins", "strike", "abbr", "cite", "font", "center", "html", "body", "td"),
+    *("th", "pre", "speak", "voice", "emphasis", "prosody", "audio", "lang", "w", "phoneme"),
+)
+_ATTRIBUTE = r"(?:\s+[\w:-]+|(?<=\w))\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+?)"
+_TAG = re.compile(
+    rf"<(?:/\s*[a-z][\w:-]*|(?P<name>[a-z][\w:-]*)(?P<attributes>(?:{_ATTRIBUTE})*))\s*(?P<alone>/?)>",
+    re.IGNORECASE,
+)
+_ALIAS = re.compile("<sub\\s+alias=[\"']([^\"'<>]*)[\"']\\s*>[^<>]*</sub>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
+_BREAK = re.compile(r"time\s*=\s*[\"']?\s*\+?([0-9]*\.?[0-9]+)\s*(m?s)", re.IGNORECASE)
+_SHORT_BREAK_MS = 500  # from here on a break is as long as one between sentences
+_WEAK_BREAKS = re.compile(r"strength\s*=\s*[\"']?(?:x-)?weak", re.IGNORECASE)
+_NO_BREAK = re.compile(r"strength\s*=\s*[\"']?none|time\s*=\s*[\"']?0m?s", re.IGNORECASE)
+
+# Thousands apart by a space that holds a line together, an apostrophe or an underline
+_THOUSANDS = re.compile(
+    "(?<![0-9.,'_\u2019])([1-9][0-9]{0,2})((?:[\u00a0\u2007\u2009\u202f'\u2019_][0-9]{3}){1,4})(?![0-9])"
+)
 
 # Markdown; the marks go, the words stay
 _MARKDOWN = tuple(
@@ -81,9 +118,10 @@ _MARKDOWN = tuple(
         (r"<!--[^<>]*-->", ""),
         (r"!?\[([^\[\]\n]*)\]\([^()\s]*\)", r"\1"),  # [text](address)
         (r"\[\d{1,3}\]", ""),  # a footnote's number
+        (r"(?<![\w=])==(?=[^\s=])([^=\n]*)(?<=[^\s=])==(?![\w=])", r"\1"),
         (r"[-=_*~#]{4,}", " "),
         (r"^[ \t]*(?:-[ \t]*){3,}$", ""),
-        (r"^[ \t]*(?:>[ \t]*)+", ""),
+        (r"^[ \t]*(?!>=?[0-9$])(?:>[ \t]*)+", ""),
         # a paragraph is a sentence of its own
         (r"(?<=\w)[ \t]*\n(?=[ \t]*\n|[ \t]*(?:#{1,6}|[-*+]|\d{1,3}[.)])[ \t])", ".\n"),
         # so is a heading or an item of a list
@@ -103,11 +141,40 @@ _GOES_ON = re.compile(" ?[a-z]")
 _CLOSES = re.compile(r"[ \n]?[)\]}]")
 
 
+def without_markup(text: str) -> str:
+    """No terminal colours, tags and entities; a break is a comma, or three points if it is long."""
+    text = _ALIAS.sub(r" \1 ", _ESCAPES.sub("", text))
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub(_without_tag, text))
+
+
+def _without_tag(match: re.Match[str]) -> str:
+    name = (match["name"] or match[0].strip("</> ")).lower()
+    if name == "break":
+        return _pause(match[0])
+    if name in _BLOCKS:
+        return "\n\n"
+    # <T> may be a word in brackets of another kind; a tag has a stroke or something set
+    is_tag = match[0][1] == "/" or match["alone"] or match["attributes"] or name in _INLINE
+    return "" if is_tag else match[0]
+
+
+def _pause(tag: str) -> str:
+    if _NO_BREAK.search(tag):
+        return " "
+    time = _BREAK.search(tag)
+    if time is None:
+        return ", " if _WEAK_BREAKS.search(tag) else "... "
+    lasts_ms = float(time[1]) * (1 if time[2].lower() == "ms" else 1000)
+    return ", " if lasts_ms < _SHORT_BREAK_MS else "... "
+
+
 def plain_characters(text: str) -> str:
     """Each character as itself, as others that are read alike, or as a space.
 
     Digits of all scripts become ASCII, quotes straight, emoji go.
     """
+    text = _ROWS.sub(r"\1\1\1", text)
+    text = _THOUSANDS.sub(lambda match: match[1] + re.sub("[^0-9]", ",", match[2]), text)
     text = _STRAY.sub("", unicodedata.normalize("NFC", text).translate(_CHARACTERS))
     text = _LINES.sub("\n\n", _SPACES.sub(" ", text))
     return unicodedata.normalize("NFC", text)

@@ -14,6 +14,7 @@ _ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth",
              "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
 _PARTS = {2: "half", 4: "quarter"}
 _YEARS = range(1100, 2100)
+_N_DIGITS_READ = 15  # of a number; a longer one is read digit by digit
 # Nobody reads ten digits without commas as billions: they are a number to call or to look up.
 _N_DIGITS_OF_A_CODE = 10
 
@@ -61,6 +62,16 @@ def two_digits(number: int) -> str:
     return cardinal(number) if number > 9 else f"oh {DIGITS[number]}"
 
 
+def in_pairs(number: int) -> str:
+    """As houses, rooms and flights are told: "one oh one", "fourteen twenty-eight"."""
+    hundreds, rest = divmod(number, 100)
+    if hundreds == 0 or number % 1000 == 0:
+        return cardinal(number)
+    if hundreds > 99:
+        return one_by_one(str(number))
+    return f"{cardinal(hundreds)} {two_digits(rest) if rest else 'hundred'}"
+
+
 def one_by_one(digits: str) -> str:
     return " ".join(DIGITS[int(digit)] for digit in digits)
 
@@ -71,13 +82,13 @@ def plural(word: str) -> str:
         return f"{word[:-1]}ies"
     if word.endswith("f"):
         return f"{word[:-1]}ves"
-    return f"{word}es" if word.endswith(("x", "h")) else f"{word}s"
+    return f"{word}es" if word.endswith(("x", "ch", "sh")) else f"{word}s"
 
 
 def amount(digits: str) -> str:
     """How much: "1,234", "3.14", "007"; never a year."""
     whole, point, decimals = digits.replace(",", "").partition(".")
-    if whole[:1] == "0" and len(whole) > 1:
+    if (whole[:1] == "0" and len(whole) > 1) or len(whole) > _N_DIGITS_READ:
         said = one_by_one(whole)
     else:
         said = cardinal(int(whole)) if whole else ""

@@ -1,206 +1,127 @@
-"""Abbreviations, addresses, Roman numerals and symbols as words. Knows no number."""
+"""Abbreviations and symbols as words. Knows no number, and no name of a person or a place."""
 
 from __future__ import annotations
 
 import re
 
-from csm_chat.normalise.numbers import cardinal, ordinal
-from csm_chat.normalise.rules import Say, rule
+from csm_chat.normalise.addresses import is_spelt_out
+from csm_chat.normalise.rules import OPENER, POINT, Say, either, from_table, rule
 
-# Addresses
+# Abbreviations: before a number, inside a sentence, and anywhere
 
-_TOP_LEVEL = "com|org|net|edu|gov|io|ai|dev|app|co|uk|us|de|fr|eu|info|me|tv|fm|ly|gg|xyz"
-_HOST = r"(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
-_URL = (
-    r"(?:\b[a-z][a-z0-9+.-]{1,9}://(?:www\.)?|\bwww\.)([A-Za-z0-9.-]*[A-Za-z0-9])(:\d+)?"
-    r"([/?#][^\s<>\"]*)?"
-)
-_BARE = rf"(?<![\w@.-])((?:[A-Za-z0-9-]{{2,}}\.)+(?:{_TOP_LEVEL}))(?![\w@-])(:\d+)?(/[^\s<>\"]*)?"
-_IN_ADDRESSES = {
-    ".": " dot ", "/": " slash ", "-": " dash ", "_": " underscore ", "@": " at ", "~": " tilde ",
-    "+": " plus ", ":": " colon ", "=": " equals ", "&": " and ", "%": " percent ",
-}  # fmt: skip
-_LONGEST_PATH = 60  # characters; beyond, nobody listens
-
-
-def _spelled(address: str) -> str:
-    return " ".join("".join(_IN_ADDRESSES.get(char, char) for char in address).split())
-
-
-def _url(match: re.Match[str]) -> str:
-    host, port, path = match[1], match[2] or "", match[3] or ""
-    kept = re.split("[?#]", path)[0].rstrip("/.,!?;:)]}'*_")
-    end = path[len(path.rstrip(".,!?;:)]}'*_")) :] and path[-1]
-    said = host + port + (kept if len(kept) <= _LONGEST_PATH else "")
-    return _spelled(said) + (end if end in ".,!?;:)" else "")
-
-
-ADDRESSES = (
-    rule(rf"(?<![\w.+-])(?:mailto:)?([\w+-]+(?:\.[\w+-]+)*@{_HOST})", lambda m: _spelled(m[1])),
-    rule(_URL, _url),
-    rule(_BARE, _url, re.IGNORECASE),
-)
-
-# Abbreviations. Before a name, before a number, and anywhere.
-
-_TITLES = {
-    "mr": "Mister", "mrs": "Missus", "ms": "Miz", "dr": "Doctor", "prof": "Professor",
-    "st": "Saint", "mt": "Mount", "ft": "Fort", "rev": "Reverend", "hon": "Honorable",
-    "gen": "General", "col": "Colonel", "maj": "Major", "capt": "Captain", "cpt": "Captain",
-    "lt": "Lieutenant", "sgt": "Sergeant", "cpl": "Corporal", "sen": "Senator", "gov": "Governor",
-    "rep": "Representative", "pres": "President", "supt": "Superintendent",
-}  # fmt: skip
-_STREETS = {"st": "Street", "dr": "Drive"}
-_AFTER_NAME = {
-    "ave": "Avenue", "blvd": "Boulevard", "rd": "Road", "ln": "Lane",
-    "hwy": "Highway", "jr": "Junior", "sr": "Senior", "inc": "Incorporated", "ltd": "Limited",
-    "co": "Company", "corp": "Corporation", "bros": "Brothers",
-}  # fmt: skip
 _BEFORE_NUMBER = {
     "no": "number", "nos": "numbers", "nr": "number", "p": "page", "pp": "pages", "vol": "volume",
     "vols": "volumes", "ch": "chapter", "chap": "chapter", "fig": "figure", "figs": "figures",
     "sec": "section", "eq": "equation", "ca": "circa", "c": "circa", "approx": "approximately",
     "ext": "extension", "v": "version", "ver": "version", "tel": "telephone", "rm": "room",
-    "apt": "apartment", "ep": "episode",
-}  # fmt: skip
-_MONTHS = {
-    "jan": "January", "feb": "February", "mar": "March", "apr": "April", "jun": "June",
-    "jul": "July", "aug": "August", "sept": "September", "sep": "September", "oct": "October",
-    "nov": "November", "dec": "December",
-}  # fmt: skip
-_DAYS = {
-    "mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday",
-    "thur": "Thursday", "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday",
+    "apt": "apartment", "ep": "episode", "para": "paragraph", "art": "article", "pt": "part",
+    "ste": "suite", "max": "maximum", "min": "minimum", "avg": "average", "qty": "quantity",
+    "op": "opus",
 }  # fmt: skip
 _INSIDE = {  # a sentence, and never at its end
     "e.g": "for example", "eg": "for example", "i.e": "that is", "ie": "that is", "vs": "versus",
     "approx": "approximately", "est": "established", "viz": "namely", "cf": "compare",
-    "incl": "including",
+    "incl": "including", "excl": "excluding", "esp": "especially", "max": "maximum",
+    "n.b": "note well", "a.k.a": "also known as", "w.r.t": "with respect to",
+    "abbr": "abbreviated", "orig": "originally", "usu": "usually",
 }  # fmt: skip
 _ANYWHERE = {
     "etc": "et cetera", "et al": "and others", "dept": "department", "govt": "government",
     "misc": "miscellaneous", "resp": "respectively", "encl": "enclosed", "assn": "association",
-    "tbsp": "tablespoons", "tsp": "teaspoons", "n.b": "note well", "p.s": "PS",
-    "a.k.a": "also known as", "w.r.t": "with respect to",
+    "tbsp": "tablespoons", "tsp": "teaspoons", "p.s": "PS",
+    "univ": "university", "tel": "telephone", "a.s.a.p": "ASAP", "appt": "appointment",
+    "appx": "appendix", "mgmt": "management", "mgr": "manager", "dist": "district",
+    "intl": "international", "natl": "national",
 }  # fmt: skip
 _WITHOUT_POINT = {
     "vs": "versus", "etc": "et cetera", "w/o": "without", "w/": "with ", "b/c": "because",
     "approx": "approximately", "aka": "also known as", "and/or": "and or", "n/a": "not applicable",
     "he/she": "he or she", "she/he": "she or he", "him/her": "him or her", "his/her": "his or her",
-    "s/he": "she or he", "yes/no": "yes or no", "c/o": "care of", "24/7": "twenty-four seven",
-    "24-7": "twenty-four seven",
-    "9/11": "nine eleven",
-    "20/20": "twenty twenty", "50/50": "fifty fifty", "007": "double oh seven",
+    "s/he": "she or he", "yes/no": "yes or no", "true/false": "true or false", "c/o": "care of",
+    "either/or": "either or", "am/pm": "AM or PM", "dept": "department", "govt": "government",
+    "gov't": "government", "int'l": "international", "nat'l": "national", "ass'n": "association",
+    "24/7/365": "twenty-four seven three sixty-five", "24-7": "twenty-four seven",
+    "24/7": "twenty-four seven", "9/11": "nine eleven", "20/20": "twenty twenty",
+    "50/50": "fifty fifty", "007": "double oh seven", "+/-": "plus or minus",
 }  # fmt: skip
-
-
-def _either(words: dict[str, str]) -> str:
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-
-
-def _cased(match: re.Match[str], said: str) -> str:
-    return said[0].upper() + said[1:] if match[1][0].isupper() else said
-
-
-def _from(words: dict[str, str]) -> Say:
-    return lambda match: _cased(match, words[match[1].lower()])
-
-
-_CAPITAL = "['\"]?(?-i:[A-Z\u00c0-\u00de])"
-# the point of an abbreviation that ends a sentence ends it still
-_POINT = rf"(?:\.(?!\s+{_CAPITAL}|['\"\s]*$)|(?=\.))"
-_OPENER = (
-    "(?:The|A|An|I|You|He|She|It|We|They|This|That|There|Then|And|But|So|Or|In|On|At|If|When|What|"
-    r"Why|Who|How|Where|My|Our|Your|His|Her|Its|Their|Is|Are|Was|Do|Did|No|Yes|Not|After|For)\b"
+_ZONES = (
+    *("EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT", "ET", "CT", "MT", "PT", "GMT", "UTC"),
+    *("BST", "CET", "CEST", "EET", "IST", "JST", "AEST", "AEDT", "HST", "AKST"),
 )
-_IN_DATE = rf"(?:(?=\.,)\.|\.?(?=,?\s+(?:[0-9]|{_either(_MONTHS)})))"
+_ZONE = either(_ZONES)
+_DOTTED_ZONE = either(".".join(zone.lower()) for zone in _ZONES)
 
-ABBREVIATIONS = (
-    rule(rf"(?<![\w.])({_either(_MONTHS)})\.(?=\s*[0-9])", _from(_MONTHS), re.IGNORECASE),
-    rule(rf"(?<![\w.])(?-i:(?=[A-Z]))({_either(_DAYS)}){_IN_DATE}", _from(_DAYS), re.IGNORECASE),
-    rule(rf"(?<![\w.])({_either(_BEFORE_NUMBER)})\.\s?(?=#?[0-9])",
-         lambda m: f"{_from(_BEFORE_NUMBER)(m)} ", re.IGNORECASE),
-    rule(rf"\b((?:[A-Z]\w+|[0-9]+(?:st|nd|rd|th)) )(St|Dr)"
-         rf"(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.)|\b)(?!\.?\s+(?!{_OPENER}){_CAPITAL})(?=[\s.,;:!?\"']|$)",
-         lambda m: m[1] + _STREETS[m[2].lower()]),
-    rule(rf"(?<![\w.'])((?i:{_either(_TITLES)}))\.\s?(?={_CAPITAL})",
-         lambda m: f"{_TITLES[m[1].lower()]} " if m[1][0].isupper() else m[0]),
-    rule(rf"(?<![\w.'])(Mr|Mrs|Ms|Dr|Prof|St)(?= {_CAPITAL})", _from(_TITLES)),
-    rule(rf"(?<=[\w,] )({_either(_AFTER_NAME)}){_POINT}",
-         lambda m: _AFTER_NAME[m[1].lower()] if m[1][0].isupper() else m[0], re.IGNORECASE),
-    rule(rf"(?<![\w.'])({_either(_INSIDE)})\.(?=\s*\S)", _from(_INSIDE), re.IGNORECASE),
-    rule(rf"(?<![\w.'])({_either(_ANYWHERE)}){_POINT}", _from(_ANYWHERE), re.IGNORECASE),
-    rule(rf"(?<![\w/.'-])(?<![0-9],)({_either(_WITHOUT_POINT)})(?![\w'-]|[/.,:]\w)",
-         _from(_WITHOUT_POINT), re.IGNORECASE),
+
+def _unless_spelt_out(words: dict[str, str]) -> Say:
+    say = from_table(words)
+    return lambda match: match[0] if is_spelt_out(match) else say(match)
+
+
+POINTED = (
+    rule(rf"(?<![\w.])({_DOTTED_ZONE})\b\.?", lambda m: m[1].replace(".", "").upper(),
+         re.IGNORECASE),
+    rule(rf"(?<=[0-9a-z])( ?)([ap])\.\s?m\b(?:\.(?!\s+(?!(?:{_ZONE})\b)['\"]?(?-i:[A-Z])|['\"\s]*$)"
+         rf"|(?=\.)|(?!\.))(?=\W|$|(?:{_ZONE})\b)", lambda m: f" {m[2].upper()}M", re.IGNORECASE),
+    rule(rf"(?<![\w.])({either(_BEFORE_NUMBER)})\.\s?(?=#?[0-9]|(?-i:[IVXLC]{{2,7}}\b))",
+         lambda m: f"{from_table(_BEFORE_NUMBER)(m)} ", re.IGNORECASE),
+    rule(rf"(?<![\w.'])(?-i:(?!EST\b))({either(_INSIDE)})\.(?=\s*\S)", from_table(_INSIDE),
+         re.IGNORECASE),
+    rule(rf"(?<![\w.'])({either(_ANYWHERE)}){POINT}", _unless_spelt_out(_ANYWHERE), re.IGNORECASE),
     rule(r"\b((?:[A-Z]\.){2,6})s\b", lambda m: f"{m[1].replace('.', '')}s"),
+    rule(r"(?<![\w.])(u\.s\.a|u\.s|u\.k|e\.u|u\.n)\b\.?", lambda m: m[1].replace(".", "").upper()),
     # U.S. is said as US is; single letters before a name are left alone
-    rule(rf"(?<![\w.])((?:[A-Z]\.)+[A-Z])(?:\.(?!\s+{_OPENER}|['\"\s]*$)|(?=\.))",
+    rule(rf"(?<![\w.])((?:[A-Z]\.)+[A-Z])(?:\.(?!\s+{OPENER}|['\"\s]*$)|(?=\.))",
          lambda m: m[1].replace(".", "")),
     rule(r"\bPh\.D\b\.?", "PhD"),
 )  # fmt: skip
-
-
-# Roman numerals
-
-_NUMERAL = {"I": 1, "V": 5, "X": 10, "L": 50}
-_REIGNS = (
-    "Henry|Louis|George|Elizabeth|Edward|Charles|James|Richard|William|Mary|John|Paul|Pius|Leo|"
-    "Benedict|Francis|Gregory|Innocent|Alexander|Catherine|Peter|Nicholas|Frederick|Philip|Anne|"
-    "Ferdinand|Napoleon|Ramses|Rameses|Ptolemy|Clement|Urban|Julius|Sixtus|Otto|Ivan|Harald|Olav|"
-    "Christian|Gustav|Carl|Alfonso|Xerxes|Darius|Cleopatra|Margaret|Robert|Malcolm|Wilhelm|"
-    "Friedrich|Karl|Albert|Leopold|Baldwin|Stephen|Victor|Umberto|Isabella|Maria|Sigismund"
-)
-_NUMBERED = (
-    "Chapter|Part|Act|Scene|Volume|Vol|Book|Section|Article|Title|Phase|Type|Level|Stage|Class|"
-    "Episode|Season|Appendix|Figure|Table|War|Bowl|Mark|Unit|Lesson|Step|Group|Grade|Canto"
-)
-_ROMAN = "X{0,3}(?:IX|IV|V?I{1,3}|V)|X{1,3}"
-
-
-def _value(numeral: str) -> int:
-    digits = [_NUMERAL[letter] for letter in numeral]
-    after = [*digits[1:], 0]
-    return sum(-d if d < n else d for d, n in zip(digits, after, strict=True))
-
-
-def _title_case(words: str) -> str:
-    return "-".join(word.capitalize() for word in words.split("-"))
-
-
-ROMAN = (
-    rule(rf"\b({_REIGNS}) (?!I\b(?!'s|\s+of\b|[.,;:!?]|$))({_ROMAN})\b(?!\.\w|'[^s])",
-         lambda m: f"{m[1]} the {_title_case(ordinal(_value(m[2])))}"),
-    rule(rf"\b({_NUMBERED}) (L?(?:{_ROMAN})|L)\b(?!'|\.\w)",
-         lambda m: f"{m[1]} {cardinal(_value(m[2]))}"),
-    rule(rf"\b([A-Z][a-z]+) ((?=[IVX]{{2}})(?:{_ROMAN}))(?![\w-])",
-         lambda m: f"{m[1]} {cardinal(_value(m[2]))}"),
+ABBREVIATIONS = (
+    rule(rf"\b({_ZONE})/(?=(?:{_ZONE})\b)", r"\1 or "),
+    rule(rf"(?<=\b[ap]m)\s?({_ZONE})\b", lambda m: f" {m[1].upper()}", re.IGNORECASE),
+    rule(rf"(?<=[0-9])(?=[A-Z]{{3}})({_ZONE})\b", r" \1"),
+    rule(rf"(?<![\w/.'-])(?<![0-9],)({either(_WITHOUT_POINT)})(?![\w'-]|[/.,:]\w)",
+         _unless_spelt_out(_WITHOUT_POINT), re.IGNORECASE),
 )  # fmt: skip
 
 
 # Symbols
 
 _EACH = {
-    "hour": "hour", "hr": "hour", "day": "day", "night": "night", "week": "week", "wk": "week",
-    "month": "month", "mo": "month", "year": "year", "yr": "year", "minute": "minute",
-    "person": "person", "piece": "piece", "kg": "kilogram", "lb": "pound", "km": "kilometer",
+    "hour": "hour", "hr": "hour", "h": "hour", "day": "day", "night": "night", "week": "week",
+    "wk": "week", "month": "month", "mo": "month", "year": "year", "yr": "year",
+    "minute": "minute", "min": "minute", "person": "person", "piece": "piece", "kg": "kilogram",
+    "lb": "pound", "km": "kilometer", "oz": "ounce", "gal": "gallon", "sq ft": "square foot",
+    "mile": "mile", "unit": "unit", "user": "user", "share": "share", "sec": "second",
 }  # fmt: skip
+# signs that compare, and what stands before the second of the two
+_LESS, _MORE = "is less than", "is greater than"
 SYMBOLS = (
     rule(r"(?<![\w+])([A-Za-z]\w*)\+\+(?![\w+])", r"\1 plus plus"),
     rule(r"\b([A-GJ])#(?!\w)", r"\1 sharp"),
     rule(r"(?<![\w.])\.(?=[A-Za-z]{2,}\b)(?!\.)", "dot "),
     rule(r"(?<=[^\W\d_]{2})\.(?=[a-z]{2,5}\b|[a-z]+\d)(?![a-z]+\.\s)", " dot "),
-    rule(r"\s*[-=]+>\s*|\s*<[-=]+\s*(?=[A-Za-z])", " to "),
-    rule(r"\s*!=\s*", " is not "),
-    rule(r"\s*>=\s*", " is at least "),
-    rule(r"\s*<=\s*", " is at most "),
-    rule(r"(?<=\w)(?: < |<(?=-?[0-9]))", " is less than "),
-    rule(r"(?<=\w)(?: > |>(?=-?[0-9]))", " is greater than "),
+    rule(r"\s*(?:!=+|=/=|<>(?=\s*\w))\s*", " is not equal to "),
+    rule(r"\s*(?:>=|\u2265)\s*", " is at least "),
+    rule(r"\s*(?:<=(?![=>])|\u2264)\s*", " is at most "),
+    rule(r"\s*<?[-=]+>\s*|\s*<(?:-+|={2,})\s*(?=[A-Za-z])", " to "),
+    rule(r"(?<=\w)<(\w{1,30}(?:, ?\w{1,30}){0,3})>", r" of \1"),  # List<String>
+    rule(r"(?<=[\w)])\s?<<\s?(?=[\w(-])", " is much less than "),
+    rule(r"(?<=[\w)])\s?>>\s?(?=[\w(-])", " is much greater than "),
+    rule(r"(?<=[\w)]) < |(?<=[\w)])<(?=-?[\w(])", f" {_LESS} "),
+    rule(r"(?<=[\w)]) > |(?<=[\w)])>(?=-?[\w(])", f" {_MORE} "),
+    rule(r"(?<!\S)>\s?(?=[0-9$\u20ac\u00a3])", "more than "),
+    rule(r"(?<!\S)<\s?(?=[0-9$\u20ac\u00a3])", "less than "),
+    rule(r"(?<=\w)\s*(?:\+/-|\+-)\s*(?=[0-9])|(?<!\S)(?:\+/-|\+-)\s*(?=[0-9])",
+         " plus or minus "),
     rule(r"(?<!\w)#(?=[A-Za-z])", "hashtag "),
     rule(r"(?<![\w#])#\s?(?=[0-9])", "number "),
     rule(r"(?<![\w~])~\s?(?=[-0-9.$\u20ac\u00a3])", "about "),
-    rule(r"(?<=\b(?:dial|call) )911\b", "nine one one", re.IGNORECASE),
-    rule(rf"/({_either(_EACH)})\b\.?", lambda m: f" per {_EACH[m[1]]}"),
-)
+    rule(rf"(?<=[\w.%)\u20ac\u00a3$])(?<!\bday)(?<!\bweek)(?<!\bmonth)\s?/\s?({either(_EACH)})\b(?![/\w])\.?",
+         lambda m: f" per {_EACH[m[1]]}"),
+    rule(r"(?<=\w) / (?=\w)", " slash "),
+    rule(r"\b([0-9]+)/([a-z])(?!\w)", r"\1 over \2"),
+    rule(r"(?<![\w*])(\w)\*(\w)(?![\w*])", r"\1 times \2"),
+    rule(r"\^\(?([a-z])\)?(?!\w)", r" to the power of \1"),
+)  # fmt: skip
 
 # What is left of them once numbers are read
 LEFTOVER = (
@@ -212,11 +133,12 @@ LEFTOVER = (
     rule(r"\s*=+\s*", " equals "),
     rule(r"\s*\u00d7\s*", " times "),
     rule(r"\s*\u00b0\s*", " degrees "),
+    rule(r"\s*\$\s*", " dollar "),
     rule(r"\s*\u20ac\s*", " euros "),
     rule(r"\s*\u00a3\s*", " pounds "),
     rule(r"\s*\u00a2\s*", " cents "),
     rule(r"(?<=\w)/(?=\w)", " slash "),
     rule(r"\s*\|\s*", ", "),
     rule(r"\*", ""),
-    rule(r"[#$<>\[\\\]^_`{}~/|\u00a4\u00a5\u20a0-\u20cf]", " "),
+    rule(r"[#<>\[\\\]^_`{}~/|\u00a4\u00a5\u20a0-\u20cf]", " "),
 )
