@@ -16,7 +16,9 @@ from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.engine.torch.engine import TorchEngine
 from csm_chat.engine.torch.graphs import FrameGraphs
 from csm_chat.errors import Interrupted
+from csm_chat.notices import Notice
 from csm_chat.types import Sampling
+from csm_chat.wording import words
 from tests import parity
 from tests.engine.test_engine import EOS, GREEDY, SEEDED, TEXT, codes, long_prompt, tiny
 
@@ -42,7 +44,7 @@ def recorded(step: Callable[[], None]) -> Replayed:
 
 def graphed(name: str = "tiny-a", capture: Callable[..., Replayed] = recorded) -> TorchEngine:
     sizes = read_sizes(parity.PARITY / name)
-    notes: list[str] = []
+    notes: list[Notice] = []
     graphs = partial(FrameGraphs, capture=capture)
     engine = TorchEngine(load(name)._model, sizes, graphs, notes.append)
     engine.notes = notes  # type: ignore[attr-defined]
@@ -116,4 +118,4 @@ def test_a_device_that_cannot_record_says_so_once_and_goes_on() -> None:
     for _ in range(2):
         np.testing.assert_array_equal(codes(engine, TEXT, SEEDED), codes(tiny(), TEXT, SEEDED))
     (note,) = engine.notes  # type: ignore[attr-defined]
-    assert "operation not permitted (graphs: false)" in note
+    assert "operation not permitted (graphs: false)" in words(note)
