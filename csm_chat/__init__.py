@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from csm_chat.api.load import load_csm_1b_local as load_csm_1b_local
     from csm_chat.api.segment import Segment as Segment
     from csm_chat.assemble import load as load
+    from csm_chat.config.read import load_config as load_config
     from csm_chat.config.settings import Config as Config
     from csm_chat.config.settings import ContextConfig as ContextConfig
     from csm_chat.config.settings import SamplingConfig as SamplingConfig
-    from csm_chat.config.settings import load_config as load_config
     from csm_chat.conversation.session import Session as Session
     from csm_chat.errors import AudioError as AudioError
     from csm_chat.errors import CheckpointError as CheckpointError
@@ -61,7 +61,8 @@ _HOMES = {
     "csm_chat.api.generator": ("Generator",),
     "csm_chat.api.load": ("load_csm_1b", "load_csm_1b_local"),
     "csm_chat.api.segment": ("Segment",),
-    "csm_chat.config.settings": ("Config", "ContextConfig", "SamplingConfig", "load_config"),
+    "csm_chat.config.read": ("load_config",),
+    "csm_chat.config.settings": ("Config", "ContextConfig", "SamplingConfig"),
     "csm_chat.errors": (
         *("AudioError", "CheckpointError", "ConfigError", "ContextError", "CsmChatError"),
         *("DeviceError", "EntryError", "HubError", "Interrupted", "ModelError", "TakeError"),

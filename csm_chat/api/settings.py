@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from csm_chat.config.settings import Config, SamplingConfig, override
+from csm_chat.config.override import override
+from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.errors import ConfigError, UsageError
 from csm_chat.types import FRAME_MS
 

@@ -1,4 +1,7 @@
-"""The subcommands: `csm-chat say`, `csm-chat doctor` ... A module each, imported when called."""
+"""The commands of the shell: `csm-chat say`, `csm-chat doctor` ... A file each, loaded when called.
+
+Does not know the prompt and its `$COMMANDS$` (`repl`). Read the table below first.
+"""
 
 from __future__ import annotations
 

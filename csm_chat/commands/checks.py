@@ -68,7 +68,7 @@ def packages(config: Config, config_file: Path | None) -> Iterator[Check]:
 
 
 def settings(config: Config, config_file: Path | None) -> Iterator[Check]:
-    from csm_chat.config.settings import find_config, load_config
+    from csm_chat.config.read import find_config, load_config
 
     try:
         path = find_config(config_file)

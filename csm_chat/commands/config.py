@@ -48,7 +48,9 @@ def run(args: Namespace, config: Config) -> int:
 
 def _origins(args: Namespace) -> dict[str, str]:
     """Where each key was set last; a key that nobody set is left out."""
-    from csm_chat.config.settings import PRESETS, find_config, keys, lines_of, named, variable
+    from csm_chat.config.override import named, variable
+    from csm_chat.config.read import find_config, lines_of
+    from csm_chat.config.settings import PRESETS, keys
 
     path = find_config(args.config)
     layers = [

@@ -39,9 +39,13 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     null: str = "null",
+    live: bool = False,
 ) -> T:
-    """A dataclass field that says what its text may be. `null` is one more word for None."""
-    limits = {"low": low, "high": high, "choices": choices, "null": null}
+    """A dataclass field that says what its text may be. `null` is one more word for None.
+
+    A `live` one may change while the program runs; the others are read at its start.
+    """
+    limits = {"low": low, "high": high, "choices": choices, "null": null, "live": live}
     return field(default=default, metadata={"help": help, **limits})
 
 
@@ -56,6 +60,7 @@ class Key:
     high: float | None = None
     choices: tuple[str, ...] = ()
     null: str = "null"
+    live: bool = False  # may change while the program runs
 
     @property
     def tail(self) -> str:

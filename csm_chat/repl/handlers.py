@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from csm_chat.config.settings import MAX_SPEAKER, Config, keys, override
+from csm_chat.config.override import override_live
+from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.grammar import by_name, folded, label, parse
 from csm_chat.conversation.reading import pieces, reader
 from csm_chat.errors import ConfigError, EntryError
@@ -27,8 +28,6 @@ DEMO = (
     "From short clips in a folder. Put yours beside them.",
 )
 STARTS_WITH = 40  # characters shown of what a voice says
-# settings that can change now
-LIVE = ("speaker", "offsets", "normalize", "sampling.", "context.", "audio.")
 
 
 @dataclass(slots=True)
@@ -181,7 +180,7 @@ def seed(state: PromptState, argument: str) -> None:
 def change_setting(state: PromptState, argument: str) -> None:
     key, value = argument.split(maxsplit=1)
     try:
-        new = override(state.config, key, value)
+        new = override_live(state.config, key, value)
     except ConfigError as error:
         raise EntryError(str(error)) from error
     if new.speaker != state.config.speaker:
@@ -207,7 +206,7 @@ def speakers(state: PromptState) -> Iterable[str]:
 
 
 def settings(_: PromptState) -> Iterable[str]:
-    return [key.name for key in keys() if key.name.startswith(LIVE)]
+    return [key.name for key in keys() if key.live]
 
 
 def devices(state: PromptState) -> Iterable[str]:

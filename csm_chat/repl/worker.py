@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from csm_chat.config.settings import Config, override
+from csm_chat.config.override import override_live
+from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import (
     Loaded,
     Loader,
@@ -23,7 +24,7 @@ from csm_chat.conversation.ports import (
     Status,
     View,
 )
-from csm_chat.errors import CsmChatError, EntryError, Interrupted
+from csm_chat.errors import CsmChatError, Interrupted
 from csm_chat.notices import Reporting
 from csm_chat.types import Utterance
 
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AT_START = (
-    *("model", "backend", "device", "dtype", "quantize", "graphs", "references", "takes"),
-    *("history", "voices", "watermark", "whisper"),
-)
 LOADING_S = 1.0  # how long leaving waits for a step of loading
 POLL_S = 1.0  # how often an idle worker looks at the references folder
 
@@ -286,10 +283,7 @@ class Worker:
         self._parts.session.voices = self._parts.references.load()
 
     def _set(self, key: str, value: str, _: int) -> None:
-        new = override(self.config, key, value)
-        fixed = [name for name in AT_START if getattr(new, name) != getattr(self.config, name)]
-        if fixed:
-            raise EntryError(f"{fixed[0]} is read at the start: set it in config.yaml or by a flag")
+        new = override_live(self.config, key, value)
         if new.audio.device != self.config.audio.device:
             self._reopen(new.audio.device)
         session = self._parts.session

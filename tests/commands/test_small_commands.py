@@ -17,7 +17,8 @@ import yaml
 
 from csm_chat.commands.terminal.console import Bar, Console
 from csm_chat.commands.transcribe import PIECE_S, pieces
-from csm_chat.config.settings import Config, load_config
+from csm_chat.config.read import load_config
+from csm_chat.config.settings import Config
 from csm_chat.types import SAMPLE_RATE
 from tests.checkpoint.test_hub import OPEN, WHOLE
 from tests.checkpoint.test_hub import environment as hub_environment

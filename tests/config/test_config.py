@@ -9,18 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platformdirs import user_config_path
 
+from csm_chat.config.override import from_environment, override
+from csm_chat.config.read import find_config, lines_of, load_config
 from csm_chat.config.settings import (
     PRESETS,
     AudioConfig,
     Config,
     ContextConfig,
     SamplingConfig,
-    find_config,
-    from_environment,
     keys,
-    lines_of,
-    load_config,
-    override,
 )
 from csm_chat.errors import ConfigError
 

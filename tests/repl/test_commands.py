@@ -165,6 +165,10 @@ def test_settings_are_checked_before_they_are_queued(state):
         carry_out(state, "$SET top_k many$")
     with pytest.raises(EntryError, match="Did you mean"):
         carry_out(state, "$SET temprature 1$")
+    with pytest.raises(EntryError, match="model is read at the start"):
+        carry_out(state, "$SET model elsewhere$")
+    with pytest.raises(EntryError, match="latency_s is read at the start"):
+        carry_out(state, "$SET latency_s 0.5$")
     assert state.worker.calls == []
     carry_out(state, "$SET top_k 20$")
     assert state.worker.calls == [("set", "top_k", "20")]

@@ -119,7 +119,8 @@ def _add(parser: ArgumentParser, flag: Flag) -> None:
 
 def config_from(args: Namespace) -> Config:
     """config.yaml, under CSM_CHAT_* variables, under the flags. Raises ConfigError, UsageError."""
-    from csm_chat.config.settings import find_config, from_environment, load_config, override
+    from csm_chat.config.override import from_environment, override
+    from csm_chat.config.read import find_config, load_config
 
     config = from_environment(load_config(find_config(args.config)), os.environ)
     for given in given_settings(args):
