@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from tests.imports import DRAWING, PAGE, drawing, imported
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "csm_chat"
@@ -118,7 +121,7 @@ LOADS_NONE_OF = {
 
 TOP_LEVEL = {
     *(".ci", ".gitattributes", ".gitignore", "LICENSE", "README.md", "benchmarks", "config.yaml"),
-    *("csm_chat", "pyproject.toml", "references", "tests"),
+    *("CONTRIBUTING.md", "csm_chat", "docs", "pyproject.toml", "references", "tests"),
 }
 NOT_OURS = {
     ".git",
@@ -143,29 +146,9 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in SOURCES}
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of every import of a file, those by `import_module("...")` included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        match node:
-            case ast.Import(names=names):
-                yield from ((node.lineno, alias.name) for alias in names)
-            case ast.ImportFrom(module=module, names=names, level=level):
-                base = (
-                    [*path.relative_to(ROOT).parent.parts][: -(level - 1) or None] if level else []
-                )
-                origin = ".".join([*base, *([module] if module else [])])
-                yield from ((node.lineno, f"{origin}.{alias.name}") for alias in names)
-            case ast.Call(
-                func=ast.Name(id="import_module" | "__import__")
-                | ast.Attribute(attr="import_module"),
-                args=[ast.Constant(value=str(name)), *_],
-            ):
-                yield node.lineno, name
-
-
 def own_imports(path: Path) -> Iterator[tuple[int, str]]:
     """Line and module (`voices.library`) of every import from the package."""
-    for line, name in imports(path):
+    for line, name in imported(path):
         package, _, inner = name.partition(".")
         if package == PACKAGE.name:
             yield line, inner if inner in MODULES else inner.rpartition(".")[0]
@@ -190,7 +173,7 @@ def test_imports_point_down():
 def test_conversation_knows_settings_as_types_only():
     wrong = []
     for path in (*(PACKAGE / "conversation").glob("*.py"), *(PACKAGE / "voices").glob("*.py")):
-        for line, name in imports(path):
+        for line, name in imported(path):
             if name.startswith("csm_chat.config.") and not name.endswith("Config"):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert wrong == []
@@ -200,7 +183,7 @@ def test_each_package_is_imported_where_it_belongs():
     wrong = []
     for path in SOURCES:
         place = path.relative_to(PACKAGE).as_posix()
-        for line, name in imports(path):
+        for line, name in imported(path):
             places = ONLY_IN.get(name.partition(".")[0], ("*",))
             if not any(fnmatch(place, allowed) for allowed in places):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
@@ -269,3 +252,26 @@ def test_no_file_names_a_place_on_somebodys_machine():
 def test_continuous_integration_runs_the_command_of_the_readme():
     command = (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().splitlines()[-1]
     assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_drawing_is_of_the_code_as_it_is():
+    drawn = DRAWING.search(PAGE.read_text(encoding="utf-8"))
+    assert drawn is not None
+    assert drawn[0] == drawing(), "draw it anew: uv run python -m tests.imports"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_each_file_that_a_page_names_is_there(page):
+    named = re.findall(r"`([\w./]+\.(?:py|md|tsv|yaml))`", (ROOT / page).read_text("utf-8"))
+    assert len(named) > 10
+    places = (ROOT, PACKAGE, PACKAGE / "engine" / "torch" / "quantised")
+    assert [name for name in named if not any((each / name).is_file() for each in places)] == []
+
+
+def test_each_folder_says_what_to_read_first():
+    for path in PACKAGE.rglob("__init__.py"):
+        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = re.search(r"[Rr]ead (\w+\.py|the table below) first", words)
+        if path.parent != PACKAGE:
+            assert first is not None, f"{path.relative_to(ROOT)} does not say what to read first"
+            assert first[1] == "the table below" or path.with_name(first[1]).is_file(), path

@@ -1,1 +1,5 @@
-"""csm_chat from Python: tensors in, tensors out. Puts the parts together; no part imports it."""
+"""csm_chat from Python: text and context in, tensors out, in the shape of Sesame's generator.
+
+Knows assemble, which puts the parts together; no command and no terminal, and nothing imports it
+but the package's own front door. Read generator.py first.
+"""

@@ -1,4 +1,4 @@
 """Sound in and out: reading clips, playing while speech is made, saving takes.
 
-Does not know the model or what is said. Read `player` first.
+Does not know the model or what is said. Read player.py first.
 """

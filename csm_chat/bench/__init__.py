@@ -1,4 +1,4 @@
 """How fast a model is on this machine, and how near to what the machine allows.
 
-Does not know the prompt or how sound is played. Read `run` first: what is measured, in order.
+Does not know the prompt or how sound is played. Read run.py first: what is measured, in order.
 """

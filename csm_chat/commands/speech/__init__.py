@@ -1,4 +1,4 @@
 """What `say` and `render` share: speaking a text, and the files and pipes it goes to.
 
-Does not know command-line flags of other commands. Read `speaking` first.
+Does not know command-line flags of other commands. Read speaking.py first.
 """
