@@ -105,7 +105,7 @@ def load(
     progress(f"{checkpoint.name} on {options.device}, {words}")
     engine = load_engine(folder, options, tell)
     progress("the codec")
-    from csm_chat.codec.mimi import load_codec
+    from csm_chat.codec.load import load_codec
 
     codec = load_codec(checkpoint.codec, engine.codebooks, options.codec_device)
     tokenizer = load_tokenizer(checkpoint.tokenizer)

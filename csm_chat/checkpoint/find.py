@@ -22,7 +22,7 @@ from csm_chat.checkpoint.hub import messages
 from csm_chat.checkpoint.hub.cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.checkpoint.hub.client import HubClient, HubFailure, RemoteFile, Repo
 from csm_chat.checkpoint.sizes import read_json
-from csm_chat.codec.files import BUNDLED_PREFIX, KYUTAI_FILE, find_mimi
+from csm_chat.codec.files import BUNDLED_PREFIX, KYUTAI_FILE, holds_codec
 from csm_chat.errors import CheckpointError, ModelError
 from csm_chat.notices import BuiltinInstead, DownloadBegins, Listener
 
@@ -163,10 +163,9 @@ def _assemble(repo: Repo) -> Checkpoint:
 
 def _holds_codec(folder: Path) -> bool:
     try:
-        find_mimi(folder, read_json(folder / CONFIG))
+        return holds_codec(folder, read_json(folder / CONFIG))
     except CheckpointError:
         return False
-    return True
 
 
 def _download(

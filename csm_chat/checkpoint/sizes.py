@@ -78,14 +78,21 @@ def read_sizes(folder: Path) -> CsmSizes:
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; download it beside the weights")
     fields = read_json(path)
-    codec = folder / "mimi_config.json"
-    if codec.is_file():  # Mimi's own sizes, beside a CSM whose config.json does not hold them
-        bins = _object(read_json(codec), "quantizer").get("bins")
+    # the codec's own sizes, beside a CSM whose config.json does not hold them
+    if (bins := _codec_entries(folder)) is not None:
         fields = {"codec_config": {"codebook_size": bins}} | fields
     try:
         return parse_sizes(fields)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _codec_entries(folder: Path) -> object:
+    """What the codec's own config calls them; None where there is no such file."""
+    spectral, mimi = folder / "codec_config.json", folder / "mimi_config.json"
+    if spectral.is_file():
+        return read_json(spectral).get("entries")
+    return _object(read_json(mimi), "quantizer").get("bins") if mimi.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from csm_chat.errors import CheckpointError
 
 KYUTAI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
 _KYUTAI_PATTERNS = ("tokenizer-*.safetensors", "mimi.safetensors")
+SPECTRAL_CONFIG = "codec_config.json"  # beside the weights of a codec that is no Mimi
+SPECTRAL_WEIGHTS = "codec.safetensors"
 BUNDLED_PREFIX = "codec_model."  # of the codec's tensors inside a transformers checkpoint
 
 _Names: TypeAlias = tuple[tuple[str, str], ...]
@@ -54,6 +56,22 @@ class Stored:
 
 
 Found: TypeAlias = Mapping[str, Stored]  # by name, without the prefix
+
+
+def is_spectral(folder: Path) -> bool:
+    """Whether a folder's codec is not Mimi but has a config of its own."""
+    return (folder / SPECTRAL_CONFIG).is_file()
+
+
+def holds_codec(folder: Path, fields: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint folder, whose config.json holds `fields`, has a codec."""
+    if is_spectral(folder):
+        return (folder / SPECTRAL_WEIGHTS).is_file()
+    try:
+        find_mimi(folder, fields)
+    except CheckpointError:
+        return False
+    return True
 
 
 def find_mimi(folder: Path, fields: Mapping[str, Any]) -> Found:

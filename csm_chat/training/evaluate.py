@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import csm_chat
-from csm_chat.codec.mimi import load_codec
+from csm_chat.codec.load import load_codec
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole

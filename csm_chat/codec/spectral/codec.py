@@ -1,0 +1,134 @@
+"""The spectral codec, streamed, in float32 on the cpu. Knows neither CSM nor training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from csm_chat.checkpoint.files import Shape, safetensors_shapes, unreadable
+from csm_chat.codec.files import SPECTRAL_WEIGHTS
+from csm_chat.codec.spectral.analysis import frames_of
+from csm_chat.codec.spectral.features import Mels
+from csm_chat.codec.spectral.nets import Decoder
+from csm_chat.codec.spectral.quantizer import Quantizer
+from csm_chat.codec.spectral.shapes import tensor_shapes
+from csm_chat.codec.spectral.sizes import FIRST_HEARD, Sizes, read_sizes
+from csm_chat.codec.spectral.stream import DecoderStream
+from csm_chat.errors import AudioError, CheckpointError
+from csm_chat.runtime import FOR_SMALL, threads
+from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def load_spectral(folder: Path, codebooks: int) -> SpectralCodec:
+    """Load a folder's codec, to speak in `codebooks`. Raises CheckpointError."""
+    sizes = read_sizes(folder)
+    if not FIRST_HEARD <= codebooks <= sizes.codebooks:
+        raise CheckpointError(
+            f"{folder}: the model speaks in {codebooks} codebooks, the codec has "
+            f"{sizes.codebooks}; take both from one checkpoint"
+        )
+    path = folder / SPECTRAL_WEIGHTS
+    if problem := _problem(tensor_shapes(sizes), safetensors_shapes(path)):
+        raise CheckpointError(
+            f"{folder}: the codec's {problem}; take the codec's config and weights together"
+        )
+    return SpectralCodec(sizes, codebooks, path)
+
+
+def _problem(expected: dict[str, Shape], found: dict[str, Shape]) -> str:
+    for name in sorted(expected.keys() | found.keys()):
+        wanted, there = (list(x[name]) if name in x else "none" for x in (expected, found))
+        if wanted != there:
+            return f"tensor {name}: expected {wanted}, found {there}"
+    return ""
+
+
+class SpectralCodec:
+    """Pulses and noise, coloured by what codes say; streamed frame by frame.
+
+    One thread. Streams do not touch each other, nor does encoding touch them.
+    """
+
+    def __init__(self, sizes: Sizes, codebooks: int, path: Path) -> None:
+        """Speaks in the first `codebooks`."""
+        self._sizes = sizes
+        self.codebooks, self.entries = codebooks, sizes.entries
+        with torch.inference_mode():
+            self._quantizer = _loaded(Quantizer(sizes), "quantizer", path)
+            self._decoder = _loaded(Decoder(sizes), "decoder", path)
+            self._mels = Mels()
+            said = self._quantizer.said
+            self.identity = hashlib.sha256(said.numpy().tobytes()).hexdigest()[:16]
+
+    def encode(self, pcm: Pcm) -> Codes:
+        """Encode mono 24 kHz audio. `pcm` is (n,), padded to whole frames.
+
+        Returns (ceil(n / 1920), codebooks). Raises AudioError if n is 0.
+        """
+        if len(pcm) == 0:
+            raise AudioError("the audio to encode is empty; record at least a second")
+        padded = np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES)).astype(np.float32)
+        with torch.inference_mode():
+            codes = self._quantizer.encode(frames_of(padded, self._mels))[0, :, : self.codebooks]
+            numpy: Codes = codes.to(torch.int32).numpy()
+            return numpy
+
+    @contextmanager
+    def decoding(self) -> Iterator[Callable[[Codes], Pcm]]:
+        """Decode a stream: state lives inside the `with`.
+
+        The callable turns (n, codebooks) into (n * 1920,): the same samples however the stream is
+        cut.
+        """
+        streams = [DecoderStream(self._decoder, self._quantizer)]
+
+        def decode(codes: Codes) -> Pcm:
+            assert streams, "the stream's `with` has ended"
+            return self._decode(streams[0], codes)
+
+        try:
+            yield decode
+        finally:
+            streams.clear()
+
+    def _decode(self, stream: DecoderStream, codes: Codes) -> Pcm:
+        assert codes.ndim == 2 and codes.shape[1] == self.codebooks, codes.shape
+        assert not len(codes) or 0 <= codes.min() <= codes.max() < self._sizes.entries, codes.max()
+        if not len(codes):
+            return np.zeros(0, np.float32)
+        with torch.inference_mode(), threads(FOR_SMALL):
+            frames = torch.from_numpy(codes.astype(np.int64))
+            pcm: Pcm = torch.cat([stream.decode(frame) for frame in frames]).clamp_(-1, 1).numpy()
+            return pcm
+
+
+def _loaded(part: ModuleT, name: str, path: Path) -> ModuleT:
+    part.load_state_dict(_read(path, f"{name}."))
+    part.requires_grad_(False).eval()
+    return part
+
+
+def _read(path: Path, prefix: str) -> dict[str, Tensor]:
+    """A part's tensors in float32, without the prefix. Raises CheckpointError.
+
+    They are copied: a mapped page that was read counts as memory in use until its file is closed.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {
+                name.removeprefix(prefix): file.get_tensor(name).to(torch.float32, copy=True)
+                for name in names
+            }
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
