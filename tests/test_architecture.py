@@ -83,7 +83,7 @@ ONLY_IN = {
         *("bench/random_checkpoint.py", "training/*.py"),
     ),
     "sounddevice": ("audio/*.py",),
-    "soundfile": ("audio/*.py",),
+    "soundfile": ("audio/*.py", "training/*.py"),
     "soxr": ("audio/*.py", "voices/transcribe.py", "training/*.py"),
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none

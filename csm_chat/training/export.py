@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from torch import Tensor
 from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.sizes import CsmSizes, read_sizes, stack_fields
 from csm_chat.codec.config import mimi_config
-from csm_chat.codec.files import find_mimi
+from csm_chat.codec.files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS, find_mimi, is_spectral
+from csm_chat.codec.spectral.sizes import FIRST_HEARD
+from csm_chat.codec.spectral.sizes import config_fields as config_fields_of
+from csm_chat.codec.spectral.sizes import read_sizes as spectral_sizes
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.errors import CheckpointError
@@ -30,6 +33,7 @@ from csm_chat.training.loop import LAST, load_checkpoint
 
 PREPARED = "model"  # of a run's folder: an export without its weights
 CODEC_FILE = "mimi.safetensors"
+_HEARD = "quantizer.heard"  # all codebooks of a spectral codec but the first ones
 _MB = 1e6
 _USAGE, _SUM = "cluster_usage", "embedding_sum"
 _LEAST_USAGE = 1e-5  # moshi's own
@@ -97,8 +101,8 @@ def export_run(
         shutil.copyfile(path, folder / path.name)
     if codec is not None:
         export_codec(codec, folder, sizes.codebooks, torch.bfloat16)
-        if not _codes_alike(prepared / CODEC_FILE, folder / CODEC_FILE):
-            shutil.copyfile(prepared / CODEC_FILE, folder / CODEC_FILE)
+        if not _codes_alike(codec_file(prepared), codec_file(folder)):
+            shutil.copyfile(codec_file(prepared), codec_file(folder))
             raise CheckpointError(
                 f"{codec}: codes otherwise than the codec of {run}; give one refined from that"
             )
@@ -131,7 +135,43 @@ def original_tensors(csm: Csm, sizes: CsmSizes, dtype: torch.dtype) -> dict[str,
     return tensors
 
 
+def codec_file(folder: Path) -> Path:
+    """The weights of a codec that was exported there."""
+    return folder / (SPECTRAL_WEIGHTS if is_spectral(folder) else CODEC_FILE)
+
+
+def codec_sizes(codec: Path) -> tuple[int, int]:
+    """How many codebooks a folder's codec has, of how many entries. Raises CheckpointError."""
+    if is_spectral(codec):
+        sizes = spectral_sizes(codec)
+        return sizes.codebooks, sizes.entries
+    quantizer = mimi_config(codec, {})["quantizer"]
+    return quantizer["n_q"], quantizer["bins"]
+
+
 def export_codec(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) -> None:
+    """Write a folder's codec, its first `codebooks` alone. Raises CheckpointError."""
+    if is_spectral(codec):
+        _export_spectral(codec, folder, codebooks, dtype)
+    else:
+        _export_mimi(codec, folder, codebooks, dtype)
+
+
+def _export_spectral(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) -> None:
+    sizes = spectral_sizes(codec)
+    if not FIRST_HEARD < codebooks <= sizes.codebooks:
+        raise CheckpointError(
+            f"{codec}: the codec has {sizes.codebooks} codebooks, {codebooks} are asked for; it "
+            f"speaks in more than {FIRST_HEARD}"
+        )
+    tensors = load_file(codec / SPECTRAL_WEIGHTS)
+    tensors[_HEARD] = tensors[_HEARD][: codebooks - FIRST_HEARD]
+    written = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    save_file(written, folder / SPECTRAL_WEIGHTS, _METADATA)
+    _write_json(config_fields_of(replace(sizes, codebooks=codebooks)), folder / SPECTRAL_CONFIG)
+
+
+def _export_mimi(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) -> None:
     """Write the Mimi of a folder with mimi_config.json, its first `codebooks` alone.
 
     Entries are written as used once each: sums over many uses lose more digits. Raises

@@ -1,503 +1,364 @@
-"""Training of the codec at tiny sizes, and the distances it learns from."""
+"""The codec's trainer, on clips of a few sines."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
-from moshi.utils.compile import no_compile
-from safetensors.torch import load_file
-from torch import Tensor
 
-from csm_chat.codec.files import KYUTAI_FILE
-from csm_chat.codec.mimi import load_codec
-from csm_chat.errors import CheckpointError
+from csm_chat.codec.load import load_codec
+from csm_chat.codec.spectral.quantizer import Quantizer, nearest, pitch_of
+from csm_chat.codec.spectral.sizes import HOP, STEPS, Sizes
+from csm_chat.codec.spectral.waves import waves_of
+from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.codec.adversary import Adversary
-from csm_chat.training.codec.data import Crops, Recipe, crop, worker_batches
-from csm_chat.training.codec.listener import Listener
-from csm_chat.training.codec.losses import SpectralLoss, mel_filters, wave_distance
-from csm_chat.training.codec.model import Sizes, quantise
-from csm_chat.training.codec.train import CodecTask, export, perplexity
-from csm_chat.training.loop import LOG, Plan, Run
-from csm_chat.training.speech.espeak import Phoneme, Spoken
-from csm_chat.training.speech.pitches import NO_PITCH, heard_pitches, pitch_classes
-from csm_chat.training.speech.sounds import NO_SOUND, PAUSE_SOUND, SOUNDS_A_FRAME, heard_sounds
-from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE
+from csm_chat.training.codec.data import Crops, Recipe, Shelf, crop, floats, sounds_of
+from csm_chat.training.codec.export import export, round_trips, trained
+from csm_chat.training.codec.fit import fit, heard, means, perplexity
+from csm_chat.training.codec.losses import SpectralLoss
+from csm_chat.training.codec.model import Model
+from csm_chat.training.codec.pulses import sharpened
+from csm_chat.training.codec.source import given_source
+from csm_chat.training.codec.train import CodecTask, encoder, fitted
+from csm_chat.training.csm.codes import frozen_codec
+from csm_chat.training.export import codec_sizes, export_codec
+from csm_chat.training.loop import Plan, Run
+from csm_chat.training.speech.sounds import PAUSE_SOUND, sound_class
+from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 
 TINY = Sizes(
-    width=16,
-    n_filters=4,
-    heads=2,
-    layers=1,
-    feedforward=16,
-    context=8,
     codebooks=4,
-    entries=16,
-    code_width=8,
+    entries=8,
+    coefficients=12,
+    said_width=4,
+    listener_width=5,
+    frame_width=16,
+    frame_layers=1,
+    width=12,
+    slow_layers=1,
+    step_layers=1,
 )
-RECIPE = Recipe(batch=4, crop_frames=6, plain_steps=4)
-SOUNDS = (RECIPE.batch, RECIPE.crop_frames)
+RECIPE = Recipe(batch=2, crop_frames=6)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
-def tones(first_step: int) -> Iterator[Crops]:
-    """Crops of tones; a step's depend on the step alone."""
-    time = np.arange(RECIPE.crop_frames * FRAME_SAMPLES, dtype=np.float32) / SAMPLE_RATE
-    step = first_step
-    while True:
-        pitches = np.random.default_rng(step).uniform(100, 400, (RECIPE.batch, 1))
-        pcm = (0.2 * np.sin(2 * np.pi * pitches * time)).astype(np.float32)
-        # what is said is how high it is, low or high
-        sounds = np.broadcast_to((pitches > 250)[:, :, None], (*SOUNDS, SOUNDS_A_FRAME))
-        heard = [heard_pitches(each, RECIPE.crop_frames) for each in pcm]
-        yield Crops(
-            pcm,
-            sounds.astype(np.int64),
-            np.stack([each.classes for each in heard]),
-            np.stack([each.shifts for each in heard]),
-        )
-        step += 1
-
-
-def held_out_tones() -> dict[str, Tensor]:
-    return {"": torch.from_numpy(next(tones(10_000)).pcm)}
-
-
-def plan(out: Path, steps: int) -> Plan:
-    return Plan(
-        *(out, 60.0),
-        learning_rate=3e-3,
-        warmup_steps=2,
-        hold_steps=1000,
-        total_steps=steps,
-        ema_decay=0.9,
-        validate_every=20,
-        log_every=5,
-        threads=1,
-    )
-
-
-def task(seed: int = 0) -> CodecTask:
-    torch.manual_seed(seed)
-    return CodecTask(TINY, RECIPE, held_out_tones())
+def vowel(hz: float, seconds: float = 1.0) -> np.ndarray:
+    """A tone of ten harmonics, after a tenth of a second of silence."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    tone = sum(np.cos(2 * np.pi * k * hz * times) / k for k in range(1, 11))
+    tone *= (times > 0.1) * 0.1
+    return tone.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained")
-    Run(plan(out, 200), task()).train(tones)
-    return out
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two turns, as a teacher leaves them."""
+    folder = tmp_path_factory.mktemp("speech")
+    add_conversation(folder, 0, (120.0, 200.0))
+    return folder
 
 
-def log(out: Path, name: str) -> list[float]:
-    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
-    return [line[name] for line in lines if name in line]
+def add_conversation(folder: Path, number: int, pitches: tuple[float, ...]) -> None:
+    shard = folder / "00000"
+    shard.mkdir(exist_ok=True)
+    rows = []
+    for turn, hz in enumerate(pitches):
+        name = f"{number:06d}-{turn}.flac"
+        soundfile.write(shard / name, vowel(hz), SAMPLE_RATE, subtype="PCM_16")
+        rows.append(
+            {"text": "Ah.", "voice": "v", "phonemes": "\u02c8A.", "lengths": [4, 1, 31, 3, 1]}
+            | {"file": name}
+        )
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (shard / f"{number:06d}.jsonl").write_text(text, encoding="utf-8")
 
 
-def test_losses_fall(trained: Path) -> None:
-    losses = log(trained, "loss")
-    assert losses[-1] < 0.8 * losses[0]
-    held_out = log(trained, "valid_loss")
-    assert held_out[-1] < held_out[0]
-    assert log(trained, "skipped") == [0] * len(losses)
-    sounds = log(trained, "sounds")
-    assert sounds[-1] < sounds[0] - 0.1
-    levels = log(trained, "levels")
-    assert levels[-1] < 0.7 * levels[0]
+@pytest.fixture(scope="module")
+def quantizer(speech: Path) -> Quantizer:
+    torch.manual_seed(0)
+    return fit(TINY, heard(Shelf(speech).clips), listener_steps=3)
 
 
-def test_codebooks_are_used(trained: Path) -> None:
-    for level in range(TINY.codebooks):
-        assert log(trained, f"valid_use_{level}")[0] > 2
+def run_in(
+    out: Path, speech: Path, quantizer: Quantizer, steps: int, rate: float = 3e-3
+) -> Run[Crops]:
+    torch.manual_seed(0)
+    shelf = Shelf(speech, encoder(quantizer))
+    task = CodecTask(Model(TINY, quantizer), TINY, shelf.clips[:1])
+    plan = Plan(
+        *(out, 1.0),
+        learning_rate=rate,
+        warmup_steps=1,
+        total_steps=steps,
+        threads=1,
+        log_every=5,
+        validate_every=10_000,
+        ema_decay=0.5,
+    )
+    run: Run[Crops] = Run(plan, task)
+    run.train(lambda first: shelf.batches(first, 0, RECIPE))
+    return run
 
 
-def test_resumed_run_equals_uninterrupted_one(tmp_path: Path) -> None:
-    whole, parts = task(), task()
-    Run(replace(plan(tmp_path / "a", 9), learning_rate=1e-3), whole).train(tones)
-
-    class Stopped(Exception):
-        pass
-
-    run = Run(replace(plan(tmp_path / "b", 9), learning_rate=1e-3), parts)
-
-    def until_six(first_step: int) -> Iterator[Crops]:
-        yield from islice(tones(first_step), 6)
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        run.train(until_six)
-    run.save()
-    parts = task(seed=1)
-    Run(replace(plan(tmp_path / "b", 9), learning_rate=1e-3), parts).train(tones)
-
-    ours, theirs = whole.model.state_dict(), parts.model.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, speech: Path, quantizer: Quantizer) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    run_in(folder, speech, quantizer, 20)
+    return folder
 
 
-def test_export_loads_where_kyutais_does(trained: Path, tmp_path: Path) -> None:
-    export(trained, tmp_path)
+def test_losses_fall(out: Path) -> None:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    for name in ("mel", "log_magnitude", "waves"):
+        assert lines[-1][name] < lines[0][name], name
 
+
+def test_resumed_run_equals_uninterrupted_one(
+    tmp_path: Path, speech: Path, quantizer: Quantizer
+) -> None:
+    for name, stops in (("once", (4,)), ("twice", (2, 4))):
+        for stop in stops:
+            # a rate that does not depend on where the run ends
+            run = run_in(tmp_path / name, speech, quantizer, stop, rate=0.0)
+        assert run.step == 4
+    one, other = (trained(tmp_path / name)[1].state_dict() for name in ("once", "twice"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, msg=name)
+
+
+def test_an_exported_codec_has_the_trainers_codes(
+    out: Path, speech: Path, quantizer: Quantizer, tmp_path: Path
+) -> None:
+    export(out, tmp_path, torch.float32)
     codec = load_codec(tmp_path, TINY.codebooks)
-    codes = codec.encode(next(tones(0)).pcm[0])
+    clip = Shelf(speech, encoder(quantizer)).clips[0]
+    codes = codec.encode(floats(clip))
+    np.testing.assert_array_equal(codes, clip.codes)
     with codec.decoding() as decode:
-        pcm = decode(codes)
-    assert codes.shape == (RECIPE.crop_frames, TINY.codebooks)
-    assert pcm.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
-    assert 0 < np.abs(pcm).max() < 1
+        assert decode(codes).shape == (len(codes) * FRAME_SAMPLES,)
 
 
-def test_export_of_full_width_is_the_averaged_model(trained: Path, tmp_path: Path) -> None:
-    export(trained, tmp_path, torch.float32)
+def test_a_stream_is_what_the_trainer_hears(out: Path, tmp_path: Path) -> None:
+    export(out, tmp_path, torch.float32)
     codec = load_codec(tmp_path, TINY.codebooks)
-    averaged = task().model
-    averaged.load_state_dict(torch.load(trained / "last.pt", weights_only=True)["ema"])
-
-    pcm = next(tones(0)).pcm[0]
-    with no_compile(), torch.no_grad():
-        codes = averaged.encode(torch.from_numpy(pcm)[None, None])
-        heard = averaged.decode(codes)[0, 0].numpy()
-    ours = codec.encode(pcm)
-    assert np.array_equal(ours, codes[0].T.numpy())
+    _, model = trained(out)
+    with torch.no_grad():  # the two draw different noise
+        model.decoder.colours.bias.view(4, -1)[1] = -50
+    codes = codec.encode(vowel(150))
+    with torch.inference_mode():
+        codec._decoder.colours.bias.view(4, -1)[1] = -50
+    whole = model.spoken(model.quantizer.decode(torch.from_numpy(codes).long()[None])).pcm[0]
     with codec.decoding() as decode:
-        assert np.abs(decode(ours) - heard).max() < 1e-4
-
-
-def test_a_refined_decoder_learns_and_the_codes_stay(trained: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    export(trained, first)
-    refining = CodecTask(TINY, RECIPE, held_out_tones(), begin=first, is_coded=True)
-    with torch.no_grad():
-        before = refining.validate(refining.model)
-    Run(plan(tmp_path / "run", 40), refining).train(tones)
-    assert log(tmp_path / "run", "valid_loss")[-1] < before["loss"]
-    export(tmp_path / "run", second)
-    old, new = load_file(first / KYUTAI_FILE), load_file(second / KYUTAI_FILE)
-    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
-    assert changed == {"decoder", "decoder_transformer", "upsample"}
-
-
-def test_training_begins_with_what_was_exported(trained: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    export(trained, first)
-    begun = CodecTask(TINY, RECIPE, held_out_tones(), begin=first)
-    with torch.no_grad():
-        before = begun.validate(begun.model)["loss"]
-    assert before == pytest.approx(log(trained, "valid_loss")[-1], rel=0.05)
-    Run(plan(tmp_path / "run", 5), begun).train(tones)
-    export(tmp_path / "run", second)
-    old, new = load_file(first / KYUTAI_FILE), load_file(second / KYUTAI_FILE)
-    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
-    assert {"encoder", "quantizer", "decoder"} <= changed
-    with pytest.raises(CheckpointError, match="other sizes"):
-        CodecTask(replace(TINY, width=32), RECIPE, {}, begin=first)
+        np.testing.assert_allclose(decode(codes), whole.clamp(-1, 1).numpy(), atol=1e-4)
 
 
 def test_export_without_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train first"):
-        export(tmp_path, tmp_path / "out")
+        export(tmp_path, tmp_path / "codec")
+
+
+def test_round_trips_are_written_for_ears(out: Path, speech: Path, tmp_path: Path) -> None:
+    clips = Shelf(speech).clips
+    for name in ("trip", "plain", "original"):
+        round_trips(trained(out)[1], clips, tmp_path, name)
+        found, rate = soundfile.read(tmp_path / f"{name}_01.wav")
+        assert (len(found), rate) == (len(clips[1].pcm), SAMPLE_RATE)
+    assert json.loads((tmp_path / "sentences.json").read_text()) == ["Ah.", "Ah."]
+
+
+def test_validation_judges_round_trips(out: Path, speech: Path, quantizer: Quantizer) -> None:
+    clips = Shelf(speech, encoder(quantizer)).clips
+    task = CodecTask(Model(TINY, quantizer), TINY, clips)
+    assert task.validate(trained(out)[1])["mel"] > 0
+
+
+def test_analysis_is_fitted_once_for_a_run(
+    tmp_path: Path, speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("csm_chat.training.codec.train._LISTENER_STEPS", 2)
+    clips = Shelf(speech).clips
+    first = fitted(tmp_path, TINY, speech, clips).state_dict()
+    for name, tensor in fitted(tmp_path, TINY, speech, clips).state_dict().items():
+        torch.testing.assert_close(tensor, first[name])
+
+
+def test_codes_say_spectra_the_better_the_more_there_are(
+    speech: Path, quantizer: Quantizer
+) -> None:
+    frames = heard(Shelf(speech).clips).frames
+    codes = quantizer.encode(frames)
+    errors = [
+        float((quantizer.decode(codes[..., :n]).spectra - frames.spectra).square().mean())
+        for n in (2, 3, 4)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.5 * float((frames.spectra - quantizer.mean).square().mean())
+
+
+def test_codebook_1_says_pitch(speech: Path, quantizer: Quantizer) -> None:
+    clips = Shelf(speech).clips
+    found = heard(clips[:1]).frames
+    said = pitch_of(quantizer.decode(quantizer.encode(found)).contour)[0, 30:60]
+    np.testing.assert_allclose(said.numpy(), 120, rtol=0.05)
+
+
+def test_means_are_of_what_is_nearest() -> None:
+    torch.manual_seed(0)
+    vectors = torch.tensor([[0.0], [0.2], [5.0], [5.2]]).repeat(5, 1)
+    found = means(vectors, 8).unique(dim=0)
+    assert float((vectors - found[nearest(found, vectors)]).abs().max()) <= 0.11
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no spoken turns"):
+        Shelf(tmp_path)
+
+
+def test_new_conversations_are_found(tmp_path: Path) -> None:
+    add_conversation(tmp_path, 0, (120.0,))
+    shelf = Shelf(tmp_path)
+    add_conversation(tmp_path, 1, (140.0, 160.0))
+    shelf.refresh()
+    shelf.refresh()
+    assert len(shelf.clips) == 3
+    assert shelf.hours == pytest.approx(3 / 3600)
+
+
+def test_pitch_is_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_conversation(tmp_path, 0, (120.0,))
+    first = Shelf(tmp_path).clips[0].track
+    monkeypatch.setattr("csm_chat.training.codec.tracks.waves_of", None)
+    again = Shelf(tmp_path).clips[0].track
+    np.testing.assert_array_equal(again.sharp.phase, first.sharp.phase)
+    np.testing.assert_array_equal(again.heard.is_voiced, first.heard.is_voiced)
+
+
+def test_sharpened_pulses_keep_high_harmonics_still() -> None:
+    pcm = vowel(140)
+    waves = waves_of(pcm)
+    moments = np.arange(len(waves.hz)) * HOP / SAMPLE_RATE
+    rough = replace(waves, phase=waves.phase + 0.3 * np.sin(2 * np.pi * 4 * moments))
+    errors = [
+        float(np.abs(np.diff(np.unwrap(each.phase - 2 * np.pi * 140 * moments))[25:85]).mean())
+        for each in (rough, sharpened(pcm, rough))
+    ]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_crops_of_a_step_are_the_same_wherever_a_run_begins(
+    speech: Path, quantizer: Quantizer
+) -> None:
+    shelf = Shelf(speech, encoder(quantizer))
+    begun, resumed = shelf.batches(0, 5, RECIPE), shelf.batches(1, 5, RECIPE)
+    next(begun)
+    np.testing.assert_array_equal(next(begun).pcm, next(resumed).pcm)
+
+
+def test_a_crops_codes_are_of_its_samples(speech: Path, quantizer: Quantizer) -> None:
+    rng = np.random.default_rng(0)
+    for clip in Shelf(speech, encoder(quantizer)).clips:
+        one = crop(clip, RECIPE, rng)
+        n = RECIPE.crop_frames
+        assert one.pcm.shape == (n * FRAME_SAMPLES,)
+        assert one.codes.shape == (n, TINY.codebooks)
+        assert len(one.hz) == len(one.phase) >= n * STEPS + 4
+        whole = np.pad(floats(clip), (0, n * FRAME_SAMPLES))
+        firsts = [
+            i
+            for i in range(len(clip.codes) - n + 1)
+            if np.array_equal(whole[i * FRAME_SAMPLES :][: len(one.pcm)], one.pcm)
+        ]
+        assert any(np.array_equal(clip.codes[i : i + n], one.codes) for i in firsts)
+
+
+def test_sounds_follow_the_teachers_lengths() -> None:
+    ah = sound_class("A")
+    found = sounds_of("\u02c8A.", [2, 1, 3, 2, 1])
+    pause = PAUSE_SOUND
+    np.testing.assert_array_equal(found, [pause, pause, ah, ah, ah, ah, pause, pause, pause])
+
+
+@pytest.mark.parametrize("hz", [80.0, 140.0, 260.0])
+def test_waves_follow_pitch_and_phase(hz: float) -> None:
+    waves = waves_of(vowel(hz))
+    inner = slice(20, 90)
+    assert waves.is_voiced[inner].all()
+    np.testing.assert_allclose(waves.hz[inner], hz, rtol=0.01)
+    moments = np.arange(len(waves.hz)) * HOP / SAMPLE_RATE
+    missed = np.exp(1j * (waves.phase - 2 * np.pi * hz * moments))[inner]
+    np.testing.assert_allclose(missed, 1, atol=0.1)
+
+
+def test_silence_has_no_pitch() -> None:
+    assert not waves_of(np.zeros(4800, np.float32)).is_voiced.any()
+
+
+def test_given_pulses_stand_where_the_originals_do() -> None:
+    pcm = vowel(125)
+    waves = waves_of(pcm)
+    fields = (torch.from_numpy(x)[None] for x in (waves.hz, waves.phase))
+    tone = given_source(*fields, len(pcm) - 8 * HOP)[0, 0].numpy()
+    middle = slice(SAMPLE_RATE // 4, SAMPLE_RATE // 2)
+    assert np.corrcoef(tone[middle], pcm[middle])[0, 1] > 0.2
+    assert abs(int(tone[middle].argmax()) - int(pcm[middle].argmax())) % 192 < 4
+
+
+def test_distance_of_a_sound_to_itself_is_zero() -> None:
+    pcm = torch.from_numpy(vowel(150))[None]
+    for name, distance in SpectralLoss()(pcm, pcm, pcm).items():
+        assert float(distance) < 1e-3, name
+
+
+def test_distance_to_silence_has_finite_gradients() -> None:
+    silence = torch.zeros(1, SAMPLE_RATE // 2, requires_grad=True)
+    original = torch.from_numpy(vowel(150))[None, : SAMPLE_RATE // 2]
+    torch.stack([*SpectralLoss()(silence, original, silence).values()]).sum().backward()
+    assert silence.grad is not None
+    assert bool(silence.grad.isfinite().all())
+
+
+def test_perplexity_counts_entries_in_use() -> None:
+    assert perplexity(torch.tensor([1, 1, 5, 5]), 8) == pytest.approx(2)
 
 
 def test_judges_learn_and_resume() -> None:
     torch.manual_seed(0)
-    whole = Adversary("cpu")
-    noise, tone = torch.randn(2, 4 * FRAME_SAMPLES) * 0.1, torch.from_numpy(next(tones(0)).pcm)[:2]
-    original = tone[:, : 4 * FRAME_SAMPLES]
-    judged = [float(whole.losses(noise, original)["judges"]) for _ in range(12)]
-    assert judged[-1] < 0.8 * judged[0]
-
-    again = Adversary("cpu")
-    again.load_state_dict(copy.deepcopy(whole.state_dict()))
-    for adversary in (whole, again):
-        adversary.losses(noise, original)
-    ours, theirs = whole.losses(noise, original), again.losses(noise, original)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_a_listener_tells_sounds_that_are_not_the_originals() -> None:
-    torch.manual_seed(0)
-    whole = Listener("cpu")
-    time = torch.arange(4 * FRAME_SAMPLES) / SAMPLE_RATE
-    tones = torch.stack([0.1 * torch.sin(2 * torch.pi * hz * time) for hz in (300, 2000)])
-    sounds = torch.tensor([5, 9])[:, None, None].expand(2, 4, SOUNDS_A_FRAME)
-    found = [whole.losses(tones, tones, sounds) for _ in range(30)]
-    assert found[-1]["listener"] < 0.1 < found[0]["listener"]
-    assert found[-1]["misheard"] < 0.01 and found[-1]["unlike"] < 0.1
-
-    heard = tones.flip(0).requires_grad_()
-    other = whole.losses(heard, tones, sounds)
-    assert other["misheard"] > 2 and other["unlike"] > 0.3
-    (other["misheard"] + other["unlike"]).backward()
-    assert heard.grad is not None and heard.grad.abs().max() > 0
-
-    again = Listener("cpu")
-    again.load_state_dict(copy.deepcopy(whole.state_dict()))
-    ours, theirs = (each.losses(tones, tones, sounds) for each in (whole, again))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_run_takes_on_judges_half_way(tmp_path: Path) -> None:
-    Run(plan(tmp_path, 2), task()).train(tones)
-    torch.manual_seed(0)
-    judged = CodecTask(TINY, RECIPE, held_out_tones(), adversary=Adversary("cpu"))
-
-    assert Run(replace(plan(tmp_path, 5), log_every=1), judged).train(tones) == 5
-    assert len(log(tmp_path, "judges")) == 3
-
-
-@pytest.fixture
-def latents() -> Tensor:
-    return torch.randn(3, TINY.width, 5, generator=torch.Generator().manual_seed(0))
-
-
-def filled_task() -> CodecTask:
-    """A task whose codebooks hold entries, as after a first step."""
-    codec = task()
+    judges = Adversary("cpu")
+    pcm = torch.from_numpy(vowel(150))[None]
+    first = judges.losses(pcm * 0.5, pcm)
+    other = Adversary("cpu")
+    other.load_state_dict(judges.state_dict())
     torch.manual_seed(1)
-    for name, buffer in codec.model.named_buffers():
-        if name.endswith("embedding_sum"):
-            buffer.normal_()
-        elif name.endswith("_initialized"):
-            buffer.fill_(1)
-    return codec
+    expected = judges.losses(pcm * 0.5, pcm)
+    torch.manual_seed(1)
+    found = other.losses(pcm * 0.5, pcm)
+    assert float(first["judges"]) > 0
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_each_item_is_quantised_to_its_own_depth(latents: Tensor) -> None:
-    model = filled_task().model
-    depths = torch.tensor([1, 3, 4])
-
-    with torch.no_grad():
-        quantised, *_ = quantise(model.eval(), latents, depths, step=0)
-        codes = model.quantizer.encode(latents)
-        for item, depth in enumerate(depths.tolist()):
-            expected = model.quantizer.decode(codes[item : item + 1, :depth])
-            assert torch.allclose(quantised[item : item + 1], expected, atol=1e-5)
-
-
-def test_depth_zero_passes_unquantised(latents: Tensor) -> None:
-    model = filled_task().model.eval()
-
-    with torch.no_grad():
-        mixed, *_ = quantise(model, latents, torch.tensor([0, 2, 0]), step=0)
-        alone, commitment, _ = quantise(model, latents, torch.zeros(3, dtype=torch.long), step=0)
-    assert torch.allclose(mixed[[0, 2]], alone[[0, 2]], atol=1e-6)
-    assert not torch.allclose(mixed[1], alone[1], atol=1e-2)
-    assert commitment == 0
-
-
-def test_what_codes_say_is_what_codebooks_hold(latents: Tensor) -> None:
-    model = filled_task().model.eval()
-    rest = model.quantizer.rvq_rest
-
-    with torch.no_grad():
-        *_, said = quantise(model, latents, torch.tensor([4, 1, 0]), step=0)
-        codes = model.quantizer.encode(latents)[:, 1:]  # of the second group
-        entry = rest.vq.decode(codes[:, :1].transpose(0, 1)).transpose(1, 2)
-    assert len(said) == 3
-    vectors = rest.input_proj(latents).transpose(1, 2)
-    assert torch.allclose(said[1][2], vectors[2]) and torch.allclose(said[2][2], vectors[2])
-    assert torch.allclose(said[1][:2], entry[:2], atol=1e-5)
-
-
-def test_gradients_pass_only_codebooks_that_are_heard(latents: Tensor) -> None:
-    model = filled_task().model.train()
-
-    quantised, *_ = quantise(model, latents, torch.ones(3, dtype=torch.long), step=1)
-    quantised.sum().backward()
-
-    quantizer = model.quantizer
-    assert quantizer.rvq_first.input_proj.weight.grad.abs().sum() > 0
-    assert quantizer.rvq_rest.input_proj.weight.grad.abs().sum() == 0
-
-
-def test_codebooks_begin_one_a_step(latents: Tensor) -> None:
-    model = task().model.train()
-    levels = [layer._codebook for layer in model.quantizer.rvq_rest.vq.layers]
-
-    begun = []
-    for step in range(len(levels)):
-        fresh = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step))
-        quantise(model, fresh, torch.full((3,), 4), step)
-        begun.append(sum(level.initialized for level in levels))
-
-    assert begun == [1, 2, 3]
-    assert all(level.embedding.std() > 0.01 for level in levels)
-
-
-def test_dead_entries_are_replaced(latents: Tensor) -> None:
-    model = filled_task().model.train()
-    codebook = model.quantizer.rvq_first.vq.layers[0]._codebook
-    codebook.embedding_sum[3] = 1e6
-    codebook.cluster_usage[3] = 1e-3
-    before = codebook.embedding_sum[3].clone()
-    depths = torch.full((3,), 4)
-
-    quantise(model, latents, depths, step=1)
-    assert torch.allclose(codebook.embedding_sum[3], before * codebook.decay)
-    quantise(model, latents, depths, step=5)
-    assert codebook.embedding_sum[3].abs().max() < 100
-
-
-def test_new_weights_keep_the_level_of_sound() -> None:
-    codec = task()
-    pcm = torch.randn(2, 1, 12 * FRAME_SAMPLES) * 0.1
-
-    with no_compile(), torch.no_grad():
-        latents = codec.model.encode_to_latent(pcm, quantize=False)
-        steps = codec.model.encoder(pcm)
-        heard = codec.model.decoder(steps)
-    assert 0.1 < latents.std() < 3
-    assert 0.005 < heard.std() < 0.5
-
-
-def test_perplexity_counts_entries_in_use() -> None:
-    assert perplexity(torch.tensor([[0, 1, 2, 3]]), 16) == pytest.approx(4)
-    assert perplexity(torch.zeros(1, 9, dtype=torch.long), 16) == pytest.approx(1)
-
-
-def test_crops_have_one_length_and_stay_in_range() -> None:
-    rng = np.random.default_rng(0)
-    for length in (100, 5 * FRAME_SAMPLES, 40 * FRAME_SAMPLES):
-        clip = rng.uniform(-1, 1, length).astype(np.float32)
-        for _ in range(20):
-            piece = crop(Spoken(clip, ()), RECIPE, rng)
-            assert piece.pcm.shape == (RECIPE.crop_frames * FRAME_SAMPLES,)
-            assert piece.pcm.dtype == np.float32
-            assert np.abs(piece.pcm).max() <= 1
-            assert (piece.sounds == NO_SOUND).all()
-
-
-def test_a_crops_sounds_are_those_heard_in_it() -> None:
-    loud, n = np.ones(8 * FRAME_SAMPLES, np.float32), 4 * FRAME_SAMPLES
-    pcm = np.concatenate([loud * 0.01, loud])  # "a", then "b", louder
-    spoken = Spoken(pcm, (Phoneme("a", 0.0), Phoneme("b", 8 / FRAMES_PER_S)))
-    (a,), (b,) = ({*heard_sounds([Phoneme(name, 0)], 1).flat} for name in "ab")
-    rng = np.random.default_rng(0)
-    seen = set()
-    for _ in range(40):
-        piece = crop(spoken, Recipe(crop_frames=4), rng)
-        levels = np.abs(piece.pcm[:n]).reshape(4, SOUNDS_A_FRAME, -1)
-        middles = levels[:, :, levels.shape[2] // 2]
-        quiet = np.unique(middles[middles > 0])
-        for level, sound in zip(middles.flat, piece.sounds.flat, strict=True):
-            if level == 0:  # the silence before a clip, or after it
-                assert sound in (PAUSE_SOUND, b)
-            elif len(quiet) == 2:
-                assert sound == (a if level == quiet[0] else b)
-            seen.add(int(sound))
-    assert seen == {PAUSE_SOUND, a, b}
-
-
-def noises(seed: int) -> Iterator[Spoken]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield Spoken(rng.uniform(-1, 1, 6 * FRAME_SAMPLES).astype(np.float32), ())
-
-
-@pytest.mark.parametrize("n_workers", [1, 3])
-def test_crops_of_a_step_are_the_same_wherever_a_run_begins(n_workers: int) -> None:
-    recipe = Recipe(batch=2, crop_frames=4, pool=2, block_steps=3)
-
-    def crops(first_step: int, n: int) -> list[Crops]:
-        shares = [
-            worker_batches(noises, first_step, 0, recipe, n_workers, worker)
-            for worker in range(n_workers)
-        ]
-        return [next(shares[step % n_workers]) for step in range(n)]
-
-    whole = [each.pcm for each in crops(0, 9)]
-    assert np.array_equal(whole[5:], [each.pcm for each in crops(5, 4)])
-    assert len({piece.tobytes() for piece in whole}) == 9
-
-
-def tone(pitch: float) -> Tensor:
-    """A buzz: harmonics of equal level up to 4 kHz."""
-    time = torch.arange(2 * 12 * FRAME_SAMPLES) / SAMPLE_RATE
-    harmonics = torch.arange(1, int(4000 / pitch))[:, None]
-    return 0.02 * torch.sin(2 * torch.pi * pitch * harmonics * time).sum(dim=0)[None]
-
-
-def test_distance_of_a_sound_to_itself_is_zero() -> None:
-    figures = SpectralLoss()(tone(120), tone(120))
-
-    assert all(float(value) < 1e-6 for value in figures.values())
-
-
-def test_distance_hears_pitch() -> None:
-    losses = SpectralLoss()
-    near, far = losses(tone(120.3), tone(120)), losses(tone(140), tone(120))
-
-    for name in ("log_magnitude", "convergence", "mel"):
-        assert far[name] > 1.2 * near[name]
-
-
-def humming(pitch: float, phase: float) -> Tensor:
-    """A fundamental and a softer second wave that goes with it."""
-    time = torch.arange(4 * FRAME_SAMPLES) / SAMPLE_RATE
-    turn = 2 * torch.pi * pitch * time + phase
-    return (0.2 * torch.cos(turn) + 0.1 * torch.cos(2 * turn + 1))[None]
-
-
-def waves_apart(heard: Tensor, original: Tensor) -> float:
-    found = heard_pitches(original[0].numpy(), 4)
-    shifts, is_voiced = torch.from_numpy(found.shifts), torch.from_numpy(found.classes) != NO_PITCH
-    return float(wave_distance(heard, original, shifts[None], is_voiced[None]))
-
-
-def test_a_voice_is_heard_where_it_is_quiet_and_only_while_it_speaks() -> None:
-    losses, voice = SpectralLoss(), tone(120)
-    hiss = 3e-4 * torch.randn(voice.shape, generator=torch.Generator().manual_seed(0))
-    soft, louder, silence = voice + hiss, voice + 2 * hiss, torch.zeros_like(voice)
-
-    apart = float(losses(louder, soft)["timbre"])
-    assert apart > 0.1  # a quarter of the bands are above what the voice has
-    with_pause = [torch.cat((each, silence), 1) for each in (louder, soft)]
-    assert float(losses(*with_pause)["timbre"]) == pytest.approx(apart, rel=0.1)
-    pauses = [torch.cat((soft, each), 1) for each in (hiss, silence)]
-    assert float(losses(*pauses)["timbre"]) < 0.1 * apart
-
-
-@pytest.mark.parametrize("pitch", [100, 150, 250])
-def test_waves_are_compared_as_if_each_frame_began_at_the_same_phase(pitch: float) -> None:
-    # 12.5 periods a second more or less: every frame's middle is a crest
-    crested = humming(pitch, 2 * torch.pi * (1 - pitch * 0.04 % 1))
-    for phase in (0.0, 1.0, 4.0):
-        assert waves_apart(crested, humming(pitch, phase)) < 0.15
-    assert waves_apart(humming(pitch * 1.1, 0), crested) > 0.9
-    assert waves_apart(torch.zeros_like(crested), crested) == pytest.approx(1, abs=0.01)
-
-
-def test_pitches_are_classes_of_three_per_cent() -> None:
-    assert pitch_classes(np.array([0.0, 70, 140, 1000, 20])).tolist() == [0, 1, 25, 57, 1]
-    silence = np.zeros(3 * FRAME_SAMPLES, np.float32)
-    found = heard_pitches(silence, 4)
-    assert found.classes.tolist() == found.shifts.tolist() == [NO_PITCH] * 4
-
-
-def test_distance_to_silence_has_finite_gradients() -> None:
-    silence = torch.zeros(2, 4 * FRAME_SAMPLES, requires_grad=True)
-
-    SpectralLoss()(silence, torch.zeros(2, 4 * FRAME_SAMPLES))["spectral_loss"].backward()
-
-    assert silence.grad is not None
-    assert torch.isfinite(silence.grad).all()
-
-
-@pytest.mark.parametrize(("size", "n_mels"), [(2048, 80), (256, 20)])
-def test_mel_bands_weigh_one_and_rise(size: int, n_mels: int) -> None:
-    filters = mel_filters(size, n_mels)
-
-    assert filters.shape == (n_mels, size // 2 + 1)
-    assert torch.allclose(filters.sum(dim=1), torch.ones(n_mels))
-    centres = (filters * torch.arange(size // 2 + 1)).sum(dim=1)
-    assert (centres.diff() >= 0).all()
+def test_a_csm_learns_a_spectral_codecs_codes(out: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    export(out, whole)
+    part.mkdir()
+    export_codec(whole, part, 3, torch.bfloat16)
+    assert (codec_sizes(whole), codec_sizes(part)) == ((4, 8), (3, 8))
+    clips = [vowel(120), vowel(200, 0.5)]
+    all_codes, codes = (frozen_codec(x, torch.device("cpu")).encode(clips) for x in (whole, part))
+    np.testing.assert_array_equal(codes, all_codes[:, :3])
+    assert load_codec(part, 3).identity == load_codec(whole, 4).identity
+    with pytest.raises(CheckpointError, match="has 4 codebooks, 5 are asked for"):
+        export_codec(whole, part, 5, torch.bfloat16)

@@ -16,11 +16,11 @@ from csm_chat.training.codec.learner import Learner, layers_apart
 from csm_chat.types import SAMPLE_RATE
 
 _SIZES = (2048, 512)  # window lengths, of harmonics and of pulses; hops are a quarter
-_HIGHEST_HZ = 6_000
+_HIGHEST_HZ = 8_000
 _PIECE_S = 0.6
 _POWER = 0.35  # of the magnitudes
 _CHANNELS = 16
-_LEARNING_RATE = 3e-4
+_LEARNING_RATE = 6e-4
 
 
 class Judge(nn.Module):

@@ -1,38 +1,50 @@
-"""Crops of spoken sentences for the codec, and its held-out clips. Knows no model."""
+"""Crops of spoken turns for the codec, and its held-out clips. Knows no model.
+
+Turns lie in folders of FLAC files, with a JSON line a turn (`text`, `voice`, `phonemes`, `lengths`,
+`file`) in a .jsonl a conversation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import partial
-from typing import Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+import soundfile
 
-from csm_chat.training.speech import corpus
-from csm_chat.training.speech.pitches import heard_pitches
-from csm_chat.training.speech.sounds import Named, heard_sounds
-from csm_chat.training.text.sentences import Split
-from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
+from csm_chat.codec.spectral.nets import TAIL
+from csm_chat.codec.spectral.sizes import HOP, STEPS, WINDOW
+from csm_chat.codec.spectral.waves import Waves
+from csm_chat.errors import UsageError
+from csm_chat.training.codec.tracks import Track, Tracks
+from csm_chat.training.speech.sounds import (
+    PAUSE_SOUND,
+    SOUNDS_A_FRAME,
+    sound_class,
+)
+from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE, Pcm
 
-_VALID_CLIPS = 24  # of each split
-_VALID_FRAMES = 36
-_VALID_SEED = 0
-
-
-class Clip(Protocol):
-    """Speech, and what is said in it where that is known."""
-
-    @property
-    def pcm(self) -> Pcm: ...
-    @property
-    def phonemes(self) -> Sequence[Named]: ...
+_LENGTH_S = 600 / SAMPLE_RATE  # Kokoro counts in steps of 600 samples
+_MARKS = frozenset("ˈˌː ")  # what is heard as the phoneme after it
+_PAUSES = frozenset('.,!?;:—…"()“”')
+_AHEAD = TAIL // HOP + 1  # moments that the last window of a crop reaches beyond it
+_REFRESH_STEPS = 100  # between looks for new conversations
 
 
-MakeClips: TypeAlias = "Callable[[int], Iterator[Clip]]"  # endless clips from a seed
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A turn."""
+
+    pcm: npt.NDArray[np.int16]
+    track: Track
+    sounds: npt.NDArray[np.int64]  # (n,), one every _LENGTH_S
+    text: str
+    voice: str
+    codes: npt.NDArray[np.int16]  # (frames, codebooks); (0, 0) before there is a codec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,100 +52,125 @@ class Crops:
     """What a step sees, or one crop of it without the first dimension."""
 
     pcm: npt.NDArray[np.float32]  # (batch, samples)
-    sounds: npt.NDArray[np.int64]  # (batch, frames, SOUNDS_A_FRAME), see `sounds`
-    pitches: npt.NDArray[np.int64]  # (batch, frames), see `pitches`
-    shifts: npt.NDArray[np.int64]  # (batch, frames), see `pitches`
+    codes: npt.NDArray[np.int16]  # (batch, frames, codebooks)
+    hz: npt.NDArray[np.float32]  # (batch, steps + _AHEAD), at moments HOP apart
+    phase: npt.NDArray[np.float32]  # the same
+    is_voiced: npt.NDArray[np.bool_]  # the same
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What a step sees."""
 
-    batch: int = 6  # crops
-    crop_frames: int = 18
-    plain_steps: int = 400  # first ones without quantisation: codes of noise would be thrown away
-    plain_share: float = 0.1  # of crops that pass unquantised later on
-    whole_share: float = 0.5  # of crops that get all codebooks; the others 1 to all but one
-    pool: int = 32  # clips that crops are drawn from
-    crops_a_clip: int = 3  # before it leaves the pool
-    block_steps: int = 200  # data begin anew, by their own seed: a resume repeats one at most
-    lead_share: float = 0.25  # of crops that begin with a clip's beginning
+    batch: int = 8  # crops
+    crop_frames: int = 16
+    lead_share: float = 0.1  # of crops that begin with a clip's beginning
 
 
-def stream(first_step: int, seed: int, recipe: Recipe, n_workers: int = 1) -> Iterator[Crops]:
-    """Crops made by other processes, a few steps ahead, from `first_step` on.
+Codes16: TypeAlias = npt.NDArray[np.int16]  # (frames, codebooks)
+Encode: TypeAlias = "Callable[[Pcm, Waves], Codes16]"
 
-    A step's depend on it, the seed and the number of workers alone, but for the synthesiser's own
-    noise, which no seed reaches.
+
+class Shelf:
+    """The clips of a folder, in memory; looks for more now and then."""
+
+    def __init__(self, folder: Path, encode: Encode | None = None) -> None:
+        """Raises UsageError where there are none."""
+        self._folder, self._encode = folder, encode
+        self._seen: set[Path] = set()
+        self.clips: list[Clip] = []
+        self.refresh()
+        if not self.clips:
+            raise UsageError(f"{folder}: no spoken turns here; make some first")
+
+    def refresh(self) -> None:
+        for index in sorted({*self._folder.glob("*/[0-9]*.jsonl")} - self._seen):
+            self._seen.add(index)
+            tracks = Tracks(index)
+            for line in index.read_text(encoding="utf-8").splitlines():
+                self.clips.append(_clip(index.parent, json.loads(line), tracks, self._encode))
+            tracks.save()
+
+    @property
+    def hours(self) -> float:
+        return sum(len(clip.pcm) for clip in self.clips) / SAMPLE_RATE / 3600
+
+    def batches(self, first_step: int, seed: int, recipe: Recipe) -> Iterator[Crops]:
+        """What each step sees, from `first_step` on: it and the seed alone decide, and the clips
+        there are by then.
+        """
+        step = first_step
+        while True:
+            if step % _REFRESH_STEPS == 0:
+                self.refresh()
+            rng = np.random.default_rng((seed, step))
+            long = [clip for clip in self.clips if len(clip.codes) >= recipe.crop_frames]
+            places = rng.integers(len(long), size=recipe.batch)
+            crops = [crop(long[place], recipe, rng) for place in places]
+            yield Crops(
+                *(np.stack([getattr(c, each.name) for c in crops]) for each in fields(Crops))
+            )
+            step += 1
+
+
+def _clip(folder: Path, row: dict[str, Any], tracks: Tracks, encode: Encode | None) -> Clip:
+    pcm, rate = soundfile.read(folder / row["file"], dtype="int16")
+    assert rate == SAMPLE_RATE, rate
+    track = tracks.of(row["file"], _floats(pcm))
+    codes: Codes16 = np.zeros((0, 0), np.int16)
+    if encode is not None:
+        codes = encode(whole_frames(_floats(pcm)), track.heard)
+    sounds = sounds_of(row["phonemes"], row["lengths"])
+    return Clip(pcm, track, sounds, row["text"], row["voice"], codes)
+
+
+def sounds_of(phonemes: str, lengths: list[int]) -> npt.NDArray[np.int64]:
+    """A class for every _LENGTH_S, of Kokoro's phonemes and how long each lasts.
+
+    `lengths` has one more at either end, of silence.
     """
-    clips = partial(corpus.clips, split="train")
-    make = partial(worker_batches, clips, first_step, seed, recipe, n_workers)
-    return corpus.background(make, n_workers, n_ahead=16 * n_workers)
-
-
-def worker_batches(
-    make_clips: MakeClips,
-    first_step: int,
-    seed: int,
-    recipe: Recipe,
-    n_workers: int,
-    worker: int,
-    n_given: int = 0,
-) -> Iterator[Crops]:
-    """Crops for every `n_workers`th step, from the worker's `n_given`th turn on.
-
-    The same ones wherever a run begins.
-    """
-    turn, share = divmod(first_step + worker, n_workers)
-    return _batches(make_clips, turn + n_given, (seed, share), recipe)
-
-
-def _batches(
-    make_clips: MakeClips, first_turn: int, seeds: tuple[int, int], recipe: Recipe
-) -> Iterator[Crops]:
-    block = first_turn // recipe.block_steps
-    while True:
-        rng = np.random.default_rng((*seeds, block))
-        clips = make_clips(int(rng.integers(2**62)))
-        start = block * recipe.block_steps
-        for turn, crops in enumerate(_block(clips, recipe, rng), start):
-            if turn >= first_turn:
-                yield crops
-        block += 1
-
-
-def _block(clips: Iterator[Clip], recipe: Recipe, rng: np.random.Generator) -> Iterator[Crops]:
-    pool = [next(clips) for _ in range(recipe.pool)]
-    for _ in range(recipe.block_steps):
-        crops = []
-        for _ in range(recipe.batch):
-            place = int(rng.integers(recipe.pool))
-            crops.append(crop(pool[place], recipe, rng))
-            if rng.integers(recipe.crops_a_clip) == 0:
-                pool[place] = next(clips)
-        yield Crops(*(np.stack([getattr(c, each.name) for c in crops]) for each in fields(Crops)))
+    assert len(lengths) == len(phonemes) + 2, (len(lengths), len(phonemes))
+    classes = [PAUSE_SOUND]  # from the end on
+    for name in reversed(phonemes):
+        if name in _PAUSES:
+            classes.append(PAUSE_SOUND)
+        else:
+            classes.append(classes[-1] if name in _MARKS else sound_class(name))
+    classes.append(PAUSE_SOUND)
+    return np.repeat(np.array(classes[::-1]), lengths)
 
 
 def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
-    """A piece of a clip at some loudness, after silence if it is the beginning."""
-    n, pcm = recipe.crop_frames * FRAME_SAMPLES, clip.pcm
-    if rng.random() < recipe.lead_share:
-        start = -int(rng.integers(SAMPLE_RATE // 4))
-        pcm = np.pad(pcm, (-start, 0))
-    else:
-        start = int(rng.integers(max(1, len(pcm) - n // 2)))
-        pcm = pcm[start:]
-    pcm = np.pad(pcm[:n], (0, max(0, n - len(pcm))))
-    gain = 10 ** (rng.uniform(-8, 4) / 20)
-    quieter: Pcm = np.clip(pcm * gain, -1, 1).astype(np.float32)
-    sounds = heard_sounds(clip.phonemes, recipe.crop_frames, start / SAMPLE_RATE)
-    pitches = heard_pitches(quieter, recipe.crop_frames)
-    return Crops(quieter, sounds, pitches.classes, pitches.shifts)
+    """A piece of a clip that is long enough, from some frame on."""
+    frames = recipe.crop_frames
+    latest = len(clip.codes) - frames
+    first = 0 if rng.random() < recipe.lead_share else int(rng.integers(latest + 1))
+    pcm = _floats(clip.pcm[first * FRAME_SAMPLES :][: frames * FRAME_SAMPLES])
+    pcm = np.pad(pcm, (0, frames * FRAME_SAMPLES - len(pcm)))
+    waves = clip.track.sharp.part(first * STEPS, frames * STEPS + _AHEAD)
+    codes = clip.codes[first : first + frames]
+    return Crops(pcm, codes, waves.hz, waves.phase, waves.is_voiced)
 
 
-def held_out(split: Split) -> Tensor:
-    """The same clips at every call, cut to one length; (clips, samples)."""
-    clips = corpus.clips(_VALID_SEED, split)
-    n = _VALID_FRAMES * FRAME_SAMPLES
-    cut = [next(clips).pcm[:n] for _ in range(_VALID_CLIPS)]
-    return torch.from_numpy(np.stack([np.pad(pcm, (0, n - len(pcm))) for pcm in cut]))
+def sounds_in(clip: Clip, first: int, n_frames: int) -> npt.NDArray[np.int64]:
+    """What is heard at moments of each frame from `first` on, around its windows' middles."""
+    moments = (np.arange(n_frames * SOUNDS_A_FRAME) + 0.5) / SOUNDS_A_FRAME + first
+    ahead = (WINDOW - HOP) / 2 / SAMPLE_RATE
+    places = ((moments / FRAMES_PER_S + ahead) / _LENGTH_S).astype(int)
+    known = len(clip.sounds)
+    found = clip.sounds[places.clip(0, known - 1)]
+    return np.where(places < known, found, PAUSE_SOUND).reshape(n_frames, -1)
+
+
+def floats(clip: Clip) -> Pcm:
+    return _floats(clip.pcm)
+
+
+def _floats(pcm: npt.NDArray[np.int16]) -> Pcm:
+    samples: Pcm = pcm.astype(np.float32) / np.float32(32768)
+    return samples
+
+
+def whole_frames(pcm: Pcm) -> Pcm:
+    """With silence at the end, up to a whole number of frames."""
+    return np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))

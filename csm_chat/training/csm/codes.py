@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,14 +17,48 @@ from torch import Tensor
 
 from csm_chat.codec.config import mimi_config
 from csm_chat.codec.encoder import MimiEncoder
-from csm_chat.codec.files import find_mimi
+from csm_chat.codec.files import find_mimi, is_spectral
 from csm_chat.codec.quantizer import Quantizer
 from csm_chat.codec.sizes import sizes_of
+from csm_chat.codec.spectral.codec import load_spectral
+from csm_chat.codec.spectral.sizes import read_sizes as read_spectral_sizes
 from csm_chat.errors import CheckpointError
 from csm_chat.training.csm.batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
 
 _GROUP_FRAMES = 8000  # encoded at once where a GPU is to be filled
+
+
+def frozen_codec(folder: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Frozen:
+    """Of a folder, whichever codec it holds. Raises CheckpointError."""
+    return (
+        FrozenSpectral(folder, device)
+        if is_spectral(folder)
+        else FrozenCodec(folder, device, dtype)
+    )
+
+
+class Frozen(Protocol):
+    entries: int
+    codebooks: int
+
+    def encode(self, clips: Sequence[Pcm]) -> Tensor:
+        """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
+        ...
+
+
+class FrozenSpectral:
+    """The analysis of a spectral codec, which needs no device: 30 ms a second of speech."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        """Raises CheckpointError."""
+        sizes = read_spectral_sizes(folder)
+        self.entries, self.codebooks = sizes.entries, sizes.codebooks
+        self._codec, self._device = load_spectral(folder, sizes.codebooks), device
+
+    def encode(self, clips: Sequence[Pcm]) -> Tensor:
+        codes = [torch.from_numpy(self._codec.encode(clip)).long() for clip in clips]
+        return torch.cat(codes).to(self._device)
 
 
 class FrozenCodec:

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
-from csm_chat.codec.config import mimi_config
 from csm_chat.conversation.reading import ReadingTokenizer, as_read
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.device import quick_dtype
@@ -34,12 +33,12 @@ from csm_chat.training.csm.batch import (
     encoded,
     filled,
 )
-from csm_chat.training.csm.codes import FrozenCodec
+from csm_chat.training.csm.codes import Frozen, frozen_codec
 from csm_chat.training.csm.losses import Losses, LossSettings, losses
 from csm_chat.training.csm.model import CsmTrainer, new_csm
 from csm_chat.training.csm.takes import take_figures
 from csm_chat.training.csm.tokenizer import N_BASE_IDS, train_tokenizer, write_tokenizer
-from csm_chat.training.export import CODEC_FILE, PREPARED, export_codec, prepare
+from csm_chat.training.export import PREPARED, codec_file, codec_sizes, export_codec, prepare
 from csm_chat.training.loop import Plan, Run, Stateful, pick_device
 from csm_chat.training.speech import corpus
 from csm_chat.training.speech.corpus import Line
@@ -106,7 +105,7 @@ class CsmTask:
     def __init__(
         self,
         model: CsmTrainer,
-        codec: FrozenCodec,
+        codec: Frozen,
         held_out: Mapping[str, Sequence[Draft]],
         loss: LossSettings,
         device: torch.device,
@@ -164,7 +163,7 @@ def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
         "voices_": _held_out("voices", tokenizer, sizes.codebooks),
     }
     model = CsmTrainer(begun(sizes, plan.seed, recipe.begin), sizes)
-    task = CsmTask(model, FrozenCodec(prepared, device), held_out, recipe.loss, device)
+    task = CsmTask(model, frozen_codec(prepared, device), held_out, recipe.loss, device)
     run: Run[Draft] = Run(plan, task)
 
     def stream(first_step: int) -> Iterator[Draft]:
@@ -200,12 +199,12 @@ def settle(prepared: Path, recipe: Recipe, codec: Path | None) -> CsmSizes:
 
 
 def _begin(prepared: Path, recipe: Recipe, codec: Path) -> None:
-    quantizer = mimi_config(codec, {})["quantizer"]
-    codebooks = recipe.codebooks or quantizer["n_q"]
+    has_codebooks, entries = codec_sizes(codec)
+    codebooks = recipe.codebooks or has_codebooks
     n_sentences = _TOKENIZER_SENTENCES if recipe.n_merges else 0
     tokenizer = train_tokenizer(islice(sentences(0, "train"), n_sentences), recipe.n_merges)
     text_vocab = N_BASE_IDS + recipe.n_merges
-    sizes = sizes_of(recipe.size, codebooks, quantizer["bins"], text_vocab)
+    sizes = sizes_of(recipe.size, codebooks, entries, text_vocab)
     with tempfile.TemporaryDirectory() as folder:
         prepare(sizes, write_tokenizer(tokenizer, Path(folder)), codec, prepared, torch.bfloat16)
 
@@ -222,7 +221,7 @@ def begun(sizes: CsmSizes, seed: int, folder: Path | None) -> Csm:
 def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         export_codec(codec, Path(folder), codebooks, torch.bfloat16)
-        return (prepared / CODEC_FILE).read_bytes() == (Path(folder) / CODEC_FILE).read_bytes()
+        return codec_file(prepared).read_bytes() == codec_file(Path(folder)).read_bytes()
 
 
 def _tokenizer(prepared: Path) -> Tokenizer:
@@ -260,7 +259,7 @@ class _Share:
             yield from made
             return
         torch.set_num_threads(1)
-        codec = FrozenCodec(self.prepared, torch.device("cpu"), quick_dtype())
+        codec = frozen_codec(self.prepared, torch.device("cpu"), quick_dtype())
         for each in made:
             yield encoded(each, codec.encode)
 

@@ -55,7 +55,7 @@ def sounds_at(
         return np.full(len(moments), NO_SOUND)
     starts = [phoneme.start for phoneme in phonemes]
     # before the first one is a pause
-    classes = np.array([PAUSE_SOUND, *(_sound(phoneme.name) for phoneme in phonemes)])
+    classes = np.array([PAUSE_SOUND, *(sound_class(phoneme.name) for phoneme in phonemes)])
     heard: npt.NDArray[np.int64] = classes[np.searchsorted(starts, moments, side="right")]
     return heard
 
@@ -90,5 +90,6 @@ def said_characters(
     return said.clip(0, n_characters - 1)
 
 
-def _sound(name: str) -> int:
+def sound_class(name: str) -> int:
+    """The class of a phoneme's name; PAUSE_SOUND for none."""
     return zlib.crc32(name.encode()) % (N_SOUNDS - 1) + 1 if name else PAUSE_SOUND
