@@ -26,7 +26,7 @@ from csm_chat.api.settings import (
 )
 from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import ReadingTokenizer, reader
+from csm_chat.conversation.reading import Lines, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import UsageError
@@ -108,8 +108,8 @@ class Generator:
 
     def __init__(self, backend: Backend, *, normalize: bool = True) -> None:
         self.backend = backend
-        self._read = reader(normalize)
-        self._reading = replace(backend, tokenizer=ReadingTokenizer(backend.tokenizer, self._read))
+        self._lines = Lines(backend.tokenizer, reader(normalize))
+        self._reading = replace(backend, tokenizer=self._lines)
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
@@ -163,7 +163,7 @@ class Generator:
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
         self._end_take()
-        cap = guard.cap_frames(self._read(text), MAX_AUDIO_MS / 1000)
+        cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
         rows = prompt_for(self._reading, utterance, context, reserved, self._sampled)
         samplings = [sampling]
@@ -181,6 +181,9 @@ class Generator:
         """
         return collect(self.stream(*args, **kwargs), _unheard)
 
+    def _expected_s(self, utterance: Utterance) -> float:
+        return self._lines.line(utterance.text, utterance.speaker).expected_s
+
     def _stream(
         self,
         request: _Request,
@@ -188,7 +191,7 @@ class Generator:
         on_chunk: Callable[[torch.Tensor], object] | None,
     ) -> Chunks:
         blocks: list[Pcm] = [np.zeros(0, np.float32)]
-        heard = self._playback.of(self._read(request.utterance.text), self._speed.rtf)
+        heard = self._playback.of(self._expected_s(request.utterance), self._speed.rtf)
         with heard if play else nullcontext(_unheard) as hear:
             take = self._begun(request)
             said = Streamed(take)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from csm_chat.assemble import open_player
 from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.config.settings import AudioConfig
-from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.notices import Notice, SoundOpened
 from csm_chat.types import FRAME_MS, Pcm
 from csm_chat.wording import words
@@ -37,13 +36,13 @@ class Playback:
         self._player: Player | None = None
 
     @contextmanager
-    def of(self, text: str, rtf: float | None) -> Iterator[Callable[[Pcm], None]]:
-        """Plays what it is given, said of `text` at that speed, and waits until it was heard.
+    def of(self, expected_s: float, rtf: float | None) -> Iterator[Callable[[Pcm], None]]:
+        """Plays what it is given, so many seconds made at that speed, and waits until it was heard.
 
         An error inside, Ctrl-C among them, cuts it off.
         """
         player = self._opened()
-        player.begin(prebuffer_s(estimate_s(text), rtf, self._audio.start))
+        player.begin(prebuffer_s(expected_s, rtf, self._audio.start))
         with ExitStack() as on_failure:
             on_failure.callback(player.cancel)
             yield player.write

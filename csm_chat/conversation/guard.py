@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.types import FRAMES_PER_S, SAMPLE_RATE, Frame, Pcm
 
 # Speakers differ by a factor of two, the estimate by a quarter; beyond that a take is babble.
@@ -19,9 +18,12 @@ MAX_SILENCE_S = 2.5
 SILENCE_DBFS = -50.0
 
 
-def cap_frames(text: str, max_turn_s: float) -> int:
-    """Frames a take of `text` may have. The context keeps as many rows free for it."""
-    seconds = min(CAP_FACTOR * estimate_s(text) + CAP_EXTRA_S, max_turn_s)
+def cap_frames(expected_s: float, max_turn_s: float) -> int:
+    """Frames that a take may have that is expected to last `expected_s`.
+
+    The context keeps as many rows free for it.
+    """
+    seconds = min(CAP_FACTOR * expected_s + CAP_EXTRA_S, max_turn_s)
     return max(1, math.floor(seconds * FRAMES_PER_S))
 
 

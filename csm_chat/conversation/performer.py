@@ -11,7 +11,6 @@ import numpy as np
 
 from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import collect
-from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError, Interrupted
 from csm_chat.notices import RandomVoice
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
@@ -88,8 +87,7 @@ class Performer:
         asked: float,
         epoch: int,
     ) -> bool:
-        read = self._session.read
-        expected_s = sum(estimate_s(read(utterance.text)) for utterance, _ in parts)
+        expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
         self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf))
         numbers, ended = [], []
         try:

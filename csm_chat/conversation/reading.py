@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +21,7 @@ Read: TypeAlias = Callable[[str], str]
 
 # An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
 SPLIT_MARGIN = 1.3
-# A dialogue's texts are read for each line anew, to count rows and to build them.
+# texts kept, of voices, history and what is said: a context holds fewer
 _N_REMEMBERED = 256
 _OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
 
@@ -47,15 +48,36 @@ def closed(text: str) -> str:
     return _OPEN_END.sub(r"\1.", text)
 
 
-class ReadingTokenizer:
-    """Encodes what is read of a text, for lines, history and references alike."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A text in somebody's mouth, and what is worked out of it."""
+
+    read: str  # what the model reads
+    ids: npt.NDArray[np.int32]  # (n,), a row each
+    expected_s: float  # that saying it takes, give or take a quarter
+
+
+class Lines:
+    """Lines by text and speaker, each worked out once: for what is said, history and references.
+
+    It is the tokenizer that prompts are built with. `read` is as_read or as_typed.
+    """
 
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+        self.read = read
         self._tokenizer = tokenizer
-        self._read = read
+        self._known = lru_cache(_N_REMEMBERED)(self._worked_out)
+
+    def line(self, text: str, speaker: int) -> Line:
+        return self._known(text, speaker)
 
     def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
-        return self._tokenizer.encode(self._read(text), speaker)
+        """See `Tokenizer.encode`."""
+        return self._known(text, speaker).ids
+
+    def _worked_out(self, text: str, speaker: int) -> Line:
+        read = self.read(text)
+        return Line(read, self._tokenizer.encode(read, speaker), estimate_s(read))
 
 
 def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:

@@ -12,20 +12,16 @@ import numpy as np
 
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
-from csm_chat.conversation import guard, prompt
-from csm_chat.conversation.reading import ReadingTokenizer, pieces, reader
+from csm_chat.conversation.context import Context
+from csm_chat.conversation.reading import Lines, pieces, reader
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
-from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
 from csm_chat.types import (
-    FRAMES_PER_S,
     Backend,
     CodeSampler,
-    Ended,
     LogitsProcessor,
     Pcm,
-    Prompt,
     Sampling,
     Segment,
     Timings,
@@ -70,8 +66,7 @@ class Session:
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
         self.context = context or ContextConfig()
-        self.normalize = normalize
-        self._tokenizer = ReadingTokenizer(backend.tokenizer, self.read)
+        self._lines = Lines(backend.tokenizer, reader(normalize))
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
@@ -83,6 +78,10 @@ class Session:
         self.last_seed: int | None = None  # of the take that was started last
 
     @property
+    def _context(self) -> Context:
+        return Context(self.backend.engine, self._lines, self.voices, self.context)
+
+    @property
     def turns(self) -> tuple[Turn, ...]:
         return tuple(self._turns)
 
@@ -91,15 +90,27 @@ class Session:
         """What was said last, or tried to be: what `retry` says again."""
         return self._last
 
+    @property
+    def normalize(self) -> bool:
+        return self._lines.read is reader(True)
+
+    @normalize.setter
+    def normalize(self, wanted: bool) -> None:
+        self._lines = Lines(self.backend.tokenizer, reader(wanted))
+
     def read(self, text: str) -> str:
         """`text` as the model reads it."""
-        return reader(self.normalize)(text)
+        return self._lines.read(text)
+
+    def expected_s(self, utterance: Utterance) -> float:
+        """Seconds that saying it takes, give or take a quarter."""
+        return self._lines.line(utterance.text, utterance.speaker).expected_s
 
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
         texts = pieces(utterance.text, self.context.max_turn_s, self.read)
         if len(texts) > 1:
-            expected_s = estimate_s(self.read(utterance.text))
+            expected_s = self.expected_s(utterance)
             self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
         return tuple(Utterance(text, utterance.speaker) for text in texts)
 
@@ -124,8 +135,8 @@ class Session:
         A turn's times are its share of all. Raises ContextError.
         """
         started = time.perf_counter()
-        cap, n_dropped = self._limits(utterance, self._turns)
-        rows = self._build(utterance, self._turns[n_dropped:])
+        cap, n_dropped = self._context.limits(utterance, self._turns)
+        rows = self._context.prompt(utterance, self._turns[n_dropped:])
         takes = [Take(self._sampling(self._next_seed(), cap)) for _ in range(n)]
         seeds = [take.sampling.seed for take in takes]
         said = self.backend.engine.takes(rows, takes[0].sampling, seeds)
@@ -181,8 +192,7 @@ class Session:
 
     def rows(self) -> tuple[int, int]:
         """Rows of the context that voices and history take."""
-        voices = sum(self._n_rows(segment) for voice in self.voices for segment in voice.segments)
-        return voices, sum(self._n_rows(turn.segment) for turn in self._turns)
+        return self._context.rows(self._turns)
 
     def warm_up(self, n_frames: int) -> Timings:
         """Compute the voices' rows ahead of the first line; time `n_frames` frames, not kept.
@@ -190,9 +200,10 @@ class Session:
         Raises ContextError when the voices leave no room for a line.
         """
         line = Utterance("Hello.", self.voices[0].speaker if self.voices else 0)
-        self._room(line, n_frames)
+        self._context.room(line, n_frames)
+        rows = self._context.prompt(line, [])
         take = Take(self._sampling(0, n_frames))
-        for _ in take.samples(self.backend, self._build(line, []), self.chunk_frames):
+        for _ in take.samples(self.backend, rows, self.chunk_frames):
             pass
         return take.timings()
 
@@ -201,18 +212,17 @@ class Session:
 
         For the time nobody waits: `is_wanted` is asked often, and once it says no, that is all.
         """
-        engine, tokenizer = self.backend.engine, self._tokenizer
+        context = self._context
         try:
-            said = self._said(self._turns[self._n_to_drop_ahead() :])
-            if said:
-                rows = [prompt.segment_rows(tokenizer, each, engine.codebooks) for each in said]
-                engine.prefill(prompt.join(rows), is_wanted)
+            rows = context.rows_ahead(self._turns[context.n_to_drop_ahead(self._turns) :])
+            if rows:
+                self.backend.engine.prefill(rows, is_wanted)
         except ContextError as error:  # the next line will say so
             log.debug("nothing to prepare: %s", error)
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
         history, cap = self._history_for(utterance, replaced)
-        rows = self._build(utterance, history)
+        rows = self._context.prompt(utterance, history)
         tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
         take = yield from first_with_sound(
             self.backend, rows, tries, self._tell_empty, self.chunk_frames
@@ -227,7 +237,7 @@ class Session:
     ) -> tuple[list[Turn], int]:
         """The turns that an utterance is said after, and the frames it may have."""
         history = [turn for turn in self._turns if turn is not replaced]
-        cap, n_dropped = self._limits(utterance, history)
+        cap, n_dropped = self._context.limits(utterance, history)
         self._note_dropped(history[:n_dropped])
         return history[n_dropped:], cap
 
@@ -242,47 +252,19 @@ class Session:
         Now, whatever is typed and when: a seed then gives the same take. The last turn stays.
         """
         try:
-            n_dropped = min(self._n_to_drop_ahead(), len(self._turns) - 1)
+            n_dropped = min(self._context.n_to_drop_ahead(self._turns), len(self._turns) - 1)
         except ContextError:  # longer voices came since: such a line will say so, this take is good
             return
         self._note_dropped(self._turns[:n_dropped])
         del self._turns[:n_dropped]
 
-    def _n_to_drop_ahead(self) -> int:
-        if not self._turns:
-            return 0
-        longest = max((turn.segment for turn in self._turns), key=lambda said: len(said.text))
-        return self._limits(Utterance(longest.text, longest.speaker), self._turns)[1]
-
     def _turn(self, utterance: Utterance, take: Take) -> Turn:
         codes = take.codes(self.backend.engine.codebooks)
         segment = Segment(utterance.speaker, utterance.text, codes)
-        ended, reason = self._how_it_ended(take)
+        ended, reason = take.end(self.context.max_turn_s)
         if ended != "eos":
             self._tell(notices.TakeStopped(reason))
         return Turn(segment, take.sampling.seed, ended, take.timings())
-
-    def _how_it_ended(self, take: Take) -> tuple[Ended, str]:
-        if not take.frames:
-            return "guard", "the model ended before it began"
-        if take.stopped:
-            return "guard", take.stopped
-        if len(take.frames) < take.sampling.max_frames:
-            return "eos", ""
-        seconds = take.sampling.max_frames / FRAMES_PER_S
-        if seconds + 1 / FRAMES_PER_S > self.context.max_turn_s:
-            return (
-                "limit",
-                f"{self.context.max_turn_s:g} s, the longest a turn may be (context.max_turn_s)",
-            )
-        return "guard", f"after {seconds:.1f} s still speaking, far too long for its text"
-
-    def _limits(self, utterance: Utterance, history: list[Turn]) -> tuple[int, int]:
-        """The frames it may have, and how many turns of `history` leave no room for them."""
-        cap = guard.cap_frames(self.read(utterance.text), self.context.max_turn_s)
-        room = self._room(utterance, cap)
-        sizes = [self._n_rows(turn.segment) for turn in history]
-        return cap, prompt.fit(room, sizes, self.context.max_turns)
 
     def _tell_empty(self, seed: int) -> None:
         self._tell(notices.EmptyTake(seed))
@@ -290,36 +272,8 @@ class Session:
     def _note_dropped(self, turns: Sequence[Turn]) -> None:
         if turns:
             texts = tuple(turn.segment.text for turn in turns)
-            n_rows = sum(self._n_rows(turn.segment) for turn in turns)
+            n_rows = self._context.rows(turns)[1]
             self._tell(notices.TurnsDropped(texts, n_rows))
-
-    def _room(self, utterance: Utterance, cap: int) -> int:
-        """Rows left for history beside the voices, the line itself and what it may become."""
-        total = self.backend.engine.context_rows
-        voices = {v.name: sum(self._n_rows(segment) for segment in v.segments) for v in self.voices}
-        own = len(self._tokenizer.encode(utterance.text, utterance.speaker))
-        room = total - sum(voices.values()) - own - cap
-        if room < 0:
-            sizes = ", ".join(f"{name} {n}" for name, n in voices.items()) or "none"
-            raise ContextError(
-                f"no room to speak: the model has {total} rows, this line needs {own + cap} "
-                f"and the voices take {sum(voices.values())} ({sizes}); "
-                "use fewer or shorter references (context.max_reference_s) or a shorter line"
-            )
-        return room
-
-    def _build(self, utterance: Utterance, history: list[Turn]) -> Prompt:
-        codebooks = self.backend.engine.codebooks
-        return prompt.build(self._tokenizer, self._said(history), utterance, codebooks)
-
-    def _said(self, history: list[Turn]) -> list[Segment]:
-        pinned = [segment for voice in self.voices for segment in voice.segments]
-        return pinned + [turn.segment for turn in history]
-
-    def _n_rows(self, segment: Segment) -> int:
-        """Rows of `prompt.segment_rows`: text, frames, end of speech."""
-        text = self._tokenizer.encode(segment.text, segment.speaker)
-        return len(text) + len(segment.codes) + 1
 
     def _sampling(self, seed: int, max_frames: int) -> Sampling:
         settings = asdict(self.sampling) | {"seed": seed}

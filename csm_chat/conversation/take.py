@@ -14,10 +14,12 @@ import numpy as np
 from csm_chat.conversation import guard
 from csm_chat.types import (
     FRAME_SAMPLES,
+    FRAMES_PER_S,
     SAMPLE_RATE,
     Backend,
     Codec,
     Codes,
+    Ended,
     Frame,
     Pcm,
     Prompt,
@@ -45,6 +47,19 @@ class Take:
     def timings(self) -> Timings:
         compute_s = time.perf_counter() - self.started
         return Timings(self.first_audio_s, compute_s, self.n_samples / SAMPLE_RATE)
+
+    def end(self, max_turn_s: float) -> tuple[Ended, str]:
+        """How it ended, and why if not by itself."""
+        if not self.frames:
+            return "guard", "the model ended before it began"
+        if self.stopped:
+            return "guard", self.stopped
+        if len(self.frames) < self.sampling.max_frames:
+            return "eos", ""
+        seconds = self.sampling.max_frames / FRAMES_PER_S
+        if seconds + 1 / FRAMES_PER_S > max_turn_s:
+            return "limit", f"{max_turn_s:g} s, the longest a turn may be (context.max_turn_s)"
+        return "guard", f"after {seconds:.1f} s still speaking, far too long for its text"
 
     def codes(self, codebooks: int) -> Codes:
         return np.array(self.frames, np.int32).reshape(-1, codebooks)

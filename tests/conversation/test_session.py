@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.guard import cap_frames
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError, Interrupted
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Turn, Utterance, Voice
 from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
@@ -112,7 +115,7 @@ def test_a_take_without_end_is_stopped_at_the_cap_and_stays_out() -> None:
     session, _, notes = make([None])
     _, turn = finish(session.take(Utterance("Hi.", 0)))
     assert turn.ended == "guard"
-    assert len(turn.segment.codes) == cap_frames("Hi.", 25.0)
+    assert len(turn.segment.codes) == cap_frames(estimate_s("Hi."), 25.0)
     assert session.turns == ()
     assert "too long for its text" in notes[0]
 
@@ -384,8 +387,8 @@ def test_how_long_a_line_may_last_is_judged_by_its_words() -> None:
     digits = Utterance("$1,234,567.89 " * 4, 0)
     session, engine, _ = make(context_rows=2048, context=ContextConfig(max_turn_s=90.0))
     finish(session.take(digits))
-    assert engine.calls[0][1].max_frames == cap_frames(session.read(digits.text), 90.0)
-    assert engine.calls[0][1].max_frames > cap_frames("one million " * 8, 90.0)
+    assert engine.calls[0][1].max_frames == cap_frames(estimate_s(session.read(digits.text)), 90.0)
+    assert engine.calls[0][1].max_frames > cap_frames(estimate_s("one million " * 8), 90.0)
     session.context = ContextConfig(max_turn_s=15.0)
     assert len(session.split(digits)) > 1
 
@@ -441,6 +444,27 @@ def test_warm_up_leaves_no_trace() -> None:
     assert session.last is None
     finish(session.take(HI))
     assert engine.calls[-1][1].seed == 3
+
+
+def test_each_text_is_read_once_however_often_it_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, _, _ = make()
+    encoded: list[str] = []
+    encode = session.backend.tokenizer.encode
+
+    class Counting:
+        def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
+            encoded.append(text)
+            return encode(text, speaker)
+
+    session.backend = replace(session.backend, tokenizer=Counting())
+    session.normalize = True  # lines are worked out by the backend's tokenizer from here on
+    for text in ("One.", "Two.", "Three."):
+        finish(session.take(Utterance(text, 0)))
+        session.rows()
+        session.prepare(lambda: True)
+    assert sorted(encoded) == ["One.", "Three.", "Two."]
 
 
 def test_a_restored_turn_is_remembered_as_one_that_was_said() -> None:
