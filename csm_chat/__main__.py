@@ -1,6 +1,6 @@
 """`python -m csm_chat`."""
 
-from csm_chat.cli import main
+from csm_chat.cli import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from csm_chat import commands
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.flags import config_from
 from csm_chat.config.schema import nearest, shown
 from csm_chat.errors import ConfigError, CsmChatError
+from csm_chat.leaving import asked_by_signals, held_by_no_library
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
@@ -38,9 +39,15 @@ commands, before any flag (csm-chat COMMAND --help tells more):
 {commands}
 
 exit codes: 0 done, 1 something failed, 2 wrong usage, 3 no model, 4 no sound, 5 bad config,
-130 interrupted. At the prompt, $HELP$ lists the commands.
+130 interrupted, 143 ended by SIGTERM, 129 by SIGHUP. At the prompt, $HELP$ lists the commands.
 """
 LOG_BYTES = 1_000_000
+
+
+def program() -> NoReturn:
+    """`csm-chat` as a process."""
+    with held_by_no_library():
+        sys.exit(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     args = _parse(sys.argv[1:] if argv is None else argv)
     log_file = _start_log(args.debug)
+    with asked_by_signals() as ending:
+        code = _run(args, log_file)
+    return ending.code_or(code)
+
+
+def _run(args: argparse.Namespace, log_file: Path) -> int:
+    """Carry it out, with the last catch; returns the exit code."""
     try:
         config = _config(args)
         run: Callable[[argparse.Namespace, Config], int] = args.run

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "notices": (),
     "wording": ("notices",),
     "plain_files": (),
+    "leaving": (),
     "runtime": (),
     "config": ("config", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types"),
@@ -51,7 +52,10 @@ MAY_IMPORT = {
         *("bench", "engine", "checkpoint", "codec", "assemble", "conversation.prompt"),
         *("errors", "types"),
     ),
-    "repl": ("repl", "conversation", "voices", "config", "notices", "wording", "errors", "types"),
+    "repl": (
+        *("repl", "conversation", "voices", "leaving", "config"),
+        *("notices", "wording", "errors", "types"),
+    ),
     "api": (
         *("api", "assemble", "conversation", "voices", "audio", "engine", "config"),
         *("notices", "wording", "errors", "types"),
@@ -63,7 +67,7 @@ MAY_IMPORT = {
     ),
     "cli": (
         *("cli", "commands", "repl", "assemble", "conversation.ports", "voices.references"),
-        *("config", "notices", "errors", "types"),
+        *("leaving", "config", "notices", "errors", "types"),
     ),
 }
 

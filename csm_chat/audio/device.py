@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from csm_chat.audio import probe
 from csm_chat.errors import DeviceError
 from csm_chat.types import SAMPLE_RATE, Pcm
 
@@ -78,6 +79,8 @@ def open_output(
     `refresh` makes PortAudio look for devices anew, which kills all streams of this process.
     `rates` are those to try instead of ours, the device's own and the usual ones.
     """
+    if refresh:
+        probe.ask_first.cache_clear()
     sd = _sounddevice()
     with stderr_to_log(), _portaudio_errors(sd):
         if refresh:
@@ -234,6 +237,7 @@ def _listed(sd: Any) -> list[Device]:
 def _sounddevice() -> Any:
     # Debian's PortAudio links libjack, which would start a server of its own
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
+    probe.check()
     try:
         import sounddevice
     except OSError as error:

@@ -27,6 +27,16 @@ def cap_frames(expected_s: float, max_turn_s: float) -> int:
     return max(1, math.floor(seconds * FRAMES_PER_S))
 
 
+def is_sound(pcm: Pcm) -> bool:
+    """Whether all samples are numbers; those of a codec that overflows are not."""
+    return bool(np.isfinite(pcm).all())
+
+
+def is_silent(pcm: Pcm) -> bool:
+    rms = float(np.sqrt(np.mean(np.square(pcm)))) if len(pcm) else 0.0
+    return rms < 10 ** (SILENCE_DBFS / 20)
+
+
 @dataclass(slots=True)
 class Watch:
     """Watches one take, frame by frame. Each method returns why to stop, or None."""
@@ -44,7 +54,6 @@ class Watch:
         return f"the same frame {self._n_repeats + 1} times in a row"
 
     def pcm(self, pcm: Pcm) -> str | None:
-        rms = float(np.sqrt(np.mean(np.square(pcm)))) if len(pcm) else 0.0
-        silent = rms < 10 ** (SILENCE_DBFS / 20)
+        silent = is_silent(pcm)
         self._silence_s = self._silence_s + len(pcm) / SAMPLE_RATE if silent else 0.0
         return f"{self._silence_s:.1f} s of silence" if self._silence_s >= MAX_SILENCE_S else None

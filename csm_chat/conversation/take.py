@@ -43,6 +43,7 @@ class Take:
     first_audio_s: float = 0.0
     n_samples: int = 0
     stopped: str | None = None  # why the guard stopped it
+    is_heard: bool = False  # some frame of it is not silence
 
     def timings(self) -> Timings:
         compute_s = time.perf_counter() - self.started
@@ -50,10 +51,12 @@ class Take:
 
     def end(self, max_turn_s: float) -> tuple[Ended, str]:
         """How it ended, and why if not by itself."""
-        if not self.frames:
-            return "guard", "the model ended before it began"
         if self.stopped:
             return "guard", self.stopped
+        if not self.frames:
+            return "guard", "the model ended before it began"
+        if not self.is_heard:
+            return "guard", "it is silent throughout"
         if len(self.frames) < self.sampling.max_frames:
             return "eos", ""
         seconds = self.sampling.max_frames / FRAMES_PER_S
@@ -93,7 +96,8 @@ class Take:
                 pcm = decode(np.stack(chunk))
                 n_kept = self._n_until_silent(watch, pcm)
                 self.frames += chunk[:n_kept]
-                yield self._counted(pcm[: n_kept * FRAME_SAMPLES])
+                if n_kept:
+                    yield self._counted(pcm[: n_kept * FRAME_SAMPLES])
 
     def _counted(self, pcm: Pcm) -> Pcm:
         if not self.n_samples:
@@ -102,9 +106,13 @@ class Take:
         return pcm
 
     def _n_until_silent(self, watch: guard.Watch, pcm: Pcm) -> int:
-        """Frames up to the one where `watch` hears that it is over; or all."""
+        """Frames up to where `watch` hears that it is over, or to one that is broken; or all."""
         frames = pcm.reshape(-1, FRAME_SAMPLES)
         for n_frames, frame in enumerate(frames, 1):
+            if not guard.is_sound(frame):
+                self.stopped = "the codec gave samples that are no numbers"
+                return n_frames - 1
+            self.is_heard = self.is_heard or not guard.is_silent(frame)
             reason = watch.pcm(frame)
             if reason:
                 self.stopped = reason if n_frames < len(frames) else self.stopped or reason
@@ -127,7 +135,7 @@ def first_with_sound(
     for sampling in samplings:
         take = Take(sampling)
         yield from take.samples(backend, rows, chunk_frames)
-        if take.frames or not sampling.temperature:
+        if take.frames or take.stopped or not sampling.temperature:
             break
         on_empty(sampling.seed)
     return take

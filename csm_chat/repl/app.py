@@ -23,6 +23,7 @@ from prompt_toolkit.renderer import print_formatted_text
 
 from csm_chat.config.settings import Config
 from csm_chat.errors import EntryError
+from csm_chat.leaving import code_of
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
@@ -70,9 +71,10 @@ def run(
         prompt = Prompt(worker, config, history or history_path())
         try:
             return asyncio.run(prompt.talk(banner))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            return code_of(interrupt)
+        finally:  # a terminal that was closed raises what it likes
             worker.close()
-            return 130
 
 
 class Prompt:

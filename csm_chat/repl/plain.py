@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
+from csm_chat.leaving import AskedToEnd, code_of
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from csm_chat.repl.worker import Worker
     from csm_chat.types import Turn
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 BLANK = "\ufeff\r\n"  # some programs begin a pipe with a byte order mark
 COLUMNS = 10_000  # nothing is shortened: a program may read it
 
@@ -62,8 +63,8 @@ def run(
         return _model_failure(worker) or (
             FAILED if n_refused or view.deaf or worker.n_failed else 0
         )
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return code_of(interrupt)
     finally:
         worker.drop_queue()
         worker.close()
@@ -101,6 +102,8 @@ def _prompted(view: _View, lines: TextIO) -> Iterator[str]:
         try:
             view.prompt()
             line = lines.readline()
+        except AskedToEnd:
+            raise
         except KeyboardInterrupt:
             view.interrupt()
             continue

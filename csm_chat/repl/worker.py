@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOADING_S = 1.0  # how long leaving waits for a step of loading
+LEAVING_S = 2.0  # and for all: the take that is finished, the device that is let go
 POLL_S = 1.0  # how often an idle worker looks at the references folder
 
 
@@ -66,6 +67,7 @@ class Worker:
         self._jobs: deque[_Job] = deque()
         self._busy = False
         self._closing = False
+        self._leave_by = 0.0  # on the monotonic clock, once it is closing
         self._epoch = 0  # raised by each cancel
         self._status = Status("loading")
         self._names = dict(names)
@@ -178,17 +180,21 @@ class Worker:
     def close(self) -> bool:
         """Stop, finish files, end the thread. Safe to call twice.
 
-        False if a step of loading that cannot be stopped is still under way; it does no harm.
+        False if what cannot be stopped is still under way: a step of loading, which does no harm,
+        or a library that does not come back.
         """
         with self._lock:
+            if not self._closing:
+                self._leave_by = time.monotonic() + LEAVING_S
             self._closing = True
             self._jobs.clear()
             self._lock.notify_all()
         self.cancel()
-        if self._thread.is_alive():
-            self._thread.join(None if self._loaded else LOADING_S)
-        if self._loaded:
+        if self._loaded:  # first, or a device that is stuck would keep the thread waiting
             self._loaded.sound.close()
+        if self._thread.is_alive():
+            left_s = max(self._leave_by - time.monotonic(), 0.1)
+            self._thread.join(left_s if self._loaded else LOADING_S)
         return not self._thread.is_alive()
 
     def _submit(self, run: Callable[[int], bool | None], is_entry: bool = False) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,17 @@ from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError, Interrupted
-from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, Pcm, Prompt, Segment, Turn, Utterance, Voice
+from csm_chat.types import (
+    FRAME_SAMPLES,
+    FRAMES_PER_S,
+    Codes,
+    Pcm,
+    Prompt,
+    Segment,
+    Turn,
+    Utterance,
+    Voice,
+)
 from tests.fakes import CODEBOOKS, LevelCodec, ScriptedEngine, fake_backend
 
 HI = Utterance("Hi there.", 0)
@@ -475,3 +486,33 @@ def test_a_restored_turn_is_remembered_as_one_that_was_said() -> None:
     assert restored.history() == said.history()
     assert restored.rows() == said.rows()
     assert restored.last == said.last
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_a_codec_that_gives_no_numbers_ends_the_take_before_them(
+    broken: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, engine, notes = make([[20, 20, 30, 20]])
+
+    @contextmanager
+    def decoding(codec: LevelCodec) -> Iterator[Callable[[Codes], Pcm]]:
+        def decode(codes: Codes) -> Pcm:
+            levels = codes[:, 0] / np.float32(100)
+            return np.repeat(np.where(codes[:, 0] == 30, broken, levels), FRAME_SAMPLES)
+
+        yield decode
+
+    monkeypatch.setattr(LevelCodec, "decoding", decoding)
+    pcm, turn = finish(session.take(HI))
+    assert (len(pcm), turn.ended, len(turn.segment.codes)) == (2 * FRAME_SAMPLES, "guard", 2)
+    assert np.isfinite(pcm).all()
+    assert "no numbers" in notes[0]
+    assert not session.turns and len(engine.calls) == 1
+
+
+def test_a_take_that_is_silent_throughout_is_no_turn() -> None:
+    session, _, notes = make([[0, 0, 0]])
+    _, turn = finish(session.take(HI))
+    assert turn.ended == "guard"
+    assert "silent throughout" in notes[0]
+    assert not session.turns
