@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "runtime": (),
     "config": ("config", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types"),
-    "checkpoint": ("checkpoint", "codec.files", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),

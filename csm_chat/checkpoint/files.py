@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, TypeAlias
 
 from csm_chat.checkpoint.sizes import read_json
@@ -85,6 +85,11 @@ def weight_map(index: Path) -> dict[str, str]:
     homes = read_json(index).get("weight_map")
     if not isinstance(homes, dict) or not homes:
         raise CheckpointError(f"{index}: has no weight_map; download the file again")
+    for name in set(map(str, homes.values())):
+        if name == ".." or {Path(name).name, PureWindowsPath(name).name} != {name}:
+            raise CheckpointError(
+                f"{index}: names {name[:80]!r}, which is not a file beside it; download it again"
+            )
     return {str(tensor): str(file) for tensor, file in homes.items()}
 
 

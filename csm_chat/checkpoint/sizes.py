@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from csm_chat.errors import CheckpointError
+from csm_chat.plain_files import read_bytes
 
 MIMI_ENTRIES = 2048  # of a codebook of Mimi; CSM's audio vocabulary has a few ids more
 FEW_WEIGHTS = 2**20  # of a matrix, for which a core's own cache has room
 _CONTEXT_ROWS = 2048
+
+# A wrong file is to end in a line, not in the machine's memory: tables, caches and lists of names
+# are made in these sizes before a tensor is read.
+_CONFIG_BYTES = 20_000_000  # of any JSON file; an index of CSM-1B has 50 kB
+_MOST = {"num_hidden_layers": 256, "max_position_embeddings": 32_768, "num_codebooks": 256}
+_MOST_OF_REST = 1 << 20
+_MOST_NUMBER = 1e12
 
 _Fields: TypeAlias = Mapping[str, Any]
 
@@ -98,7 +106,9 @@ def _codec_entries(folder: Path) -> object:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. Raises CheckpointError."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_bytes(path, _CONFIG_BYTES).decode("utf-8"))
+    except RecursionError as error:
+        raise CheckpointError(f"{path}: nested too deep; download it again") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable JSON ({error}); download it again") from error
     if not isinstance(fields, dict):
@@ -223,13 +233,21 @@ def _count(fields: _Fields, keys: tuple[str, ...], default: int) -> int:
         if value is None:
             continue
         if type(value) is not int or value < 1:
-            raise CheckpointError(f"{key} is {value!r}; expected a whole number above 0")
+            raise CheckpointError(f"{key} is {_shown(value)}; expected a whole number above 0")
+        most = _MOST.get(keys[0], _MOST_OF_REST)
+        if value > most:
+            raise CheckpointError(f"{key} is {_shown(value)}; no model here has more than {most}")
         return value
     return default
 
 
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def _number(fields: _Fields, key: str, default: float) -> float:
     value = fields.get(key, default)
-    if type(value) not in (int, float) or not value > 0:
-        raise CheckpointError(f"{key} is {value!r}; expected a number above 0")
+    if type(value) not in (int, float) or not 0 < value < _MOST_NUMBER:
+        raise CheckpointError(f"{key} is {_shown(value)}; expected a number above 0")
     return float(value)

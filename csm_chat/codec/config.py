@@ -30,8 +30,12 @@ _NO_COUNTS = {
     *("input_dimension", "layer_scale", "max_period", "n_residual_layers", "output_dimension"),
     *("output_dimensions", "ratios", "true_skip"),
 }
+_MOST = 1 << 16  # of anything counted: a wrong file is not to fill the memory
 # what wrong kinds of values raise
-_NO_SIZES = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+_NO_SIZES = (
+    *(ArithmeticError, AttributeError, KeyError, TypeError, ValueError),
+    *(MemoryError, RecursionError),
+)
 
 
 def mimi_config(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _misfit(config: Mapping[str, Any]) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= _MOST
 
 
 def moshi_config(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,11 @@ def test_mimi_s_own_config_tells_its_entries(tmp_path: Path) -> None:
         ({"rms_norm_eps": None}, "rms_norm_eps is None"),
         ({"depth_decoder_config": 3}, "depth_decoder_config is 3"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling is of type 'yarn'"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; no model here has more"),
+        ({"max_position_embeddings": 2**45}, "max_position_embeddings is 35184372088832; no model"),
+        ({"hidden_size": 10**400}, "hidden_size is 1000000000000000000000000000000000000...; no"),
+        ({"rope_theta": 10**400}, "rope_theta is 1000000000000000000000000000000000000..."),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps is inf"),
         ({"tie_codebooks_embeddings": False}, "tie_codebooks_embeddings is false"),
     ],
 )
@@ -94,6 +101,29 @@ def test_a_config_that_is_no_object_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(CheckpointError, match=r"config\.json"):
         read_sizes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "9" * 10_000, '{"hidden_size": 1e999}']
+)
+def test_a_config_that_would_exhaust_its_reader_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        read_sizes(tmp_path)
+
+
+def test_a_config_that_is_a_pipe_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        read_sizes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/x.safetensors", "a/b", "..", "a\\b"])
+def test_an_index_that_names_a_file_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": name}}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="not a file beside it"):
+        find_weights(tmp_path)
 
 
 def test_a_folder_without_config_says_so(tmp_path: Path) -> None:
