@@ -29,8 +29,11 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     TOKENIZERS_PARALLELISM="false",
 )
-# a shell that starts this in the background has interrupts ignored, here and in what is started
+# a shell that starts this in the background has interrupts ignored, here and in what is started,
+# and nohup has hang-ups ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
