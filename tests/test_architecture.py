@@ -68,8 +68,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "huggingface_hub": ("checkpoint/find.py", "checkpoint/hub/*.py"),
     "mlx": ("engine/mlx/*.py",),
-    "onnx": ("engine/torch/quantised/*.py",),
-    "onnxruntime": ("engine/torch/quantised/*.py",),
+    "onnx": ("engine/torch/quantised/*.py", "training/speech/teacher/graphs.py"),
+    "onnxruntime": ("engine/torch/quantised/*.py", "training/speech/teacher/kokoro.py"),
     "moshi": ("training/*.py", "bench/random_checkpoint.py"),
     "PIL": ("bench/plot.py",),
     "prompt_toolkit": ("repl/*.py",),
@@ -80,7 +80,7 @@ ONLY_IN = {
         *("bench/random_checkpoint.py", "training/*.py"),
     ),
     "sounddevice": ("audio/*.py",),
-    "soundfile": ("audio/*.py",),
+    "soundfile": ("audio/*.py", "training/speech/recordings.py", "training/ears/hear.py"),
     "soxr": ("audio/*.py", "voices/transcribe.py", "training/*.py"),
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
