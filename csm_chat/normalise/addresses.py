@@ -56,17 +56,12 @@ def _url(match: re.Match[str]) -> str:
     return " ".join(filter(None, told)) + (end if end in ".,!?;:)" else "")
 
 
-def _path(path: str) -> str:
-    """Signs by their names; numbers stay, to be read as others are."""
-    return " ".join("".join(_SIGNS.get(char, char) for char in path).split())
-
-
 # Paths. A folder at the root is a path, but not "/month".
 
 _PART = r"[\w.~+@%$-]"
 _RATES = "hour|hr|day|night|week|wk|month|mo|year|yr|minute|min|person|piece|each|sec|second"
 _POSIX = (
-    rf"(?<![\w/.:)\]\"'~<&*-])((?:~|\.\.?)?/(?!(?:{_RATES})\b)(?:[A-Za-z_]|\.\w)(?:{_PART}*\w)?"
+    rf"(?<![\w/.:)\]\"'~<&*-])((?:~|\.\.?)?/(?!(?:{_RATES})\b)[A-Za-z_.~](?:{_PART}*\w)?"
     rf"(?:/{_PART}*\w)*/?)(?![\w/])|(?<![\w/.:])((?:~|\.\.)/)(?!\S)"
 )
 _WINDOWS = (
@@ -79,8 +74,8 @@ ADDRESSES = (
     rule(rf"\b(file:///?{_PART}+(?:/{_PART}*\w)*)", lambda m: _spelled(m[1])),
     rule(_URL, _url),
     rule(_BARE, _url, re.IGNORECASE),
-    rule(_WINDOWS, lambda m: _path(m[1])),
-    rule(_POSIX, lambda m: _path(m[1] or m[2])),
+    rule(_WINDOWS, lambda m: _spelled(m[1])),
+    rule(_POSIX, lambda m: _spelled(m[1] or m[2])),
 )
 
 # Numbers nobody counts with; before brackets are read
@@ -117,7 +112,7 @@ def _network(match: re.Match[str]) -> str:
 def _plan(match: re.Match[str]) -> str:
     """401(k) and its like."""
     rest = [DIGITS[int(part)] if part.isdecimal() else part for part in re.findall(r"\w", match[2])]
-    return f"{in_pairs(int(match[1]))} {' '.join(rest)}{match[3]}"
+    return f"{in_pairs(int(match[1]))} {' '.join(rest)}"
 
 
 def _letters(match: re.Match[str]) -> str:
@@ -139,8 +134,8 @@ CODES = (
     rule(r"(?<![\w.])([0-9]{1,3}(?:\.[0-9]{1,3}){3})(:[0-9]{1,5})?(/[0-9]{1,2})?(?!\w|\.[0-9])",
          _network),
     rule(r"(?<![\w:])[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}(?![\w:])", _letters),
-    rule(r"(?<![\w.])([1-9][0-9]{2})(\([a-z]\)(?:\([0-9a-z]\))*)(s?)(?!\w)", _plan),
-    rule(r"(?<![\w.$])(401|403|457)([kb])(s?)\b", _plan),
+    rule(r"(?<![\w.])([1-9][0-9]{2})(\([a-z]\)(?:\([0-9a-z]\))*)(?!\w)", _plan),
+    rule(r"(?<![\w.$])(401|403|457)([kb])\b", _plan),
     rule(r"(?<![\w.-])(?:\+?(1)[-. ])?(8[03-8]{2}|900)[-. ]"
          r"((?=[-. 0-9]*[A-Z])[A-Z0-9]{1,8}(?:-[A-Z0-9]{1,8}){0,5})(?![\w-])", _with_letters),
     rule(r"(?<![\w$.,-])(?:\+?1[-. ]?)?(?:\([0-9]{3}\)[-. ]?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}"
@@ -162,7 +157,7 @@ CODES = (
 # In front of a number that is told in pairs: "room two thirty-seven", "error four oh four"
 _PLACES = (
     *("room", "suite", "flight", "route", "highway", "interstate", "error", "HTTP", "apartment"),
-    *("Boeing", "Airbus", "hwy", "apt", "rm", "status", "extension", "PO Box", "PO box"),
+    *("Boeing", "Airbus", "hwy", "apt", "rm", "status", "extension"),
 )
 PLACES = (
     rule(rf"(\b(?:{either(_PLACES)})\.? (?:number |code )?)([1-9][0-9]{{2,3}})"

@@ -86,7 +86,6 @@ def _magnitude(match: re.Match[str]) -> str:
 
 
 MAGNITUDES = (
-    rule(r"(?<=[0-9][kKM])\s?[-\u2013]\s?(?=[0-9.]+[kKM]\b)", " to "),
     rule(rf"{AMOUNT}(k){_NOT_K}\b(?!')", _magnitude),
     rule(rf"{AMOUNT}([KB])(?=\s[a-z]+[a-z]s\b|\s(?:people|parameters)\b)", _magnitude),
     rule(rf"{AMOUNT}(M)\b(?<!\b3M)(?!['-])", _magnitude),
@@ -138,7 +137,6 @@ _ORDINALS = (
     rule(r"(?:(?<=[0-9](?:st|nd|rd|th))|(?<=[0-9]s))\s?[-\u2013]\s?(?='?[0-9])", " to "),
     rule(r"(?<![\w.,'])(10{1,6})s\b", lambda m: _ROUND[m[1]]),
     rule(r"(?<![0-9])(['']?)([0-9]{2}|[12][0-9]{2}0)'?s\b(?<!1s)", _decade),
-    rule(r"(?<![\w.,'])([1-9][1-9]0)s\b", lambda m: plural(in_pairs(int(m[1])))),
     rule(r"(?<![\w.,])([0-9])s\b", lambda m: plural(DIGITS[int(m[1])])),
     rule(r"(?<![\w.,/])([0-9]{1,4})/([0-9]{1,4})(?:ths?|rds?|nds?)\b", _parts, re.IGNORECASE),
     rule(rf"{START}((?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+))(?:st|nd|rd|th)\b",
@@ -188,7 +186,7 @@ _CODES = (
         _serial,
     ),
     rule(r"(?<![\w.,])[vV](?=[0-9]+\.)", "version "),
-    rule(r"(?<![\w.,])v(?!8\b)(?=[0-9]{1,2}\b)", "version "),
+    rule(r"(?<![\w.,])v(?=[0-9]{1,2}\b)", "version "),
     rule(r"(?<=version )([0-9]+(?:\.[0-9]+)*)(?![\w])", _version, re.IGNORECASE),
     rule(r"(?<![\w.,])([0-9]+(?:\.[0-9]+){2,})(?!\w)", _version),
 )
@@ -229,7 +227,7 @@ COUNTS = (
     *_ORDINALS,
     *_CODES,
     *_SIGNS,
-    rule(r"(?<=[A-Za-z])(?<!-[a-z]{2})(?<!-[a-z]{3})-(?=[0-9])", " "),  # but 1-on-1
+    rule(r"(?<=[A-Z])-(?=[0-9])", " "),
     rule(r"(?<=[A-Za-z])[0-9]{3,}", lambda m: one_by_one(m[0])),
     rule(rf"({NUMBER})", lambda m: number(m[1])),
 )

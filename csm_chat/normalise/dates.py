@@ -87,8 +87,8 @@ def _date(y: int, m: int, d: int) -> str | None:
 
 
 def _iso_date(match: re.Match[str]) -> str:
-    said = _date(*(int(part) for part in match.group(1, 3, 4)))
-    return match[0] if said is None else said + (", " if match[5] else "")
+    said = _date(*(int(part) for part in match.group(1, 2, 3)))
+    return match[0] if said is None else said + (", " if match[4] else "")
 
 
 def _numeric_date(match: re.Match[str]) -> str:
@@ -158,7 +158,7 @@ DATES = (
          lambda m: f"{_name(m[1])} "),
     rule(rf"\b({_SHORT_MONTH})\.?\s(?=[12][0-9]{{3}}(?!\w))", lambda m: f"{_name(m[1])} ",
          re.IGNORECASE),
-    rule(r"(?<![\w-])([0-9]{4})([-/.])([01]?[0-9])\2([0-3]?[0-9])(?:(T)(?=[0-9]{2}:)|(?![\w/-]|\.[0-9]))",
+    rule(r"(?<![\w-])([0-9]{4})[-/]([01]?[0-9])[-/]([0-3]?[0-9])(?:(T)(?=[0-9]{2}:)|(?![\w/-]))",
          _iso_date),
     rule(r"(?<![\w/.,-])([0-3]?[0-9])([/.-])([0-3]?[0-9])\2([12][0-9]{3}|(?<=/)[0-9]{2})"
          r"(?![\w/-]|\.[0-9])", _numeric_date),
@@ -171,7 +171,6 @@ DATES = (
          rf"{_YEAR}", _day_month, re.IGNORECASE),
     rule(r"(?<![\w.,])([0-9]{1,4})( ?(?:AD|BC|BCE|CE)\b)", _era),
     rule(r"(?<=\bAD )([1-9][0-9]{2,3})(?![\w.,-])", lambda m: in_pairs(int(m[1]))),
-    rule(r"(?<=['\s][0-9]{2})\s?[-\u2013]\s?(?='[0-9]{2}\b)", " to "),
     rule(r"\b(FY|CY)'?((?:19|20)[0-9]{2})\b", lambda m: f"{m[1]} {year(int(m[2]))}"),
     rule(r"(?<![\w.,/-])((?:19|20)[0-9]{2})/([0-9]{2})(?![\w/])",
          lambda m: f"{year(int(m[1]))} {two_digits(int(m[2]))}"),

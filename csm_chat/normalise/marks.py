@@ -86,52 +86,18 @@ _ESCAPES = re.compile(
 # Tags of web pages and of speech (SSML). One that ends a paragraph leaves a line's end.
 _BLOCKS = (
     *("p", "s", "br", "div", "li", "ul", "ol", "tr", "table", "hr", "title", "header", "section"),
-    *(
-        "dt",
-        "dd",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "article",
-        "blockquote",
-        "paragraph",
-        "sentence",
-    ),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "article", "blockquote", "paragraph", "sentence"),
 )
 _INLINE = (
     *("a", "b", "i", "u", "em", "strong", "span", "small", "big", "sub", "sup", "mark", "code"),
     *("tt", "kbd", "del", "ins", "strike", "abbr", "cite", "font", "center", "html", "body", "td"),
-    *(
-        "th",
-        "pre",
-        "var",
-        "samp",
-        "dl",
-        "q",
-        "dfn",
-        "label",
-        "form",
-        "head",
-        "time",
-        "speak",
-        "voice",
-        "emphasis",
-        "prosody",
-        "audio",
-        "lang",
-        "w",
-        "phoneme",
-    ),
+    *("th", "pre", "speak", "voice", "emphasis", "prosody", "audio", "lang", "w", "phoneme"),
 )
 _ATTRIBUTE = r"(?:\s+[\w:-]+|(?<=\w))\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+?)"
 _TAG = re.compile(
     rf"<(?:/\s*[a-z][\w:-]*|(?P<name>[a-z][\w:-]*)(?P<attributes>(?:{_ATTRIBUTE})*))\s*(?P<alone>/?)>",
     re.IGNORECASE,
 )
-_CLOSING = re.compile(r"</\s*([A-Za-z][\w:-]*)")
 _ALIAS = re.compile("<sub\\s+alias=[\"']([^\"'<>]*)[\"']\\s*>[^<>]*</sub>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _BREAK = re.compile(r"time\s*=\s*[\"']?\s*\+?([0-9]*\.?[0-9]+)\s*(m?s)", re.IGNORECASE)
@@ -150,7 +116,6 @@ _MARKDOWN = tuple(
     for pattern, said in (
         (r"^[ \t]*(?:```|~~~)\w*[ \t]*$", ""),
         (r"<!--[^<>]*-->", ""),
-        (r"(?<!\S)(?:/\*+|\*+/)(?!\S)", " "),  # a remark in a program
         (r"!?\[([^\[\]\n]*)\]\([^()\s]*\)", r"\1"),  # [text](address)
         (r"\[\d{1,3}\]", ""),  # a footnote's number
         (r"(?<![\w=])==(?=[^\s=])([^=\n]*)(?<=[^\s=])==(?![\w=])", r"\1"),
@@ -179,20 +144,18 @@ _CLOSES = re.compile(r"[ \n]?[)\]}]")
 def without_markup(text: str) -> str:
     """No terminal colours, tags and entities; a break is a comma, or three points if it is long."""
     text = _ALIAS.sub(r" \1 ", _ESCAPES.sub("", text))
-    closed = {name.lower() for name in _CLOSING.findall(text)}
-    text = _TAG.sub(lambda match: _without_tag(match, closed), text)
-    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub(_without_tag, text))
 
 
-def _without_tag(match: re.Match[str], closed: set[str]) -> str:
+def _without_tag(match: re.Match[str]) -> str:
     name = (match["name"] or match[0].strip("</> ")).lower()
     if name == "break":
         return _pause(match[0])
     if name in _BLOCKS:
         return "\n\n"
     # <T> may be a word in brackets of another kind; a tag has a stroke or something set
-    is_tag = match[0][1] == "/" or match["alone"] or match["attributes"]
-    return "" if is_tag or name in _INLINE or name in closed else match[0]
+    is_tag = match[0][1] == "/" or match["alone"] or match["attributes"] or name in _INLINE
+    return "" if is_tag else match[0]
 
 
 def _pause(tag: str) -> str:

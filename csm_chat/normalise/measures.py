@@ -14,22 +14,22 @@ from csm_chat.normalise.rules import AMOUNT, NUMBER, either, is_before_noun, rul
 
 _UNITS = {
     "kilometer": "km KM Km kms", "meter": "m", "centimeter": "cm CM cms", "millimeter": "mm MM",
-    "decimeter": "dm", "nanometer": "nm", "micrometer": "\u03bcm", "mile": "mi", "inch": "ins",
+    "decimeter": "dm", "nanometer": "nm", "micrometer": "\u03bcm um", "mile": "mi", "inch": "ins",
     "yard": "yd yds", "nautical mile": "nmi", "light year": "ly", "kilogram": "kg KG Kg kgs",
     "gram": "g gm gms", "milligram": "mg", "microgram": "\u03bcg mcg", "pound": "lb lbs",
     "ounce": "oz", "tonne": "t", "fluid ounce": "fl oz", "liter": "l L", "milliliter": "ml mL",
     "centiliter": "cl cL", "deciliter": "dl dL", "gallon": "gal", "quart": "qt",
     "tablespoon": "tbsp", "teaspoon": "tsp", "second": "s sec secs", "millisecond": "ms",
-    "microsecond": "\u03bcs", "nanosecond": "ns", "minute": "min mins", "hour": "h hr hrs",
-    "week": "wk wks", "month": "mo mos", "year": "yr yrs",
+    "microsecond": "\u03bcs us", "nanosecond": "ns", "minute": "min mins", "hour": "h hr hrs",
+    "day": "d", "week": "wk wks", "month": "mo mos", "year": "yr yrs y",
     "kilobyte": "kB KB kb", "megabyte": "MB mb", "gigabyte": "GB gb", "terabyte": "TB tb",
     "petabyte": "PB", "kibibyte": "KiB", "mebibyte": "MiB", "gibibyte": "GiB", "megabit": "Mbit",
     "gigabit": "Gbit", "kilobit": "kbit", "watt": "W", "kilowatt": "kW kw KW", "megawatt": "MW",
     "gigawatt": "GW", "milliwatt": "mW", "volt": "V", "kilovolt": "kV", "millivolt": "mV",
-    "amp": "amp amps", "milliamp": "mA", "milliamp hour": "mAh", "watt hour": "Wh",
+    "amp": "A amp", "milliamp": "mA", "milliamp hour": "mAh", "watt hour": "Wh",
     "kilowatt hour": "kWh KWh kwh", "decibel": "dB db", "ohm": "\u03a9", "kiloohm": "k\u03a9",
-    "calorie": "cal", "kilocalorie": "kcal", "kilojoule": "kJ", "megajoule": "MJ",
-    "pascal": "Pa", "kilopascal": "kPa", "megapascal": "MPa",
+    "calorie": "cal", "kilocalorie": "kcal", "joule": "J", "kilojoule": "kJ", "megajoule": "MJ",
+    "newton": "N", "pascal": "Pa", "kilopascal": "kPa", "megapascal": "MPa",
     "hectopascal": "hPa", "millibar": "mbar", "atmosphere": "atm", "hectare": "ha",
     "pixel": "px", "megapixel": "MP", "degree": "\u00b0 deg", "carat": "ct", "point": "pt pts",
     "knot": "kn kt kts", "lumen": "lm", "mole": "mol", "acre": "ac",
@@ -58,7 +58,7 @@ _SPECIAL = {
     "sq km": "square kilometer|square kilometers",
     "cu m": "cubic meter|cubic meters", "sq mi": "square mile|square miles",
     "sq in": "square inch|square inches", "sq yd": "square yard|square yards",
-    "bit/s": "bit per second|bits per second",
+    "bit/s": "bit per second|bits per second", "pp": "percentage point|percentage points",
     "ft/s": "foot per second|feet per second", "gsm": "grams per square meter",
     "\u00b0N": "degree north|degrees north", "\u00b0S": "degree south|degrees south",
     "\u00b0E": "degree east|degrees east", "\u00b0W": "degree west|degrees west",
@@ -231,7 +231,7 @@ MEASURES = (
     rule(rf"(?<![\w.,]){AMOUNT}-((?!(?:[a-zA-Z](?<![mgLVW])|in)-?\b)(?:{_UNIT})|in(?=-))"
          rf"(?=-[a-z]|\s(?!of\b)[a-z])", _joined),
     # an s right after a number makes its plural; a second stands apart
-    rule(rf"(?<![^\W_]){AMOUNT}\s?(?!(?<!\s)s\b)({_UNIT})"
+    rule(rf"(?<![^\W_]){AMOUNT}\s?(?!(?<!\s)s\b)(?!(?<=\s)[Ayd]\b)({_UNIT})"
          rf"(?:/({either(_PER)})(?!\w))?{_NO_WORD}", _measure),
     rule(rf"{AMOUNT}(?:\s?in(?=\s?[x\u00d7]\s?[0-9]|\.(?=\s+[a-z])|{_ACROSS})\.?|in\b(?![-']))",
          _inches),

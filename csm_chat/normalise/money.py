@@ -139,7 +139,7 @@ MONEY = (
     rule(rf"{_SIGN}(?={NUMBER}\s?(?:{either(code for code in _CODES if code.isupper())})\b)", ""),
     rule(r"(?<=[0-9])/-(?!\w)", ""),  # 500/-, as in India
     rule(rf"(?<![\w-])({_CODE}){_SUM}", _before),
-    rule(rf"(?<!\w)((?-i:{either(_PREFIXED)})){_SUM}", _before, re.IGNORECASE),
+    rule(rf"(?<!\w)({either(_PREFIXED)}){_SUM}", _before, re.IGNORECASE),
     rule(rf"({_SIGN}){_SUM}", _before, re.IGNORECASE),
     rule(rf"{AMOUNT}{_SCALE}\s?({_SIGN})(?![0-9])", _after),
     rule(rf"{AMOUNT}{_SCALE}\s?({_CODE_AFTER})(?:\.(?=\s[a-z])|(?!\w))", _after),

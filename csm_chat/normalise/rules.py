@@ -77,14 +77,8 @@ def from_table(words: Mapping[str, str]) -> Say:
     return said
 
 
-# Where case is ignored they match an i, and no table has them.
-_TURKISH_I = re.compile("[\u0130\u0131]")
-
-
 def _apart(say: Say) -> Say:
     def said(match: re.Match[str]) -> str:
-        if _TURKISH_I.search(match[0]):
-            return match[0]
         words = say(match)
         left = " " if before(match).isalnum() and words[:1].isalnum() else ""
         right = " " if after(match).isalnum() and words[-1:].isalnum() else ""

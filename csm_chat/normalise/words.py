@@ -75,7 +75,6 @@ POINTED = (
     rule(r"\bPh\.D\b\.?", "PhD"),
 )  # fmt: skip
 ABBREVIATIONS = (
-    rule(r"\b([Ee])xt (?=[0-9])", r"\1xtension "),
     rule(rf"\b({_ZONE})/(?=(?:{_ZONE})\b)", r"\1 or "),
     rule(rf"(?<=\b[ap]m)\s?({_ZONE})\b", lambda m: f" {m[1].upper()}", re.IGNORECASE),
     rule(rf"(?<=[0-9])(?=[A-Z]{{3}})({_ZONE})\b", r" \1"),
@@ -104,13 +103,11 @@ SYMBOLS = (
     rule(r"\s*(?:>=|\u2265)\s*", " is at least "),
     rule(r"\s*(?:<=(?![=>])|\u2264)\s*", " is at most "),
     rule(r"\s*<?[-=]+>\s*|\s*<(?:-+|={2,})\s*(?=[A-Za-z])", " to "),
-    rule(r"(?<=\w\w)<(\w{1,30}(?:, ?\w{1,30}){0,3})>", r" of \1"),  # List<String>
-    rule(r"<(\w[\w .,:|/-]{0,60})>(?!\w)|(?<!\w)<(\w[\w:-]{0,30})>",
-         lambda m: f" {m[1] or m[2]} "),  # <a thing to fill in>
-    rule(r"(?<=[\w)])\s?<<\s?(?=[\w(-])(?![^<>]{1,80}>>)", " is much less than "),
+    rule(r"(?<=\w)<(\w{1,30}(?:, ?\w{1,30}){0,3})>", r" of \1"),  # List<String>
+    rule(r"(?<=[\w)])\s?<<\s?(?=[\w(-])", " is much less than "),
     rule(r"(?<=[\w)])\s?>>\s?(?=[\w(-])", " is much greater than "),
-    rule(r"(?<=[\w)]) < |(?<=[\w)])<(?![^<>]{1,80}>(?!\w))(?=-?[A-Za-z0-9(])", f" {_LESS} "),
-    rule(r"(?<=[\w)]) > |(?<=[\w)])>(?=-?[A-Za-z0-9(])", f" {_MORE} "),
+    rule(r"(?<=[\w)]) < |(?<=[\w)])<(?=-?[\w(])", f" {_LESS} "),
+    rule(r"(?<=[\w)]) > |(?<=[\w)])>(?=-?[\w(])", f" {_MORE} "),
     rule(r"(?<!\S)>\s?(?=[0-9$\u20ac\u00a3])", "more than "),
     rule(r"(?<!\S)<\s?(?=[0-9$\u20ac\u00a3])", "less than "),
     rule(r"(?<=\w)\s*(?:\+/-|\+-)\s*(?=[0-9])|(?<!\S)(?:\+/-|\+-)\s*(?=[0-9])",

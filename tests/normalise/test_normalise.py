@@ -348,19 +348,6 @@ BITS = [
     *("\u00a3\u00a2\u00b2\u00bd\U0001f642\u200d\ufe0f\u0301\u2032\u2033\u00d7\ud800\u0663"),
     *("Mr.", "St.", "e.g.", "p.m.", "U.S.", "May ", "Jan. ", "No. ", "www.", "http://", "a@b.co"),
     *("10:30", "1/2", "3rd", "'90s", "VIII", "Henry ", "Chapter ", "km", "GB", "->", "...", "--"),
-    *("A$", "kr ", "Rs. ", "5'10", "1h ", "5m", "10k", "1.5M", "e23", "<b>", "</b>", "&amp;", "=="),
-    *("St. ", "Mon-", "Jan", "King ", "Part I ", "X ", "C:\\", "/etc/", "192.168.0.1", "1-800-"),
-    *(
-        "1 000",
-        "020 7946 0958",
-        "(k)",
-        "EST",
-        " 12 Elm St.",
-        ", CA 90210",
-        "\x1b[1m",
-        "\0",
-        "\u0130",
-    ),
     *("Dr ", "etc.", " vs ", " w/ ", "IV ", ":D", ":)", " - ", "\n- ", "\n# ", "```", "**", "C++"),
 ]
 TYPED = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(BITS), max_size=14).map("".join))
@@ -400,9 +387,6 @@ def test_every_number_is_read_in_words(number: int, with_commas: bool) -> None:
     [
         "Dr. Smith met 1,234 people at 10:30 on May 3rd, 2024 (near St. Mary's) for $5.50. " * 120,
         *(bit * (10_000 // len(bit)) for bit in ("1", "1,", "a.", "(", " ", "\n", "- ", "1-")),
-        *(bit * (10_000 // len(bit)) for bit in ("0", "$", "\u00bd", "<", "&", "==a")),
-        *(bit * (10_000 // len(bit)) for bit in ("5'10", "Mon-")),
-        *(bit * (10_000 // len(bit)) for bit in ("1 000 ", "/a", "St. ", "1h ", "12 Elm ", "10^")),
         *(bit * (10_000 // len(bit)) for bit in ("555-", "http://", "a@", "[a](", "<!--")),
     ],
     ids=lambda typed: repr(typed[:12]),
