@@ -75,8 +75,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "huggingface_hub": ("checkpoint/find.py", "checkpoint/hub/*.py"),
     "mlx": ("engine/mlx/*.py",),
-    "onnx": ("engine/torch/quantised/*.py",),
-    "onnxruntime": ("engine/torch/quantised/*.py",),
+    "onnx": ("engine/torch/quantised/*.py", "training/speech/teacher/graphs.py"),
+    "onnxruntime": ("engine/torch/quantised/*.py", "training/speech/teacher/kokoro.py"),
     "moshi": ("training/*.py", "bench/random_checkpoint.py"),
     "PIL": ("bench/plot.py",),
     "prompt_toolkit": ("repl/*.py",),

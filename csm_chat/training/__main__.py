@@ -9,6 +9,10 @@ from importlib import import_module
 from csm_chat.errors import CsmChatError
 
 COMMANDS = {
+    "kit": "fetch the teacher's voices, put the ears' weights together",
+    "teach": "have the human-sounding teacher speak conversations to a folder",
+    "misheard": "mark what a recogniser mishears in such a folder",
+    "hear": "hear a folder of clips as a stranger would",
     "samples": "speak sentences to a folder, to listen to what is trained on",
     "recogniser": "train what hears the words in the measurements",
     "codec": "train a Mimi-class codec, or write it out with --export",
@@ -19,6 +23,9 @@ COMMANDS = {
 
 # where a command's `main` is, if not in a module of its name
 _MODULES = {
+    "teach": "speech.teacher.teach",
+    "misheard": "ears.misheard",
+    "hear": "ears.hear",
     "samples": "speech.samples",
     "recogniser": "ears.recogniser",
     "codec": "codec.train",

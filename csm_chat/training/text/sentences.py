@@ -29,6 +29,7 @@ HELD_OUT_PERCENT = 1  # of all sentences, for "valid" and again for "test"
 
 DEBIAN_SHARE = 0.06  # of sentences, when the packages are there
 DICTIONARY_SHARE = 0.03
+DIALOGUE_SHARE = 0.4  # of the sentences that are made up
 PAIR_SHARE = 0.12  # of lines, those of two sentences
 FORTUNES = "usr/share/games/fortunes"
 DICTIONARY = "usr/share/dict/words"
@@ -39,6 +40,7 @@ SPEAKABLE = re.compile(
     r"""["']?(?:[A-Z]?[a-z']+|[IAO]|OK|TV|[A-Z]'[a-z]+)(?:-[A-Za-z][a-z']*)*"""
     r"""(?:\.\.\.|[.,;:!?]?["']?[.,;:!?]?)"""
 )
+SEVERAL = re.compile(r"(?<=[.!?]) ")
 SENTENCE_END = re.compile(r"""(?<=[.!?])["']?\s+(?=["A-Z])""")
 ABBREVIATION_END = re.compile(r"\b(?:[A-Z]|Mrs?|Ms|Dr|St|Jr|Sr|vs|etc|No|Prof)\.$")
 SPELLED = (
@@ -66,13 +68,18 @@ def sentences(seed: int, split: Split) -> Iterator[str]:
     """
     rng = Random(f"{split} {seed}")
     wanted = "test" if split == "voices" else split
-    fitting = (text for text in _drawn(rng) if split_of(text) == wanted)
+    fitting = (text for text in _drawn(rng) if _is_all_of(text, wanted))
     for text in fitting:
         if rng.random() < PAIR_SHARE:
             pair = f"{text} {next(fitting)}"
             yield pair if len(pair.split()) <= MAX_WORDS else text
         else:
             yield text
+
+
+def _is_all_of(text: str, wanted: Split) -> bool:
+    """Whether a text belongs to a split, and so does each sentence where it is several."""
+    return all(split_of(part) == wanted for part in {text, *SEVERAL.split(text)})
 
 
 def _drawn(rng: Random) -> Iterator[str]:
@@ -88,7 +95,8 @@ def _drawn(rng: Random) -> Iterator[str]:
             text = rng.choice(SPELLED).format(*rng.choices(dictionary, k=3))
             text = text[0].upper() + text[1:]
         else:
-            text = grammar.text("sentence", rng)
+            kind = "dialogue" if rng.random() < DIALOGUE_SHARE else "sentence"
+            text = grammar.text(kind, rng)
         if len(text.split()) <= MAX_WORDS:
             yield text
 
@@ -108,7 +116,8 @@ def _shuffled(texts: Sequence[str], rng: Random) -> Iterator[str] | None:
 @functools.cache
 def _grammar() -> Grammar:
     folder = Path(__file__).parent
-    return read_grammar(folder / "grammar.txt", folder / "words.txt")
+    files = ("grammar.txt", "dialogue.txt", "words.txt")
+    return read_grammar(*(folder / name for name in files))
 
 
 @functools.cache
