@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.errors import ContextError, DeviceError, WatermarkError
+from csm_chat.errors import ConfigError, ContextError, DeviceError, UsageError, WatermarkError
 from csm_chat.notices import (
     Listener,
     ModelReady,
@@ -27,6 +27,7 @@ from csm_chat.notices import (
     WatermarkOff,
     WatermarkOn,
 )
+from csm_chat.places import cache_folder, expanded
 from csm_chat.runtime import let_threads_sleep
 from csm_chat.wording import lines_to
 
@@ -83,8 +84,6 @@ def load(
     Raises ModelError, UsageError.
     """
     let_threads_sleep()
-    from platformdirs import user_cache_path
-
     from csm_chat.checkpoint.find import find_checkpoint
     from csm_chat.conversation.tokenizer import load_tokenizer
     from csm_chat.engine.choice import choose_backend, load_engine, resolve
@@ -98,7 +97,7 @@ def load(
     folder = checkpoint.weights
     backend = choose_backend(backend, device, tell)
     progress(backend)
-    cache = Path(packed) if packed else user_cache_path("csm_chat") / "quantised"
+    cache = Path(packed) if packed else cache_folder() / "quantised"
     options = LoadOptions(backend, device, dtype, quantize, graphs, cache)
     options = resolve(options, folder, tell)
     words = options.quantize if options.is_packed else options.dtype
@@ -132,7 +131,7 @@ def open_conversation(config: Config, reports: Reporting, start: Callable[[], st
         session.voices = library.load()
         reports.progress("warming up")
         rtf = warm_up(session, tell)
-        takes = Takes(folder(config.takes), tell, lambda: about(session), watermark)
+        takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer_by(start), rtf)
 
@@ -205,7 +204,7 @@ def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
     from csm_chat.voices.transcribe import Transcriber
 
     return VoiceLibrary(
-        folder(config.references),
+        folder(config.references, "references"),
         codec,
         cache_folder(),
         Transcriber(config.whisper.model, tell=tell),
@@ -224,7 +223,9 @@ def open_watermark(config: Config, tell: Listener) -> Watermark | None:
     from csm_chat.audio.watermark.marking import open_watermark as load_watermark
 
     try:
-        watermark = load_watermark(method, folder(key_file) if key_file else None, os.environ)
+        watermark = load_watermark(
+            method, folder(key_file, "watermark.key_file") if key_file else None, os.environ
+        )
     except WatermarkError as error:
         tell(NoWatermark(str(error)))
         return None
@@ -264,11 +265,9 @@ def about(session: Session) -> Mapping[str, object]:
     }
 
 
-def folder(name: str) -> Path:
-    return Path(name).expanduser()
-
-
-def cache_folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("csm_chat")
+def folder(name: str, key: str) -> Path:
+    """The folder or file that a setting names. Raises ConfigError, which names the key."""
+    try:
+        return expanded(name, key)
+    except UsageError as error:
+        raise ConfigError(str(error)) from error

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -42,6 +43,7 @@ exit codes: 0 done, 1 something failed, 2 wrong usage, 3 no model, 4 no sound, 5
 130 interrupted, 143 ended by SIGTERM, 129 by SIGHUP. At the prompt, $HELP$ lists the commands.
 """
 LOG_BYTES = 1_000_000
+APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def program() -> NoReturn:
@@ -204,7 +206,9 @@ def _worker(config: Config) -> Worker:
     def load(reports: Reporting) -> Loaded:
         return open_conversation(worker.config, reports, lambda: worker.config.audio.start)
 
-    worker = Worker(config, load, expected_names(folder(config.references), config.voices))
+    worker = Worker(
+        config, load, expected_names(folder(config.references, "references"), config.voices)
+    )
     return worker
 
 
@@ -216,15 +220,23 @@ def _start_log(debug: bool) -> Path:
     """Log to a file that is always there to look at; an unwritable folder only costs the log."""
     from logging.handlers import RotatingFileHandler
 
-    from platformdirs import user_state_path
+    from csm_chat.places import make_private, open_private, state_folder
 
-    path = user_state_path("csm_chat") / "log.txt"
-    handler: logging.Handler
+    class OwnLog(RotatingFileHandler):
+        """It holds what was said: its owner's alone, each new file of it as well."""
+
+        def _open(self) -> TextIOWrapper:
+            private = os.fdopen(open_private(self.baseFilename, APPENDING), "ab")
+            return TextIOWrapper(private, "utf-8", write_through=True)
+
+    state = state_folder()
+    path = Path(os.devnull) if state is None else state / "log.txt"
+    handler: logging.Handler = logging.NullHandler()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+        if state:
+            make_private(state)
+            handler = OwnLog(path, maxBytes=LOG_BYTES, backupCount=1)
     except OSError:
-        handler = logging.NullHandler()
         path = Path(os.devnull)
     handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(name)s: %(message)s"))
     package = logging.getLogger("csm_chat")

@@ -26,15 +26,25 @@ MAY_IMPORT = {
     "notices": (),
     "wording": ("notices",),
     "plain_files": (),
+    "places": ("errors",),
     "leaving": (),
     "runtime": (),
-    "config": ("config", "errors", "types"),
+    "config": ("config", "places", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types"),
     "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
-    "voices": ("voices", "audio.clips", "plain_files", "config", "notices", "errors", "types"),
+    "voices": (
+        "voices",
+        "audio.clips",
+        "plain_files",
+        "places",
+        "config",
+        "notices",
+        "errors",
+        "types",
+    ),
     "conversation": (
         *("conversation", "voices", "normalise", "audio.files", "config"),
         *("notices", "wording", "errors", "types"),
@@ -44,7 +54,7 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "assemble": (
-        *("assemble", "scene", "conversation", "voices", "normalise"),
+        *("assemble", "scene", "conversation", "voices", "normalise", "places"),
         *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
         *("notices", "wording", "errors", "types"),
     ),
@@ -53,21 +63,22 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *("repl", "conversation", "voices", "leaving", "config"),
+        *("repl", "conversation", "voices", "leaving", "places", "config"),
         *("notices", "wording", "errors", "types"),
     ),
     "api": (
-        *("api", "assemble", "conversation", "voices", "audio", "engine", "config"),
+        *("api", "assemble", "conversation", "voices", "audio", "engine", "places", "config"),
         *("notices", "wording", "errors", "types"),
     ),
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
+        "places",
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
         *("cli", "commands", "repl", "assemble", "conversation.ports", "voices.references"),
-        *("leaving", "config", "notices", "errors", "types"),
+        *("leaving", "places", "config", "notices", "errors", "types"),
     ),
 }
 

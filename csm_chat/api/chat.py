@@ -28,6 +28,7 @@ from csm_chat.notices import (
     SoundLost,
     SoundOpened,
 )
+from csm_chat.places import expanded
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_chat(
     warning in the log. `sampler` and `logits_processors` are those of `Generator`. `notify` gets a
     line for each thing worth knowing. Raises ModelError, UsageError, ConfigError.
     """
-    if references is not None and not Path(references).expanduser().is_dir():
+    if references is not None and not expanded(references, "references").is_dir():
         raise UsageError(f"{references}: is not a folder; give the one that holds the voice clips")
     config = config or Config()
     config = replace(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from csm_chat import types
 from csm_chat.audio.clips import RATES_HZ, read_clip, resample
 from csm_chat.errors import AudioError, UsageError
+from csm_chat.places import expanded
 from csm_chat.types import SAMPLE_RATE, Codec, Codes, Pcm
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Segment:
             raise UsageError(f"{self._what}: give audio, audio_path or codes")
         if audio is not None and audio_path is not None:
             raise UsageError(f"{self._what}: give audio or audio_path, not both")
-        self._path = None if audio_path is None else Path(audio_path).expanduser()
+        self._path = None if audio_path is None else expanded(audio_path, "audio_path")
         self._audio = None if audio is None else self._samples(audio, sample_rate)
         self._codes = None if codes is None else self._integers(codes)
         self._encoded: dict[tuple[str, int], Codes] = {}  # by codec

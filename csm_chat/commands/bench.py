@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, UsageError
+from csm_chat.places import expanded
 
 if TYPE_CHECKING:
     from csm_chat.bench.answers import Wanted
@@ -110,7 +111,7 @@ def _wanted(
     if args.random is None:
         yield wanted
     elif args.random:
-        folder = Path(args.random).expanduser()
+        folder = expanded(args.random, "--random")
         _write_random(folder, notify, progress)
         yield replace(wanted, model=str(folder), packed=str(folder / "packed"))
     else:
@@ -134,7 +135,7 @@ def _write_random(
 @contextmanager
 def _temporary() -> Iterator[Path]:
     """A folder on the disk, which the system's one for temporary files need not be."""
-    from csm_chat.assemble import cache_folder
+    from csm_chat.places import cache_folder
 
     root = cache_folder()
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from csm_chat.errors import AudioError, CsmChatError, DeviceError, ModelError, TranscriptError
+from csm_chat.places import expanded, whisper_folder
 
 if TYPE_CHECKING:
     from csm_chat.checkpoint.find import Checkpoint
@@ -188,7 +189,7 @@ def references(config: Config, config_file: Path | None) -> Iterator[Check]:
     from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
-    path = folder(config.references)
+    path = folder(config.references, "references")
     try:
         claims, refused = claimed(path)
     except OSError as error:
@@ -229,8 +230,8 @@ def _has_words(clip: Path, max_s: float) -> bool:
 def whisper(config: Config, config_file: Path | None) -> Iterator[Check]:
     # by file names: importing whisper takes longer than all other checks
     name = config.whisper.model
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-    places = (Path(name).expanduser(), cache / f"{WHISPER_FILES.get(name, name)}.pt")
+    cache = whisper_folder()
+    places = (expanded(name, "whisper.model"), cache / f"{WHISPER_FILES.get(name, name)}.pt")
     path = next((path for path in places if path.is_file()), None)
     if path:
         yield Check("whisper", "ok", f"{name}: {path}")
@@ -255,7 +256,7 @@ def watermark(config: Config, config_file: Path | None) -> Iterator[Check]:
 def takes(config: Config, config_file: Path | None) -> Iterator[Check]:
     from csm_chat.assemble import folder
 
-    path = folder(config.takes).absolute()
+    path = folder(config.takes, "takes").absolute()
     there = next(each for each in (path, *path.parents) if each.exists())
     free = shutil.disk_usage(there).free
     words = f"{path}, {free / 1e9:.0f} GB free"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.commands.terminal import flags
 from csm_chat.errors import CsmChatError, UsageError
+from csm_chat.places import expanded
 
 if TYPE_CHECKING:
     from csm_chat.config.schema import Key
@@ -40,7 +41,7 @@ def run(args: Namespace, config: Config) -> int:
     if args.write is None:
         print(_text(_lines(config, origins, explained=False)), end="")
         return 0
-    path = Path(args.write).expanduser()
+    path = expanded(args.write, "--write")
     _write(path, _text(_lines(config, origins, explained=True)), args.force)
     print(path)
     return 0

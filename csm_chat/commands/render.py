@@ -11,6 +11,7 @@ from csm_chat import assemble
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.places import expanded, inside
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
@@ -98,7 +99,7 @@ def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     from csm_chat.scene.script import read_script
     from csm_chat.voices.references import expected_names
 
-    names = expected_names(assemble.folder(config.references), config.voices)
+    names = expected_names(assemble.folder(config.references, "references"), config.voices)
     scripts, problems = [], []
     for path in paths:
         try:
@@ -120,4 +121,4 @@ def _targets(root: Path, paths: Sequence[Path]) -> list[Path]:
                 f"{other} and {path} would both be rendered to {root / path.stem}: "
                 "give them different names, or render one of them with another -o"
             )
-    return [assemble.folder(str(root)) / path.stem for path in paths]
+    return [inside(expanded(root, "-o"), path.stem, str(path)) for path in paths]

@@ -80,7 +80,7 @@ def run(args: Namespace, config: Config) -> int:
     from csm_chat.voices.references import expected_names
 
     console = Console(quiet=args.quiet)
-    names = expected_names(assemble.folder(config.references), config.voices)
+    names = expected_names(assemble.folder(config.references, "references"), config.voices)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)

@@ -88,7 +88,7 @@ def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
     from csm_chat.audio.watermark.marking import METHODS, detectors, is_installed
 
     key_file = config.watermark.key_file
-    path = assemble.folder(key_file) if key_file else None
+    path = assemble.folder(key_file, "watermark.key_file") if key_file else None
     for method in METHODS:
         is_configured = method == config.watermark.method
         if not is_configured and not is_installed(method):

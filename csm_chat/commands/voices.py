@@ -89,7 +89,7 @@ def _sources(config: Config, console: Console) -> Mapping[int, Source]:
     from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
-    path = folder(config.references)
+    path = folder(config.references, "references")
     try:
         claims, refused = claimed(path)
     except OSError as error:

@@ -12,6 +12,7 @@ from csm_chat.config.override import exact, laid_over, sections, unknown
 from csm_chat.config.schema import Key, Value, shown
 from csm_chat.config.settings import Config
 from csm_chat.errors import ConfigError
+from csm_chat.places import settings_folder
 
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 def find_config(explicit: Path | None) -> Path | None:
     """The file to read: `explicit`, else ./config.yaml, else the user's own, else none."""
-    from platformdirs import user_config_path
-
     if explicit is not None:
         if not _is_there(explicit):
             raise ConfigError(f"{explicit} does not exist: give --config a file, or leave it out")
         return explicit
-    places = (Path("config.yaml"), user_config_path("csm_chat") / "config.yaml")
+    own = settings_folder()
+    places = [Path("config.yaml"), *([own / "config.yaml"] if own else [])]
     return next(filter(_is_there, places), None)
 
 

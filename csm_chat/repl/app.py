@@ -24,6 +24,7 @@ from prompt_toolkit.renderer import print_formatted_text
 from csm_chat.config.settings import Config
 from csm_chat.errors import EntryError
 from csm_chat.leaving import code_of
+from csm_chat.places import state_folder
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
@@ -47,10 +48,9 @@ TWICE_S = 1.0  # two Ctrl-C within this drop what waits
 LEAVE_HINT = "(Ctrl-D or $EXIT$ to leave)"
 
 
-def history_path() -> Path:
-    from platformdirs import user_state_path
-
-    return user_state_path("csm_chat") / "history"
+def history_path() -> Path | None:
+    folder = state_folder()
+    return folder and folder / "history"
 
 
 def run(
@@ -80,7 +80,7 @@ def run(
 class Prompt:
     """The screen, and the worker's view: `note`, `turn`, `saved`, `changed` are for any thread."""
 
-    def __init__(self, worker: Worker, config: Config, history: Path) -> None:
+    def __init__(self, worker: Worker, config: Config, history: Path | None) -> None:
         self.worker = worker
         self.state = PromptState(worker, config, config.speaker)
         self.error = ""  # why the line in the buffer has no reading

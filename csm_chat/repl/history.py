@@ -7,13 +7,15 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from csm_chat.places import make_private
+
 
 def open_history(path: Path | None, notify: Callable[[str], None]) -> History:
     """The history kept in `path`; in memory if that is None or cannot be written, which is said."""
     if path is None:
         return InMemoryHistory()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         path.touch(0o600)
         path.chmod(0o600)
         with path.open("ab"):

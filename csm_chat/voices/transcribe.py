@@ -14,6 +14,7 @@ from typing import Any
 from csm_chat.audio.clips import resample
 from csm_chat.errors import NoWordsError, TranscriptError
 from csm_chat.notices import Listener, WhisperDownload, log_only
+from csm_chat.places import expanded, whisper_folder
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 WHISPER_RATE = 16_000  # Hz
@@ -35,7 +36,7 @@ class Transcriber:
         """`model` is a name openai-whisper knows or the path of a .pt file."""
         self._name = model
         self._device = device
-        self._root = download_root or _whisper_cache()
+        self._root = download_root or whisper_folder()
         self._tell = tell
         self._model: Any = None
 
@@ -141,17 +142,12 @@ def _load(path: Path, device: str) -> Any:
 
 
 def _named_file(name: str, known: list[str]) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name, "whisper.model")
     if not path.is_file():
         raise TranscriptError(
             f"whisper.model: {name!r} is neither a file nor one of {', '.join(known)}"
         )
     return path
-
-
-def _whisper_cache() -> Path:
-    """The folder openai-whisper keeps its weights in."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
 
 
 def _offline() -> bool:

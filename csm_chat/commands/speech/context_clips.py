@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat.errors import AudioError, TranscriptError, UsageError
+from csm_chat.places import expanded
 from csm_chat.types import Segment, Voice
 from csm_chat.voices.references import read_transcript, transcript_path
 
@@ -42,7 +43,7 @@ def read_clips(args: Namespace, speaker: int, who: Callable[[str, str], int]) ->
     """The clips asked for. `who` gives flag and text a speaker. Raises UsageError, AudioError."""
     from csm_chat.voices.clip_codes import excerpt
 
-    paths = [Path(name).expanduser() for name in args.context_audio]
+    paths = [expanded(name, "--context-audio") for name in args.context_audio]
     for flag, given in (
         ("--context-text", args.context_text),
         ("--context-speaker", args.context_speaker),
