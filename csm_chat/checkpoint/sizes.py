@@ -21,7 +21,7 @@ _CONTEXT_ROWS = 2048
 # A wrong file is to end in a line, not in the machine's memory: tables, caches and lists of names
 # are made in these sizes before a tensor is read.
 _CONFIG_BYTES = 20_000_000  # of any JSON file; an index of CSM-1B has 50 kB
-_MOST = {"num_hidden_layers": 256, "max_position_embeddings": 32_768, "num_codebooks": 256}
+_MOST = {"num_hidden_layers": 256, "max_position_embeddings": 65_536, "num_codebooks": 256}
 _MOST_OF_REST = 1 << 20
 _MOST_NUMBER = 1e12
 

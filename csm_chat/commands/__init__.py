@@ -1,6 +1,6 @@
 """The commands of the shell: `csm-chat say`, `csm-chat doctor` ... A file each, loaded when called.
 
-Does not know the prompt and its `$COMMANDS$` (`repl`). Read the table below first.
+Does not know the prompt and the commands typed there (`repl`). Read the table below first.
 """
 
 from __future__ import annotations

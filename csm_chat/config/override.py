@@ -1,4 +1,4 @@
-"""Settings laid over others: from CSM_CHAT_* variables, from flags, from `$SET$`.
+"""Settings laid over others: from CSM_CHAT_* variables, from flags, from what is typed.
 
 Knows how a setting is named and spelt. Does not read files.
 """

@@ -1,4 +1,4 @@
-"""Every setting: its name, default, limits, and whether `$SET$` may change it at the prompt.
+"""Every setting: its name, default, limits, and whether it may change while the prompt runs.
 
 Does not read the file, the environment or flags (`read`, `override`), and uses no setting.
 """
