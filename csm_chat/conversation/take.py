@@ -167,10 +167,13 @@ def whole(
 ) -> tuple[Pcm, End]:
     """All samples of a stream as one, and what it returns; `heard` gets the seconds so far."""
     blocks: list[Pcm] = [np.zeros(0, np.float32)]
+    n_samples = 0
 
     def keep(block: Pcm) -> None:
+        nonlocal n_samples
         blocks.append(block)
-        heard(sum(map(len, blocks)) / SAMPLE_RATE)
+        n_samples += len(block)
+        heard(n_samples / SAMPLE_RATE)
 
     end = collect(stream, keep)
     return np.concatenate(blocks), end

@@ -221,11 +221,12 @@ class CodeCache:
 
 def _read_codes(file: Path, codec: Codec, max_s: float) -> tuple[Codes, Note]:
     """What was kept. Raises FileNotFoundError, and one of `DAMAGED` for what cannot be used."""
-    # from memory: numpy leaves a damaged file open
-    with zipfile.ZipFile(io.BytesIO(read_bytes(file, CACHE_BYTES))) as archive:
+    content = io.BytesIO(read_bytes(file, CACHE_BYTES))  # numpy leaves a damaged file open
+    with zipfile.ZipFile(content) as archive:
         if sum(member.file_size for member in archive.infolist()) > CACHE_BYTES:
             raise ValueError("it unpacks to more than codes take")
-    with np.load(io.BytesIO(read_bytes(file, CACHE_BYTES)), allow_pickle=False) as saved:
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as saved:
         codes = saved["codes"]
         fields = json.loads(str(saved["note"]))
     note = Note(
