@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ from csm_chat.codec.encoder import MimiEncoder
 from csm_chat.codec.files import Found, file_names, find_mimi
 from csm_chat.codec.quantizer import Quantizer
 from csm_chat.codec.sizes import MimiSizes, sizes_of, tensor_shapes
+from csm_chat.codec.streaming import opened
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.runtime import FOR_SMALL, return_freed_memory, threads
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
@@ -104,23 +105,13 @@ class MimiCodec:
             numpy: Codes = codes.to(torch.int32).cpu().numpy()
             return numpy
 
-    @contextmanager
-    def decoding(self) -> Iterator[Callable[[Codes], Pcm]]:
+    def decoding(self) -> AbstractContextManager[Callable[[Codes], Pcm]]:
         """Decode a stream: state lives inside the `with`.
 
         The callable turns (n, codebooks) into (n * 1920,): the samples of decoding the whole at
         once, within 1e-4, however the stream is cut.
         """
-        streams = [DecoderStream(self._decoder)]
-
-        def decode(codes: Codes) -> Pcm:
-            assert streams, "the stream's `with` has ended"
-            return self._decode(streams[0], codes)
-
-        try:
-            yield decode
-        finally:
-            streams.clear()
+        return opened(DecoderStream(self._decoder), self._decode)
 
     def _decode(self, stream: DecoderStream, codes: Codes) -> Pcm:
         assert codes.ndim == 2 and codes.shape[1] == self.codebooks, codes.shape

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from csm_chat.codec.spectral.quantizer import Quantizer
 from csm_chat.codec.spectral.shapes import tensor_shapes
 from csm_chat.codec.spectral.sizes import FIRST_HEARD, Sizes, read_sizes
 from csm_chat.codec.spectral.stream import DecoderStream
+from csm_chat.codec.streaming import opened
 from csm_chat.errors import AudioError, CheckpointError
 from csm_chat.runtime import FOR_SMALL, threads
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
@@ -83,23 +84,13 @@ class SpectralCodec:
             numpy: Codes = codes.to(torch.int32).numpy()
             return numpy
 
-    @contextmanager
-    def decoding(self) -> Iterator[Callable[[Codes], Pcm]]:
+    def decoding(self) -> AbstractContextManager[Callable[[Codes], Pcm]]:
         """Decode a stream: state lives inside the `with`.
 
         The callable turns (n, codebooks) into (n * 1920,): the same samples however the stream is
         cut.
         """
-        streams = [DecoderStream(self._decoder, self._quantizer)]
-
-        def decode(codes: Codes) -> Pcm:
-            assert streams, "the stream's `with` has ended"
-            return self._decode(streams[0], codes)
-
-        try:
-            yield decode
-        finally:
-            streams.clear()
+        return opened(DecoderStream(self._decoder, self._quantizer), self._decode)
 
     def _decode(self, stream: DecoderStream, codes: Codes) -> Pcm:
         assert codes.ndim == 2 and codes.shape[1] == self.codebooks, codes.shape
