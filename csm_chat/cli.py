@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 from csm_chat import commands
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.flags import config_from
+from csm_chat.commands.terminal.parser import Parser
 from csm_chat.config.schema import nearest, shown
 from csm_chat.errors import ConfigError, CsmChatError
 from csm_chat.leaving import asked_by_signals, held_by_no_library
+from csm_chat.printing import LogLines, put, put_traceback
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
@@ -48,8 +51,15 @@ APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 def program() -> NoReturn:
     """`csm-chat` as a process."""
+    sys.excepthook = lambda _, error, __: put_traceback(error)
+    threading.excepthook = _tell_of_thread
     with held_by_no_library():
         sys.exit(main())
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        put_traceback(ended.exc_value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,16 +86,19 @@ def _run(args: argparse.Namespace, log_file: Path) -> int:
     except CsmChatError as error:
         log.debug("ended by", exc_info=True)
         if args.debug:
-            raise
-        print(f"csm-chat: {error}", file=sys.stderr)
+            put_traceback(error)
+        else:
+            first, *others = error.lines or ("",)
+            put(f"csm-chat: {first}", *others, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         log.exception("ended by a defect")
         if args.debug:
-            raise
-        print(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
+            put_traceback(error)
+        else:
+            put(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
         return 1
 
 
@@ -130,7 +143,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             parser.error(f"there is no command {shown(name)}.{hint}")
         return parser.parse_args(argv, argparse.Namespace(run=_talk))
     command = commands.find(name)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"csm-chat {name}",
         description=commands.COMMANDS[name],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -142,7 +155,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:12} {what}" for name, what in commands.COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="csm-chat",
         description=f"Type dialogue, hear it spoken.\n\n{EXAMPLES}",
         epilog=EPILOG.format(commands=listed),
@@ -161,7 +174,7 @@ class _ShowVersions(argparse.Action):
     """argparse's own "version" wants the text at every start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(_versions())
+        put(_versions())
         parser.exit()
 
 
@@ -238,7 +251,7 @@ def _start_log(debug: bool) -> Path:
             handler = OwnLog(path, maxBytes=LOG_BYTES, backupCount=1)
     except OSError:
         path = Path(os.devnull)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(name)s: %(message)s"))
+    handler.setFormatter(LogLines("%(asctime)s %(threadName)s %(name)s: %(message)s"))
     package = logging.getLogger("csm_chat")
     package.addHandler(handler)
     package.setLevel(logging.DEBUG if debug else logging.INFO)

@@ -20,11 +20,26 @@ CsmChatError                 1  something failed
 
 from __future__ import annotations
 
+from csm_chat.visible import one_line
+
 
 class CsmChatError(Exception):
-    """Base of all errors with a message meant for the user."""
+    """Base of all errors with a message meant for the user.
+
+    It is made of lines: a new line in one of them came from outside, and is shown in `str`.
+    """
 
     exit_code = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(map(one_line, self.args))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class UsageError(CsmChatError):
@@ -62,8 +77,8 @@ class ConfigError(CsmChatError):
 class EntryError(CsmChatError):
     """A typed line has no reading. `position` is the character it is about."""
 
-    def __init__(self, message: str, position: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, *lines: str, position: int = 0) -> None:
+        super().__init__(*lines)
         self.position = position
 
 

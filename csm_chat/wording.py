@@ -10,6 +10,7 @@ from typing import Any
 
 from csm_chat import notices
 from csm_chat.notices import Listener, Notice
+from csm_chat.visible import one_line
 
 SHOWN_CHARS = 24  # of a turn's text
 
@@ -151,8 +152,8 @@ GENERAL: Wording = {
 
 
 def words(notice: Notice, wording: Wording = GENERAL) -> str:
-    """A notice in one line, or a few."""
-    return wording[type(notice)](notice)
+    """A notice in one line."""
+    return one_line(wording[type(notice)](notice))
 
 
 def lines_to(notify: Callable[[str], None], wording: Wording = GENERAL) -> Listener:

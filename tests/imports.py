@@ -16,7 +16,7 @@ PACKAGE = ROOT / "csm_chat"
 PAGE = ROOT / "docs" / "architecture.md"
 DRAWING = re.compile(r"(?<=<!-- imports -->\n).*?(?=<!-- /imports -->)", re.DOTALL)
 # everything knows these, or they know everything: arrows would hide the rest
-EVERYWHERE = {"", "types", "errors", "config", "notices"}
+EVERYWHERE = {"", "types", "errors", "visible", "config", "notices"}
 
 Graph = dict[str, set[str]]
 

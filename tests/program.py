@@ -44,7 +44,7 @@ def piped(
         capture_output=True,
         timeout=PATIENCE_S,
     )
-    out, err = ran.stdout.decode(), ran.stderr.decode()
+    out, err = (each.decode(errors="surrogateescape") for each in (ran.stdout, ran.stderr))
     return subprocess.CompletedProcess(ran.args, ran.returncode, out, err)
 
 

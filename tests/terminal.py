@@ -29,6 +29,7 @@ class Screen(io.StringIO):
         self.shown = pyte.Screen(columns, rows)
         self._stream = pyte.Stream(self.shown)
         self._name = encoding
+        self.written = ""  # all of it, with what steers
 
     @property
     def encoding(self) -> str:
@@ -36,6 +37,7 @@ class Screen(io.StringIO):
 
     def write(self, text: str) -> int:
         self._stream.feed(text)
+        self.written += text
         return len(text)
 
     def isatty(self) -> bool:

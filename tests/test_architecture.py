@@ -21,16 +21,18 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of the package. `assemble` puts the parts together. What is not listed
 # here, as training, may import anything, and since no list names it, no part imports it.
 MAY_IMPORT = {
-    "errors": (),
+    "visible": (),
+    "printing": ("visible",),
+    "errors": ("visible",),
     "types": ("errors",),
     "notices": (),
-    "wording": ("notices",),
+    "wording": ("notices", "visible"),
     "plain_files": (),
     "places": ("errors",),
     "leaving": (),
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
-    "audio": ("audio", "plain_files", "notices", "errors", "types"),
+    "audio": ("audio", "plain_files", "notices", "errors", "types", "visible"),
     "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
@@ -44,14 +46,15 @@ MAY_IMPORT = {
         "notices",
         "errors",
         "types",
+        "visible",
     ),
     "conversation": (
         *("conversation", "voices", "normalise", "audio.files", "config"),
-        *("notices", "wording", "errors", "types"),
+        *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
         *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
-        *("errors", "types"),
+        *("errors", "types", "visible"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),
@@ -64,7 +67,7 @@ MAY_IMPORT = {
     ),
     "repl": (
         *("repl", "conversation", "voices", "leaving", "places", "config"),
-        *("notices", "wording", "errors", "types"),
+        *("notices", "wording", "errors", "types", "visible", "printing"),
     ),
     "api": (
         *("api", "assemble", "conversation", "voices", "audio", "engine", "places", "config"),
@@ -73,12 +76,12 @@ MAY_IMPORT = {
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        "places",
+        *("places", "visible", "printing"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
         *("cli", "commands", "repl", "assemble", "conversation.ports", "voices.references"),
-        *("leaving", "places", "config", "notices", "errors", "types"),
+        *("leaving", "places", "printing", "config", "notices", "errors", "types"),
     ),
 }
 
@@ -290,3 +293,45 @@ def test_each_folder_says_what_to_read_first():
         if path.parent != PACKAGE:
             assert first is not None, f"{path.relative_to(ROOT)} does not say what to read first"
             assert first[1] == "the table below" or path.with_name(first[1]).is_file(), path
+
+
+# What answers its parent process in JSON, which is ASCII.
+WRITES_TO_A_PROCESS = "checkpoint/hub/process.py"
+
+
+def written_past_printing(tree: ast.Module) -> Iterator[ast.AST]:
+    """`print`, a write to a standard stream, a stream handed to what writes, a traceback."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print" | "pprint")):
+                yield node
+            case ast.Attribute(
+                value=ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr"),
+                attr="write" | "writelines",
+            ):
+                yield node
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id="json" | "traceback" | "tqdm" | "pprint"),
+                    attr="dump" | "print_exc" | "print_exception" | "print_tb" | "write" | "pprint",
+                )
+            ):
+                yield node
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["print(1)", "sys.stderr.write('')", "json.dump(1, sys.stdout)", "tqdm.write('')"],
+)
+def test_writing_past_the_one_place_is_seen(code):
+    assert len([*written_past_printing(ast.parse(code))]) == 1
+
+
+def test_one_place_writes_to_the_terminal():
+    wrong = []
+    for path in SOURCES:
+        place = path.relative_to(PACKAGE).as_posix()
+        if place not in ("printing.py", WRITES_TO_A_PROCESS):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            wrong += [f"{place}:{node.lineno}" for node in written_past_printing(tree)]
+    assert wrong == []

@@ -18,6 +18,7 @@ from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
 from csm_chat.notices import Listener, SceneUnsaved, TakeUnsaved
 from csm_chat.types import Pcm, Turn
+from csm_chat.visible import escaped_json
 
 SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "cut": ".cut"}
 SIDECAR = "takes.jsonl"
@@ -90,7 +91,7 @@ class Takes:
         }
         try:
             with (path.parent / SIDECAR).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(escaped_json(json.dumps(line, ensure_ascii=False)) + "\n")
         except OSError as error:
             raise TakeError(
                 f"{path.parent / SIDECAR}: cannot be written ({error.strerror})"

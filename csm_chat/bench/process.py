@@ -110,8 +110,10 @@ def _answered(pipe: Connection, call: Make, args: tuple[object, ...], keep: bool
         answer = call(*args)
     except Exception as error:  # noqa: BLE001 - the edge of this process: it is reported there
         own = isinstance(error, CsmChatError)
-        text = "".join(traceback.format_exception(error))
-        pipe.send(("error", error if own else CsmChatError(f"{error!r} while measuring\n{text}")))
+        if not own:
+            text = "".join(traceback.format_exception(error))
+            error = CsmChatError(f"{error!r} while measuring", *text.splitlines())
+        pipe.send(("error", error))
         return None
     pipe.send(("done", None if keep else answer))
     return answer

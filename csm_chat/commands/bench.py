@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.places import expanded
+from csm_chat.printing import put, put_json
 
 if TYPE_CHECKING:
     from csm_chat.bench.answers import Wanted
@@ -68,10 +68,9 @@ def run(args: Namespace, config: Config) -> int:
             report = measure(wanted, plan, bool(args.vs), console.note, progress)
     is_random = args.random is not None
     if args.json:
-        json.dump(report.fields(is_random), sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        put_json(report.fields(is_random))
     else:
-        print("\n".join([*report.lines(is_random), "", table(report.heads(), report.rows())]))
+        put(*report.lines(is_random), "", *table(report.heads(), report.rows()))
     if args.plot:
         plot.write(args.plot, report.points, report.lines(is_random)[0])
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from csm_chat.commands.terminal import flags
 from csm_chat.errors import CsmChatError, UsageError
 from csm_chat.places import expanded
+from csm_chat.printing import put, put_path
 
 if TYPE_CHECKING:
     from csm_chat.config.schema import Key
@@ -39,11 +40,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, config: Config) -> int:
     origins = _origins(args)
     if args.write is None:
-        print(_text(_lines(config, origins, explained=False)), end="")
+        put(*_shown(_lines(config, origins, explained=False)))
         return 0
     path = expanded(args.write, "--write")
-    _write(path, _text(_lines(config, origins, explained=True)), args.force)
-    print(path)
+    shown = _shown(_lines(config, origins, explained=True))
+    _write(path, "".join(f"{line}\n" for line in shown), args.force)
+    put_path(path)
     return 0
 
 
@@ -129,10 +131,10 @@ def _explained(key: Key) -> str:
     return f"{key.help} ({facts})"
 
 
-def _text(lines: Iterator[tuple[int, str, str]]) -> str:
+def _shown(lines: Iterator[tuple[int, str, str]]) -> list[str]:
     shown = [("  " * depth + setting, remark) for depth, setting, remark in lines]
     room = max(len(setting) for setting, _ in shown if len(setting) < 40)
-    return "".join(f"{s:{room}}  # {remark}".rstrip(" #") + "\n" for s, remark in shown)
+    return [f"{s:{room}}  # {remark}".rstrip(" #") for s, remark in shown]
 
 
 def _write(path: Path, text: str, force: bool) -> None:

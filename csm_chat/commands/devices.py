@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.commands.terminal import flags
 from csm_chat.errors import DeviceError
+from csm_chat.printing import put
 
 if TYPE_CHECKING:
     from csm_chat.audio.device import Device
@@ -30,7 +31,7 @@ def run(args: Namespace, config: Config) -> int:
     if not found:
         advice = no_device_advice(platform.release())
         raise DeviceError(f"no output device found (PortAudio sees 0): {advice}")
-    print(table(HEADS, [_cells(device, config.audio.latency_s) for device in found]))
+    put(*table(HEADS, [_cells(device, config.audio.latency_s) for device in found]))
     return 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.commands.checks import CHECKS, Check
 from csm_chat.commands.terminal import flags
+from csm_chat.printing import put, put_json
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
@@ -35,10 +34,9 @@ def run(args: Namespace, config: Config) -> int:
     for check in _checked(args, config):
         found.append(check)
         if not args.json:
-            print(_line(check), flush=True)
+            put(_line(check))
     if args.json:
-        json.dump([asdict(check) for check in found], sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        put_json([asdict(check) for check in found])
     return 1 if any(check.state == "FAIL" for check in found) else 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.commands.terminal.wording import COMMAND_LINE
+from csm_chat.printing import put_path
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(args: Namespace, config: Config) -> int:
     finally:
         total.close()
     console.note(f"{model} is {'complete' if told else 'here already'}")
-    print(checkpoint.weights)
+    put_path(checkpoint.weights)
     return 0
 
 

@@ -100,14 +100,15 @@ def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     from csm_chat.voices.references import expected_names
 
     names = expected_names(assemble.folder(config.references, "references"), config.voices)
-    scripts, problems = [], []
+    scripts: list[Script] = []
+    problems: list[str] = []
     for path in paths:
         try:
             scripts.append(read_script(path, config.speaker, names, config.offsets))
         except EntryError as error:
-            problems.append(str(error))
+            problems += error.lines
     if problems:
-        raise EntryError("\n".join(problems))
+        raise EntryError(*problems)
     return scripts
 
 

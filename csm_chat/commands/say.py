@@ -17,6 +17,7 @@ from csm_chat.commands.speech import context_clips
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, EntryError, UsageError
+from csm_chat.printing import put_path
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
@@ -100,7 +101,7 @@ def run(args: Namespace, config: Config) -> int:
         player.drain()
         speech.check_sound()
         if args.stats or args.debug:
-            console.warn(speech.figures.table())
+            console.warn(*speech.figures.lines())
     return 0 if whole and not script.n_refused else 1
 
 
@@ -170,7 +171,7 @@ class _Finishing:
         self._done = True
         path = self.target.finish(cut=False) if self.target else None
         if path:
-            print(path, flush=True)
+            put_path(path)
 
     def __enter__(self) -> _Finishing:
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, NoWordsError, TakeError
+from csm_chat.printing import put, put_path
 
 if TYPE_CHECKING:
     from csm_chat.commands.terminal.console import Bar
@@ -64,10 +65,10 @@ def _transcribe(
     with console.bar(len(pcm) / SAMPLE_RATE, "s") as bar:
         text = _heard(path, pcm, transcribe, bar)
     if args.stdout:
-        print(text, flush=True)
+        put(text)
         return
     _save(target, text)
-    print(target, flush=True)
+    put_path(target)
 
 
 def _heard(path: Path, pcm: Pcm, transcribe: Callable[[Pcm], str], bar: Bar) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from csm_chat import assemble
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, WatermarkError
+from csm_chat.printing import put, put_json
 
 if TYPE_CHECKING:
     from csm_chat.audio.watermark.marking import Mark, Watermark
@@ -74,9 +74,9 @@ def run(args: Namespace, config: Config) -> int:
             console.warn(f"csm-chat: {error}")
             unread = unread or error.exit_code
     if args.json:
-        print(json.dumps([each.fields() for each in found], ensure_ascii=False, indent=2))
+        put_json([each.fields() for each in found])
     elif found:
-        print(table(HEADS, [each.cells() for each in found]))
+        put(*table(HEADS, [each.cells() for each in found]))
     if all(each.mark for each in found):
         return unread
     console.note(f"looked for: {'; '.join(each.words for each in watermarks) or 'nothing'}")

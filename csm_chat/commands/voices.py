@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, CsmChatError, DeviceError, TranscriptError, UsageError
+from csm_chat.printing import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ def run(args: Namespace, config: Config) -> int:
     if args.play is not None:
         return _play(_chosen(args.play, found), config, console)
     if found:
-        print(table(HEADS, [voice.cells() for voice in found]))
+        put(*table(HEADS, [voice.cells() for voice in found]))
     return 0
 
 

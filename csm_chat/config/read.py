@@ -59,7 +59,7 @@ def _read(path: Path) -> _Reading:
     if root is not None:
         reading.mapping(root)
     if reading.problems:
-        raise ConfigError("\n".join(reading.problems))
+        raise ConfigError(*reading.problems)
     return reading
 
 

@@ -73,7 +73,7 @@ def parse(
             raise EntryError(
                 f'"{part.text}" would be said by speaker {part.speaker}: the first speaker is 0. '
                 "Write a larger number, or none.",
-                position,
+                position=position,
             )
     notes = [
         f"part {number} is empty and was left out"

@@ -29,6 +29,7 @@ from csm_chat.types import (
     Utterance,
     Voice,
 )
+from csm_chat.visible import one_line
 from csm_chat.wording import lines_to
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ class Session:
         """The dialogue that is in the context, a line a turn. `names` win over the voices'."""
         known = {voice.speaker: voice.name for voice in self.voices} | dict(names or {})
         segments = [turn.segment for turn in self.turns]
-        return "\n".join(f"{known.get(s.speaker, s.speaker)}: {s.text}" for s in segments)
+        return "\n".join(one_line(f"{known.get(s.speaker, s.speaker)}: {s.text}") for s in segments)
 
     def rows(self) -> tuple[int, int]:
         """Rows of the context that voices and history take."""

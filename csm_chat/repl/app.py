@@ -35,6 +35,7 @@ from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
 from csm_chat.repl.wording import PROMPT
+from csm_chat.visible import one_line, visible
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Prompt:
         self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:
-        lines = [line for given in text.split("\n") for line in self._wrapped(given)]
+        lines = [line for given in visible(text).split("\n") for line in self._wrapped(given)]
         self._show([(f"class:{kind}", "\n".join(lines))])
 
     def turn(self, number: int, turn: Turn) -> None:
@@ -111,7 +112,7 @@ class Prompt:
     def saved(self, path: Path) -> None:
         if self._saved_in != path.parent:
             self._saved_in = path.parent
-            self._show([("class:dim", f"takes are saved in {path.parent}")])
+            self._show([("class:dim", one_line(f"takes are saved in {path.parent}"))])
 
     def changed(self) -> None:
         self._wake(self._stirred)
@@ -212,7 +213,9 @@ class Prompt:
     def _print(self) -> None:
         """Write what waits. Not while the prompt is drawn."""
         while self._outbox:
-            fragments = FormattedText([*self._outbox.popleft(), ("", "\n")])
+            # prompt_toolkit takes ESC out of it, and leaves BEL and the C1 controls
+            shown = [(style, visible(text)) for style, text in self._outbox.popleft()]
+            fragments = FormattedText([*shown, ("", "\n")])
             print_formatted_text(self._output, fragments, STYLE)
         self._output.flush()
 

@@ -75,7 +75,7 @@ def match(line: str) -> tuple[Command, str] | None:
     if not re.fullmatch(command.accepts, argument, re.IGNORECASE):
         raise EntryError(
             f"{command.usage} is how it is typed: {command.help}. {_not_spoken(line)}",
-            line.index("$") + 1 + len(shape[1]),
+            position=line.index("$") + 1 + len(shape[1]),
         )
     return command, argument
 
@@ -118,7 +118,8 @@ def _unknown(line: str, name: str) -> EntryError:
     near = get_close_matches(name.upper(), BY_NAME, n=1)
     hint = f"Did you mean {BY_NAME[near[0]].usage}?" if near else "$HELP$ lists the commands."
     return EntryError(
-        f"Unknown command ${name}$. {hint} {_not_spoken(line)}", line.index("$") + 1 + len(name)
+        f"Unknown command ${name}$. {hint} {_not_spoken(line)}",
+        position=line.index("$") + 1 + len(name),
     )
 
 

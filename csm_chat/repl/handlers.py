@@ -14,6 +14,7 @@ from csm_chat.conversation.reading import pieces, reader
 from csm_chat.errors import ConfigError, EntryError
 from csm_chat.repl.toolbar import stats as stats_text
 from csm_chat.types import FRAMES_PER_S, Utterance, Voice
+from csm_chat.visible import one_line
 
 if TYPE_CHECKING:
     from csm_chat.conversation.session import Session
@@ -81,7 +82,9 @@ def undo(session: Session) -> str:
         return "There is no turn to take back."
     last = session.turns[-1].segment.text if session.turns else None
     now = f'The dialogue now ends with "{last}".' if last else "The dialogue is empty now."
-    return f'"{turn.segment.text}" is no longer part of the dialogue (its file stays). {now}'
+    return one_line(
+        f'"{turn.segment.text}" is no longer part of the dialogue (its file stays). {now}'
+    )
 
 
 def show_history(state: PromptState, _: str) -> str:
@@ -100,7 +103,7 @@ def _voice(voice: Voice, width: int) -> str:
     seconds = sum(len(segment.codes) for segment in voice.segments) / FRAMES_PER_S
     text = " ".join(segment.text for segment in voice.segments)
     shown = text if len(text) <= STARTS_WITH else f"{text[:STARTS_WITH].rstrip()}..."
-    return f'{voice.speaker:3} {voice.name:{width}} {seconds:5.1f} s  "{shown}"'
+    return one_line(f'{voice.speaker:3} {voice.name:{width}} {seconds:5.1f} s  "{shown}"')
 
 
 def swap(state: PromptState, _: str) -> str:
@@ -144,7 +147,7 @@ def show_reading(state: PromptState, argument: str) -> str:
     entry = parse(argument, state.speaker, state.names, config.offsets)
     texts = [utterance.text for utterance in entry.utterances]
     turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]
-    return "\n".join([*map(read, turns), *entry.notes])
+    return "\n".join(map(one_line, [*map(read, turns), *entry.notes]))
 
 
 def leave(state: PromptState, _: str) -> None:

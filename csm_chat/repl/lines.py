@@ -36,7 +36,7 @@ def check(state: PromptState, text: str) -> None:
                 return
             _parse(state, line)
         except EntryError as error:
-            raise EntryError(str(error), start + error.position) from error
+            raise EntryError(str(error), position=start + error.position) from error
         start += len(line) + 1
 
 

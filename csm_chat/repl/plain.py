@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +17,7 @@ from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
+from csm_chat.printing import put, put_over, put_path, put_prompt
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
@@ -49,8 +50,6 @@ def run(
     """
     if isinstance(lines, io.TextIOWrapper):
         lines.reconfigure(errors="replace")
-    if isinstance(out, io.TextIOWrapper):
-        out.reconfigure(errors="surrogateescape")  # a path need not be text
     view = _View(worker, config, out, err or sys.stderr)
     worker.view = view
     worker.start()
@@ -147,13 +146,13 @@ class _View:
         self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:
-        self._write(text, self._err)
+        self._write(lambda: put(*text.split("\n"), file=self._err))
 
     def turn(self, number: int, turn: Turn) -> None:
         self.note(plain(turn_line(number, turn, self.state.names, COLUMNS, unicode=False)).rstrip())
 
     def saved(self, path: Path) -> None:
-        self._write(str(path), self._out)
+        self._write(lambda: put_path(path, self._out))
 
     def changed(self) -> None:
         """Somebody who watches sees what is being loaded, on one line."""
@@ -161,12 +160,12 @@ class _View:
             return
         detail = self.worker.status().detail
         if detail != self._detail:
-            print(f"\r{detail:{len(self._detail)}}\r", end="", file=self._err, flush=True)
+            put_over(detail, len(self._detail), self._err)
         self._detail = detail
 
-    def _write(self, text: str, file: TextIO) -> None:
+    def _write(self, write: Callable[[], None]) -> None:
         try:
-            print(text, file=file, flush=True)
+            write()
         except OSError:  # a closed pipe, a full disk
             self.deaf = True
             self.worker.cancel()
@@ -186,7 +185,7 @@ class _View:
     def prompt(self) -> None:
         state = self.state
         name = state.names.get(state.speaker, str(state.speaker))
-        print(f"{name}> ", end="", file=self._err, flush=True)
+        put_prompt(f"{name}> ", self._err)
 
     def read_back(self, line: str) -> None:
         parts = [part for part in reading(self.state, line) if part.text and part.speaker >= 0]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from csm_chat.conversation.grammar import Part, label
+from csm_chat.visible import one_line
 from csm_chat.wording import pace
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def preview(
         room = left - width(gap)
         if room < width(who) + 4:
             return [("class:dim", " … " if unicode else " ~ "), *shown]
-        text = shorten(part.text, room - width(who), unicode)
+        text = shorten(one_line(part.text), room - width(who), unicode)
         shown = [(colour(part.speaker), who + text), ("", gap), *shown]
         left = room - width(who + text)
     return [("", " "), *shown]
@@ -163,7 +164,8 @@ def turn_line(
     who = label(turn.segment.speaker, names)
     lead = f"{number or '-':>2} "
     room = columns - width(lead) - width(who) - 2 - 3
-    kept = min(TEXT_COLUMNS, width(turn.segment.text))
+    said = one_line(turn.segment.text)
+    kept = min(TEXT_COLUMNS, width(said))
     waits = speed(timings.first_audio_s, timings.rtf if turn.ended != "cut" else None)
     for n_waits in range(len(waits), -1, -1):
         facts = [
@@ -175,7 +177,7 @@ def turn_line(
         numbers = (" · " if unicode else ", ").join(facts)
         if width(numbers) + kept <= room:
             break
-    text = shorten(turn.segment.text, max(room - width(numbers), kept), unicode)
+    text = shorten(said, max(room - width(numbers), kept), unicode)
     return [
         ("class:dim", lead),
         (colour(turn.segment.speaker), who),

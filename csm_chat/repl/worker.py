@@ -27,6 +27,7 @@ from csm_chat.conversation.ports import (
 from csm_chat.errors import CsmChatError, Interrupted
 from csm_chat.notices import Reporting
 from csm_chat.types import Utterance
+from csm_chat.visible import one_line
 
 if TYPE_CHECKING:
     from csm_chat.conversation.performer import Performer
@@ -157,7 +158,7 @@ class Worker:
             n_queued=n_queued,
             first_audio_s=performer.first_audio_s,
             rtf=performer.rtf,
-            audio="off" if sound.state == "off" else sound.device,
+            audio="off" if sound.state == "off" else one_line(sound.device),
             level=sound.level,
             n_gaps=sound.gaps.n_starved,
         )
@@ -273,7 +274,7 @@ class Worker:
         except Exception as error:
             is_good = False
             log.exception("a job failed")
-            self.view.note(f"{type(error).__name__}: {error} (the log has more)", "error")
+            self.view.note(one_line(f"{type(error).__name__}: {error} (the log has more)"), "error")
         self.n_failed += is_good is False
         self._speaker.rest()
         self._refresh()
@@ -299,7 +300,7 @@ class Worker:
         session.normalize = new.normalize
         session.chunk_frames = new.audio.chunk_frames
         self.config = new
-        self._answer(f"{key} = {value}")
+        self._answer(one_line(f"{key} = {value}"))
 
     @property
     def _parts(self) -> Loaded:
@@ -319,7 +320,7 @@ class Worker:
         if self._closing:
             raise Interrupted("closed while loading")
         with self._lock:
-            self._status = replace(self._status, detail=text)
+            self._status = replace(self._status, detail=one_line(text))
         self.view.changed()
 
     def _become(self, state: State) -> None:
@@ -337,7 +338,7 @@ class Worker:
             self._names = names | self.config.voices
             self._status = replace(
                 self._status,
-                model=f"{backend.name} on {backend.device}, {backend.dtype}",
+                model=one_line(f"{backend.name} on {backend.device}, {backend.dtype}"),
                 seed=session.sampling.seed,
                 rows=Rows(voices, history, backend.engine.context_rows),
             )

@@ -15,6 +15,7 @@ from csm_chat.scene import subtitles, timeline
 from csm_chat.scene.folder import Mark, save, save_audio, slug, turn_file, unmarked
 from csm_chat.scene.mix import Piece, Placed, Scene, lay_out, mixed, share
 from csm_chat.types import SAMPLE_RATE
+from csm_chat.visible import escaped_json
 
 SUMMARY = "scene.json"
 STEMS = "stems"
@@ -113,7 +114,7 @@ def _summary(
         "turns": told,
         "files": list(files),
     }
-    return (json.dumps(everything, ensure_ascii=False, indent=1) + "\n").encode()
+    return (escaped_json(json.dumps(everything, ensure_ascii=False, indent=1)) + "\n").encode()
 
 
 def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, object]:

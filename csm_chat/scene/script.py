@@ -74,7 +74,7 @@ def parse_script(
             problems[number] = str(error)
     if problems:
         found = [f"{path}:{number}  {words}" for number, words in sorted(problems.items())]
-        raise EntryError("\n".join(found))
+        raise EntryError(*found)
     return reading.script(path)
 
 

@@ -5,6 +5,7 @@ Knows no file.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ PEAK_PX = 2.0  # a peak of the waveform for so many
 MIN_TEXT_PX = 24.0  # a block narrower than that has no room for words
 TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 MIN_TICK_PX = 70.0
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 # told apart by the colour-blind, too, and readable on white as on black (after Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a0d8", "#8a6fc7", "#7a7a7a")
 # plain colours first: not every program that shows SVG knows media queries or variables
@@ -196,4 +198,4 @@ def _px(value: float) -> str:
 
 def xml_text(text: str) -> str:
     """Without what XML cannot hold; the library escapes the rest."""
-    return "".join(c for c in text if (c >= " " and c not in "\ufffe\uffff") or c in "\n\t")
+    return _NOT_XML.sub("", text)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from csm_chat.errors import CsmChatError
+from csm_chat.printing import put
 
 COMMANDS = {
     "kit": "fetch the teacher's voices, put the ears' weights together",
@@ -38,14 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         width = max(map(len, COMMANDS))
         lines = [f"  {name:{width}}  {what}" for name, what in COMMANDS.items()]
-        text = "\n".join(["usage: python -m csm_chat.training COMMAND ...", "", *lines, ""])
-        sys.stdout.write(text)
+        put("usage: python -m csm_chat.training COMMAND ...", "", *lines)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     module = import_module(f"csm_chat.training.{_MODULES.get(arguments[0], arguments[0])}")
     try:
         code: int = module.main(arguments[1:])
     except CsmChatError as error:
-        sys.stderr.write(f"{error}\n")
+        put(*error.lines, file=sys.stderr)
         return error.exit_code
     return code
 

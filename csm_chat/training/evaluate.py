@@ -24,6 +24,7 @@ from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.engine.choice import choose_device
 from csm_chat.errors import CsmChatError, UsageError
+from csm_chat.printing import put
 from csm_chat.training.ears.measures import (
     Floats,
     Lineup,
@@ -311,12 +312,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        figures = evaluate(options, lambda line: sys.stderr.write(f"{line}\n"))
-        sys.stdout.write(table(figures) + "\n")
+        figures = evaluate(options, lambda line: put(line, file=sys.stderr))
+        put(*table(figures).split("\n"))
         if options.json:
             write_figures(figures, options.json)
     except CsmChatError as error:
-        sys.stderr.write(f"{error}\n")
+        put(*error.lines, file=sys.stderr)
         return error.exit_code
     return 0
 

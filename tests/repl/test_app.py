@@ -367,6 +367,35 @@ def test_what_the_worker_tells_appears_above_the_line_being_typed(worker):
     on_terminal(script, worker)
 
 
+HOSTILE = "\x1b]0;title\x07\x9b31m\x9d52;c;Zm9v\x9c\x7f\u202e\x1b[2J"
+
+
+def test_nothing_from_outside_steers_the_terminal(worker):
+    worker.names = {0: f"Ana{HOSTILE}", 1: f"Anb{HOSTILE}"}
+    worker.now = Status("loading", detail=HOSTILE, audio=HOSTILE, model=HOSTILE)
+    turn = Turn(Segment(1, HOSTILE, np.zeros((20, 4), np.int32)), 7, "eos", Timings(0.3, 0.8, 1.6))
+
+    async def script(terminal):
+        worker.view.note(f"a note {HOSTILE}\nand its end", "error")
+        worker.view.turn(1, turn)
+        worker.view.saved(Path(f"{HOSTILE}\nforged") / "001.wav")
+        await terminal.shows(r"a note \x1b]0;title\x07\x9b31m")
+        await terminal.shows("and its end")
+        await terminal.shows(r"saved in \x1b]0;title")
+        await terminal.type(f"{PASTE_START}{HOSTILE}Hi!||{HOSTILE}Oh.{PASTE_END}")
+        await terminal.type("\x01An" + TAB)
+        worker.now = replace(worker.now, state="ready")
+        worker.view.changed()
+        await terminal.shows("ready")
+        await terminal.type(f"$SPEAKER {HOSTILE}${ENTER}")
+        shown = terminal.screen.written
+        for control in ("\x07", "\x7f", "\x9b", "\x9d", "\x1b]", "\x1b[2J"):
+            assert control not in shown, f"{control!r}\n{terminal.screen.text}"
+        assert not any(line.startswith("forged") for line in terminal.screen.text.splitlines())
+
+    on_terminal(script, worker)
+
+
 def test_toolbar_follows_the_worker(worker):
     async def script(terminal):
         await terminal.shows(" ready")

@@ -48,20 +48,20 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.0f} bytes"
 
 
-def with_steps(what: str, *steps: str) -> str:
+def with_steps(what: str, *steps: str) -> tuple[str, ...]:
     """Put numbered steps under a line that says what is wrong."""
-    return "\n".join([f"{what}:", *(f"  {n}. {step}" for n, step in enumerate(steps, 1))])
+    return (f"{what}:", *(f"  {n}. {step}" for n, step in enumerate(steps, 1)))
 
 
 def hub_error(failure: Failure) -> HubError:
     """Make the error a user reads."""
-    return HubError(_MESSAGES[failure.kind](failure))
+    return HubError(*_MESSAGES[failure.kind](failure))
 
 
 def no_space(repo: str, needed: int, free: int, cache: str) -> HubError:
     """Make the error for a disk that cannot hold the download."""
     return HubError(
-        with_steps(
+        *with_steps(
             f"{repo}: {size(needed)} to download, but only {size(free)} are free at {cache}",
             f"free {size(needed - free)} there: folders of {cache} that you no longer need can go",
             _ELSEWHERE,
@@ -74,7 +74,7 @@ def no_file(repo: str, wanted: str, has: list[str]) -> HubError:
     """Make the error for a repository that lacks what a checkpoint needs."""
     some = ", ".join(sorted(has)[:6]) or "nothing"
     return HubError(
-        with_steps(
+        *with_steps(
             f"{repo} has no {wanted}; it holds {some}",
             "check that it is a CSM checkpoint for torch; GGUF and ONNX files are not read",
             f"or use one of: {', '.join(MODEL_REPOS)}",
@@ -82,7 +82,7 @@ def no_file(repo: str, wanted: str, has: list[str]) -> HubError:
     )
 
 
-def _gated(failure: Failure) -> str:
+def _gated(failure: Failure) -> tuple[str, ...]:
     page = f"open https://huggingface.co/{failure.repo} and accept the terms"
     if not failure.token:
         what = f"{failure.repo} is gated and this machine is not logged in to Hugging Face"
@@ -98,7 +98,7 @@ def _gated(failure: Failure) -> str:
     )
 
 
-def _repository(failure: Failure) -> str:
+def _repository(failure: Failure) -> tuple[str, ...]:
     near = get_close_matches(failure.repo, MODEL_REPOS, n=1)
     nearest = f"; did you mean {near[0]}?" if near and near[0] != failure.repo else ""
     who = f"for {failure.user}" if failure.user else "without a token"
@@ -112,7 +112,7 @@ def _repository(failure: Failure) -> str:
     )
 
 
-def _revision(failure: Failure) -> str:
+def _revision(failure: Failure) -> tuple[str, ...]:
     return with_steps(
         f"{failure.repo} has no revision {failure.revision}",
         f"see its branches, tags and commits at {failure.endpoint}/{failure.repo}/commits/main",
@@ -120,7 +120,7 @@ def _revision(failure: Failure) -> str:
     )
 
 
-def _entry(failure: Failure) -> str:
+def _entry(failure: Failure) -> tuple[str, ...]:
     return with_steps(
         f'{failure.repo} lists a file that it does not give (the hub says: "{failure.words}")',
         f"look at {failure.endpoint}/{failure.repo}/tree/{failure.revision}",
@@ -128,7 +128,7 @@ def _entry(failure: Failure) -> str:
     )
 
 
-def _offline(failure: Failure) -> str:
+def _offline(failure: Failure) -> tuple[str, ...]:
     return with_steps(
         f"{failure.repo} is not complete in {failure.cache} and HF_HUB_OFFLINE=1 forbids to "
         "download it",
@@ -138,7 +138,7 @@ def _offline(failure: Failure) -> str:
     )
 
 
-def _network(failure: Failure) -> str:
+def _network(failure: Failure) -> tuple[str, ...]:
     if failure.kept:
         what = f"the connection to {failure.endpoint} broke ({failure.words}); {failure.kept} "
         return with_steps(what + f"are in {failure.cache}", _RESUME, _LOCAL)
@@ -150,7 +150,7 @@ def _network(failure: Failure) -> str:
     )
 
 
-def _http(failure: Failure) -> str:
+def _http(failure: Failure) -> tuple[str, ...]:
     said = f'{failure.endpoint} answered {failure.status} for {failure.repo}: "{failure.words}"'
     if failure.status == 401:
         return with_steps(
@@ -168,7 +168,7 @@ def _http(failure: Failure) -> str:
     )
 
 
-def _full(failure: Failure) -> str:
+def _full(failure: Failure) -> tuple[str, ...]:
     there = f"; {failure.kept} are there" if failure.kept else ""
     return with_steps(
         f"disk full while writing to {failure.cache} ({failure.words}){there}",
@@ -178,7 +178,7 @@ def _full(failure: Failure) -> str:
     )
 
 
-def _write(failure: Failure) -> str:
+def _write(failure: Failure) -> tuple[str, ...]:
     return with_steps(
         f"cannot write {failure.repo} to {failure.cache} ({failure.words})",
         "let this user write there",
@@ -187,12 +187,12 @@ def _write(failure: Failure) -> str:
     )
 
 
-def _cancelled(failure: Failure) -> str:
+def _cancelled(failure: Failure) -> tuple[str, ...]:
     here = f"; {failure.kept} are in {failure.cache}" if failure.kept else ""
     return with_steps(f"the download of {failure.repo} was stopped{here}", _RESUME)
 
 
-def _other(failure: Failure) -> str:
+def _other(failure: Failure) -> tuple[str, ...]:
     return with_steps(
         f"{failure.repo} cannot be downloaded ({failure.words})",
         "run it again with --debug to see all of it",
@@ -200,7 +200,7 @@ def _other(failure: Failure) -> str:
     )
 
 
-_MESSAGES: dict[str, Callable[[Failure], str]] = {
+_MESSAGES: dict[str, Callable[[Failure], tuple[str, ...]]] = {
     "gated": _gated,
     "repository": _repository,
     "revision": _revision,

@@ -15,6 +15,7 @@ from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
 from csm_chat.notices import ModelReady, Reporting
+from csm_chat.printing import put_path
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
 from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
@@ -146,7 +147,7 @@ class Rendering:
             f"{folder.path.name}: {len(turns)} turns, {len(scene.speakers)} speakers, "
             f"{minutes}:{seconds:02d}, {options.gap_s:g} s between turns"
         )
-        print(path, flush=True)
+        put_path(path)
 
     def _marked(self, pcm: Pcm, bar: Bar) -> Pcm:
         """With the watermark: half an hour of it takes minutes."""

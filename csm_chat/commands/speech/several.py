@@ -12,6 +12,7 @@ from csm_chat.audio.player import OFF, Player
 from csm_chat.commands.speech.output import Recording, check_output
 from csm_chat.commands.speech.speaking import Speech
 from csm_chat.errors import UsageError
+from csm_chat.printing import put_path
 
 if TYPE_CHECKING:
     from csm_chat.commands.speech.context_clips import Clip
@@ -53,7 +54,7 @@ def say_several(
         _tell(output.finish(cut=False), turn, console)
     speech.figures.turns += [turn for turn, _ in takes]
     if args.stats or args.debug:
-        console.warn(speech.figures.table())
+        console.warn(*speech.figures.lines())
     return 0 if all(turn.ended == "eos" for turn, _ in takes) else 1
 
 
@@ -76,4 +77,4 @@ def _tell(path: Path | None, turn: Turn, console: Console) -> None:
         return
     how = "" if turn.ended == "eos" else ", did not end by itself"
     console.note(f"{path.name}: {turn.timings.audio_s:.1f} s, seed {turn.seed}{how}")
-    print(path, flush=True)
+    put_path(path)

@@ -45,7 +45,7 @@ class Figures:
     turns: list[Turn] = field(default_factory=list)
     chunk_s: list[float] = field(default_factory=list)  # seconds each chunk was waited for
 
-    def table(self) -> str:
+    def lines(self) -> list[str]:
         total_s = time.perf_counter() - self.started
         audio_s = sum(turn.timings.audio_s for turn in self.turns)
         compute_s = sum(turn.timings.compute_s for turn in self.turns)
@@ -60,7 +60,7 @@ class Figures:
             "total": f"{total_s:.2f} s",
             "peak memory": f"{peak_bytes() / 1e6:.0f} MB",
         }
-        return "\n".join(f"{name:12} {value}" for name, value in rows.items())
+        return [f"{name:12} {value}" for name, value in rows.items()]
 
 
 def _spread(seconds: Sequence[float]) -> str:

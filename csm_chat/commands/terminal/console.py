@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from csm_chat.commands.terminal.wording import COMMAND_LINE
+from csm_chat.printing import put
+from csm_chat.visible import one_line
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
@@ -41,9 +43,9 @@ class Bar:
         if self._bar is None:
             return
         if self._total is None:
-            self._bar.set_description_str(text)
+            self._bar.set_description_str(one_line(text))
             return
-        self._bar.set_description_str(f"{text} " if text else "", refresh=False)
+        self._bar.set_description_str(f"{one_line(text)} " if text else "", refresh=False)
         self._bar.update(min(done, self._total) - self._bar.n)
 
     def grow(self, total: float) -> None:
@@ -91,18 +93,19 @@ class Console:
     def tell(self, notice: Notice) -> None:
         self.note(words(notice, COMMAND_LINE))
 
-    def note(self, text: str) -> None:
+    def note(self, *lines: str) -> None:
         if not self._quiet:
-            self.warn(text)
+            self.warn(*lines)
 
-    def warn(self, text: str) -> None:
+    def warn(self, *lines: str) -> None:
         """Said in any case."""
         if self._bar is None:
-            print(text, file=self._err, flush=True)
+            put(*lines, file=self._err)
             return
         from tqdm import tqdm
 
-        tqdm.write(text, file=self._err)
+        with tqdm.external_write_mode(file=self._err):
+            put(*lines, file=self._err)
 
     @contextmanager
     def bar(self, total: float | None, unit: str = "") -> Iterator[Bar]:

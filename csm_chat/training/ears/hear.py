@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csm_chat.errors import UsageError
+from csm_chat.printing import put
 from csm_chat.training.ears import whisper
 from csm_chat.training.ears.likeness import Vector, voiceprint
 from csm_chat.training.ears.naturalness import naturalness
@@ -126,5 +126,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = json.dumps({name: asdict(group) for name, group in groups.items()})
     else:
         text = "\n".join(told(name, group) for name, group in groups.items())
-    sys.stdout.write(f"{text}\n")
+    put(*text.split("\n"))
     return 0

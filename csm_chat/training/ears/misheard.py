@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from csm_chat.printing import put
 from csm_chat.training.ears import whisper
 from csm_chat.training.ears.words import errors
 from csm_chat.training.speech.recordings import (
@@ -49,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = verdicts(options.folder).values()
     wrong, n_words = (sum(getattr(each, key) for each in found) for key in ("errors", "words"))
     n_misheard = sum(verdict.is_misheard for verdict in found)
-    sys.stderr.write(
+    put(
         f"{n_heard} heard now; of {len(found)} clips {n_misheard} misheard, "
-        f"{100 * wrong / max(1, n_words):.1f} % of the words wrong\n"
+        f"{100 * wrong / max(1, n_words):.1f} % of the words wrong",
+        file=sys.stderr,
     )
     return 0

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csm_chat.errors import CheckpointError, CsmChatError
+from csm_chat.printing import put
 from csm_chat.training.ears.augment import altered, with_noise
 from csm_chat.training.ears.lexicon import Lexicon, count_words
 from csm_chat.training.ears.measures import character_errors, normalise
@@ -302,9 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Run(plan, Training(Sizes(), device, held_out, begin=options.begin))
         step = run.train(lambda step: batches(options.seed, options.workers, step))
     except CsmChatError as error:
-        sys.stderr.write(f"{error}\n")
+        put(*error.lines, file=sys.stderr)
         return error.exit_code
-    sys.stderr.write(f"{options.out}: {step} of {options.steps} steps done\n")
+    put(f"{options.out}: {step} of {options.steps} steps done", file=sys.stderr)
     return 0
 
 

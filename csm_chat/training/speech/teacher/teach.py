@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csm_chat.printing import put
 from csm_chat.training.kit import KIT
 from csm_chat.training.speech.recordings import (
     Recording,
@@ -88,5 +89,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     share = int(place), int(n_processes)
     say = Teacher(options.kit).say
     hours = teach(options.out, options.cast, options.hours, share, say)
-    sys.stderr.write(f"{options.out}: {hours:.2f} h\n")
+    put(f"{options.out}: {hours:.2f} h", file=sys.stderr)
     return 0
