@@ -59,6 +59,7 @@ class HubServer:
         self.tokens = tokens or {}  # user by token
         self.requests: list[Request] = []
         self.bytes_sent = 0  # of file contents
+        self.n_with_token = 0  # requests
         self._sending: set[object] = set()  # large answers under way
         hub = self
 
@@ -150,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         header = self.headers.get("Authorization")
         if header is None:
             return None
+        self.server_of.n_with_token += 1
         token = header.removeprefix("Bearer ")
         if token not in self.server_of.tokens:
             raise Refusal(401, None, "Invalid credentials in Authorization header")

@@ -307,6 +307,7 @@ REFUSING = {
     "ana/gguf": FakeRepo({"config.json": b"{}", "model-q8.gguf": b"gguf"}),
     "ana/bare": FakeRepo({"model.safetensors": tensors("a")}),
     "ana/shard": FakeRepo({k: v for k, v in THREE_LAYOUTS.items() if k != SHARDS[1]}),
+    "ana/hostile": FakeRepo({"config.json": b"{}", "\x1b]0;title\x07\n  9. forged.bin": b""}),
     "ana/large": FakeRepo(WHOLE, claimed_bytes={"model.safetensors": 10**15}),
 }
 
@@ -374,6 +375,22 @@ def test_an_invalid_token_is_not_a_missing_repository(tmp_path: Path) -> None:
     with HubServer(mirrors(), tokens={"hf_ana": "ana"}) as hub:
         message = refused(OPEN, tmp_path, hub.url, HF_TOKEN="hf_old")
     assert message.startswith("the Hugging Face token of this machine is not valid")
+
+
+def test_a_token_is_not_sent_where_it_can_be_read_on_the_way(tmp_path: Path) -> None:
+    far = "http://hub.example"
+    with HubServer(mirrors()) as proxy:  # where all that goes to it would pass
+        given = {"HF_TOKEN": "hf_ana", "http_proxy": proxy.url}
+        message = refused(OPEN, tmp_path, far, **given)
+        assert message.startswith(f"{far} (HF_ENDPOINT) is not HTTPS: anybody on the way could")
+        assert "hf_ana" not in message and proxy.requests == []
+        # asked without it, the same hub answers
+        assert "error" not in find(OPEN, tmp_path, far, HF_HUB_DISABLE_IMPLICIT_TOKEN="1", **given)
+        assert proxy.downloads(OPEN) and proxy.n_with_token == 0
+
+
+def test_names_of_a_repository_do_not_steer_the_terminal(refusals: dict[str, str]) -> None:
+    assert r"it holds \x1b]0;title\x07\n  9. forged.bin" in refusals["ana/hostile"]
 
 
 def test_offline_mode_and_no_network_are_told_apart(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def _network(failure: Failure) -> tuple[str, ...]:
     )
 
 
+def _readable(failure: Failure) -> tuple[str, ...]:
+    return with_steps(
+        f"{failure.endpoint} (HF_ENDPOINT) is not HTTPS: anybody on the way could read the Hugging "
+        "Face token of this machine, so nothing was asked",
+        "set HF_ENDPOINT to its https:// address",
+        "or, where it wants no token: set HF_HUB_DISABLE_IMPLICIT_TOKEN=1",
+        _LOCAL,
+    )
+
+
 def _http(failure: Failure) -> tuple[str, ...]:
     said = f'{failure.endpoint} answered {failure.status} for {failure.repo}: "{failure.words}"'
     if failure.status == 401:
@@ -207,6 +217,7 @@ _MESSAGES: dict[str, Callable[[Failure], tuple[str, ...]]] = {
     "entry": _entry,
     "offline": _offline,
     "network": _network,
+    "readable": _readable,
     "http": _http,
     "full": _full,
     "write": _write,

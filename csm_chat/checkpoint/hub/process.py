@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import os
 import queue
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 LISTING_TIMEOUT_S = 30.0
 
@@ -128,12 +130,12 @@ def _user() -> str | None:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    from huggingface_hub import errors, get_token
+    from huggingface_hub import errors
 
     # "not in the cache" only wraps why the hub could not be asked
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
         return _failure(error.__cause__)
-    token = get_token() is not None
+    token = _sends_token()
     kind = _kind(error)
     return {
         "kind": kind,
@@ -144,9 +146,29 @@ def _failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    from huggingface_hub import errors
+def _sends_token() -> bool:
+    """Whether there is a token and the client adds it to what it asks."""
+    from huggingface_hub import constants, get_token
 
+    return get_token() is not None and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
+
+
+def _is_readable_on_the_way(url: str) -> bool:
+    """Plain HTTP, unless it does not leave this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return parts.scheme != "https" and not is_here
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    from huggingface_hub import constants, errors
+
+    if _is_readable_on_the_way(constants.ENDPOINT) and _sends_token():
+        return {"failure": {"kind": "readable", "token": True}}
     # before 1.0 EntryNotFoundError is one of the HTTP library's errors, later a plain Exception
     expected = (
         OSError,
