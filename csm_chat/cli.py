@@ -18,7 +18,7 @@ from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.flags import config_from
 from csm_chat.commands.terminal.parser import Parser
 from csm_chat.config.schema import nearest, shown
-from csm_chat.errors import ConfigError, CsmChatError
+from csm_chat.errors import ConfigError, CsmChatError, UsageError
 from csm_chat.leaving import asked_by_signals, held_by_no_library
 from csm_chat.printing import LogLines, put, put_traceback
 
@@ -136,12 +136,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The prompt's flags, or those of the command that comes first. Adds `run`."""
     name = argv[0] if argv else ""
     if name not in commands.COMMANDS:
-        parser = _parser()
         if name and not name.startswith("-"):
-            guess = nearest(name, commands.COMMANDS)
-            hint = f" Did you mean {guess}?" if guess else ""
-            parser.error(f"there is no command {shown(name)}.{hint}")
-        return parser.parse_args(argv, argparse.Namespace(run=_talk))
+            _refuse(name)
+        return _parser().parse_args(argv, argparse.Namespace(run=_talk))
     command = commands.find(name)
     parser = Parser(
         prog=f"csm-chat {name}",
@@ -153,8 +150,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv[1:], argparse.Namespace(run=command.run))
 
 
+def _refuse(name: str) -> NoReturn:
+    guess = nearest(name, commands.COMMANDS)
+    hint = f" Did you mean {guess}?" if guess else ""
+    listed = commands.listed()
+    put(f"csm-chat: there is no command {shown(name)}.{hint}", *listed, file=sys.stderr)
+    sys.exit(UsageError.exit_code)
+
+
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:12} {what}" for name, what in commands.COMMANDS.items())
+    listed = "\n".join(commands.listed())
     parser = Parser(
         prog="csm-chat",
         description=f"Type dialogue, hear it spoken.\n\n{EXAMPLES}",

@@ -44,6 +44,11 @@ def find(name: str) -> Command:
     return cast(Command, import_module(f"csm_chat.commands.{_MODULES.get(name, name)}"))
 
 
+def listed() -> list[str]:
+    """The commands, a line each, as --help shows them."""
+    return [f"  {name:12} {what}" for name, what in COMMANDS.items()]
+
+
 def markdown() -> str:
     """The commands as the README shows them."""
     rows = [f"| `csm-chat {name}` | {what} |" for name, what in COMMANDS.items()]

@@ -53,6 +53,11 @@ def test_each_command_has_a_help_and_refuses_what_it_does_not_know(run: Run) -> 
         assert run(name, "--no-such-flag").code == 2
     wrong = run("sya", "Hi.")
     assert wrong.code == 2 and "Did you mean say?" in wrong.err
+    far = run("nosuch")
+    assert far.code == 2 and far.out == b""
+    first, *lines = far.err.splitlines()
+    assert first == 'csm-chat: there is no command "nosuch".'
+    assert [line.split()[0] for line in lines] == [*COMMANDS]
 
 
 @pytest.mark.parametrize(
