@@ -122,6 +122,13 @@ class ReferencesUnlisted(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class ReferencesMissing(Notice):
+    """There is no such folder."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class NoReferences(Notice):
     folder: Path
 

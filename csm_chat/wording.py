@@ -108,6 +108,7 @@ GENERAL: Wording = {
     notices.NoRoomToSpeak: "{0.error}".format,
     # voices
     notices.ReferencesUnlisted: "{0.folder}/ cannot be listed ({0.reason}): no voices yet".format,
+    notices.ReferencesMissing: "there is no folder {0.folder}: no voices yet".format,
     notices.NoReferences: "{0.folder}/ holds no reference*.wav, .flac, .mp3 or .ogg yet".format,
     notices.ReferenceRefused: "{0.reason}".format,
     notices.ReferenceSkipped: "! {0.file}   {0.reason}. Skipped.".format,

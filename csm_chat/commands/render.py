@@ -11,6 +11,7 @@ from csm_chat import assemble
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.notices import ReferencesMissing
 from csm_chat.places import expanded, inside
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def run(args: Namespace, config: Config) -> int:
     from csm_chat.scene.export import Options
     from csm_chat.scene.folder import SceneFolder, unmarked
 
-    console = Console(quiet=args.quiet)
+    # who has no clip is told of by name
+    left_out = () if flags.names_references(args, config) else (ReferencesMissing,)
+    console = Console(quiet=args.quiet, leaves_out=left_out)
     scripts = _scripts(args.scripts, config)
     targets = _targets(args.output, args.scripts)
     watermark = assemble.open_watermark(config, console.tell)

@@ -17,6 +17,7 @@ from csm_chat.commands.speech import context_clips
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import CsmChatError, EntryError, UsageError
+from csm_chat.notices import ReferencesMissing
 from csm_chat.printing import put_path
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def run(args: Namespace, config: Config) -> int:
     from csm_chat.commands.speech.speaking import Speech
     from csm_chat.voices.references import expected_names
 
-    console = Console(quiet=args.quiet)
+    # who has no clip is told of by name
+    left_out = () if flags.names_references(args, config) else (ReferencesMissing,)
+    console = Console(quiet=args.quiet, leaves_out=left_out)
     names = expected_names(assemble.folder(config.references, "references"), config.voices)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))

@@ -72,7 +72,8 @@ def run(args: Namespace, config: Config) -> int:
     from csm_chat.commands.terminal.table import table
 
     console = Console(quiet=args.quiet)
-    sources = _sources(config, console)
+    is_needed = args.play is not None or flags.names_references(args, config)
+    sources = _sources(config, is_needed, console)
     with console.bar(len(sources), "clips") as bar:
         found = []
         for speaker, source in sources.items():
@@ -80,22 +81,30 @@ def run(args: Namespace, config: Config) -> int:
             bar.update(len(found))
     if args.play is not None:
         return _play(_chosen(args.play, found), config, console)
-    if found:
-        put(*table(HEADS, [voice.cells() for voice in found]))
+    put(*table(HEADS, [voice.cells() for voice in found]))
     return 0
 
 
-def _sources(config: Config, console: Console) -> Mapping[int, Source]:
-    """Clips by speaker. Raises CsmChatError for a folder that cannot be listed."""
+def _sources(config: Config, is_needed: bool, console: Console) -> Mapping[int, Source]:
+    """Clips by speaker. Raises CsmChatError for a folder that cannot be listed.
+
+    Without being needed, one that is not there is one without clips.
+    """
     from csm_chat.assemble import folder
     from csm_chat.voices.references import claimed
 
     path = folder(config.references, "references")
     try:
         claims, refused = claimed(path)
+    except FileNotFoundError as error:
+        if not is_needed:
+            return {}
+        raise CsmChatError(
+            f"{path}: there is no such folder; make it, or name another by --references"
+        ) from error
     except OSError as error:
         raise CsmChatError(
-            f"{path}: cannot be listed ({error.strerror}); make it, or name another by --references"
+            f"{path}: cannot be listed ({error.strerror}); name another by --references"
         ) from error
     for line in refused:
         console.warn(line)

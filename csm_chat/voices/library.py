@@ -127,6 +127,9 @@ class VoiceLibrary:
     def _sources(self) -> list[Source]:
         try:
             sources, refused = list_sources(self._folder)
+        except FileNotFoundError:
+            self._tell_once(notices.ReferencesMissing(self._folder))
+            return []
         except OSError as error:
             self._tell_once(notices.ReferencesUnlisted(self._folder, str(error.strerror)))
             return []

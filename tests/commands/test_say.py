@@ -48,6 +48,17 @@ def names(folder: Path) -> set[str]:
 # where it goes
 
 
+def test_the_folder_of_clips_is_missed_only_where_somebody_named_it(run: Run, folder: Path) -> None:
+    usual = run("say", "-o", "a.wav", "Hi.")
+    assert usual.code == 0 and "no folder" not in usual.err
+    assert "speaker 0 has no voice" in usual.err
+    (folder / "scene.txt").write_text("Ana: Hi.\n")
+    assert "no folder" not in run("render", "scene.txt").err
+    for command in (["say", "-o", "b.wav", "Hi."], ["render", "-o", "again", "scene.txt"]):
+        ran = run(*command, "--references", "mine")
+        assert ran.err.count("there is no folder mine: no voices yet") == 1, ran.err
+
+
 def test_a_scene_is_saved_and_its_path_is_all_of_stdout(run: Run, folder: Path) -> None:
     ran = run("say", "-o", "a.flac", "--stats", "Hi there!||Oh,", "hello.")
     assert (ran.code, ran.out) == (0, b"a.flac\n"), ran.err

@@ -90,6 +90,28 @@ def test_a_reader_that_goes_away_ends_any_command_quietly(tmp_path: Path) -> Non
 # voices
 
 
+def test_without_the_usual_folder_there_are_no_voices_and_nothing_to_tell(
+    run: Run, tmp_path: Path
+) -> None:
+    ran = run("voices")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.text.split() == [
+        "id",
+        "name",
+        "file",
+        "seconds",
+        "rows",
+        "first",
+        "words",
+        "remarks",
+    ]
+    for named in (["--references", "references"], ["--set", "references=other"], ["--play"]):
+        ran = run("voices", *named)
+        assert ran.code == 1 and "there is no such folder" in ran.err
+    (tmp_path / "config.yaml").write_text("references: clips\n")
+    assert "clips: there is no such folder" in run("voices").err
+
+
 def clips(folder: Path) -> Path:
     """A good clip with and one without words, a stereo one, and two that cannot be used."""
     save(folder / "reference.wav", speech(4))
@@ -128,7 +150,7 @@ def test_a_voice_can_be_heard_without_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["voices", "--references", "nowhere"], 1, "nowhere: cannot be listed"),
+        (["voices", "--references", "nowhere"], 1, "nowhere: there is no such folder"),
         (["voices", "--play", "9"], 2, "speaker 9 has no clip"),
         (["voices", "--play", "nobody"], 2, '"nobody"'),
         (["voices", "--play", "2"], 4, "is silent"),

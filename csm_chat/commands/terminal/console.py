@@ -85,13 +85,21 @@ def _drawn(total: float | None, unit: str, err: TextIO, delay_s: float) -> Any:
 class Console:
     """Words for the reader, above whatever bar is there; `quiet` leaves only what went wrong."""
 
-    def __init__(self, err: TextIO | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        err: TextIO | None = None,
+        *,
+        quiet: bool = False,
+        leaves_out: tuple[type[Notice], ...] = (),
+    ) -> None:
         self._err = err or sys.stderr
         self._quiet = quiet
+        self._leaves_out = leaves_out
         self._bar: Bar | None = None
 
     def tell(self, notice: Notice) -> None:
-        self.note(words(notice, COMMAND_LINE))
+        if not isinstance(notice, self._leaves_out):
+            self.note(words(notice, COMMAND_LINE))
 
     def note(self, *lines: str) -> None:
         if not self._quiet:

@@ -145,6 +145,14 @@ def given_settings(args: Namespace) -> list[Given]:
     return sorted(_settings(args), key=lambda given: given.key != "preset")
 
 
+def names_references(args: Namespace, config: Config) -> bool:
+    """Whether somebody chose the folder of clips, and would want to know that it is not there."""
+    from csm_chat.config.settings import Config
+
+    given = any(each.key == REFERENCES.key for each in given_settings(args))
+    return given or config.references != Config().references
+
+
 def _settings(args: Namespace) -> Iterator[Given]:
     for flag in KNOWN:
         value = getattr(args, flag.key, None)
