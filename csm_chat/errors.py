@@ -20,7 +20,17 @@ CsmChatError                 1  something failed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from csm_chat.visible import one_line
+
+MOST_PROBLEMS = 20  # of one file, told at once
+
+
+def first_of(problems: Sequence[str]) -> Sequence[str]:
+    """The first lines of what is wrong, and how many more there are: nobody reads thousands."""
+    n_more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], f"and {n_more} more"] if n_more > 0 else problems
 
 
 class CsmChatError(Exception):

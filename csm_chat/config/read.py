@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from csm_chat.config.override import exact, laid_over, sections, unknown
 from csm_chat.config.schema import Key, Value, shown
 from csm_chat.config.settings import Config
-from csm_chat.errors import ConfigError
+from csm_chat.errors import ConfigError, first_of
 from csm_chat.places import settings_folder
 
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
+
+SHOWN_CHARS = 200  # of what PyYAML says, which quotes the file
 
 
 def find_config(explicit: Path | None) -> Path | None:
@@ -59,7 +61,7 @@ def _read(path: Path) -> _Reading:
     if root is not None:
         reading.mapping(root)
     if reading.problems:
-        raise ConfigError(*reading.problems)
+        raise ConfigError(*first_of(reading.problems))
     return reading
 
 
@@ -105,6 +107,7 @@ def _syntax(text: str, error: Exception) -> str:
     mark = error.problem_mark or error.context_mark
     assert mark is not None, error
     words = ", ".join(filter(None, (error.context, error.problem)))
+    words = words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}..."
     advice = ": indent with spaces" if "'\\t'" in words else ""
     return f":{mark.line + 1}  is not YAML: {words}{advice}"
 

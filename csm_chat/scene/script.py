@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
-from csm_chat.errors import EntryError, UsageError
+from csm_chat.errors import EntryError, UsageError, first_of
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 
@@ -74,7 +74,7 @@ def parse_script(
             problems[number] = str(error)
     if problems:
         found = [f"{path}:{number}  {words}" for number, words in sorted(problems.items())]
-        raise EntryError(*found)
+        raise EntryError(*first_of(found))
     return reading.script(path)
 
 

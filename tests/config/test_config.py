@@ -275,6 +275,23 @@ def test_wrong_file_is_told_by_line_value_and_what_fits(config_yaml, content, ex
     assert problems(config_yaml(content)) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("content", "n_more"),
+    [
+        ("speaker: 1\n" * 3_000, 2_979),
+        ("".join(f"key{n}: 1\n" for n in range(3_000)), 2_980),
+        (f"speaker: *{'a' * 100_000}", 0),
+    ],
+    ids=["one key again and again", "unknown keys", "a long word"],
+)
+def test_what_is_wrong_is_told_in_few_lines_however_much_it_is(config_yaml, content, n_more):
+    with pytest.raises(ConfigError) as wrong:
+        load_config(config_yaml(content))
+    lines = wrong.value.lines
+    assert len(lines) <= 21 and max(map(len, lines)) < 300
+    assert not n_more or lines[-1] == f"and {n_more} more"
+
+
 def test_everything_wrong_is_told_at_once(config_yaml):
     text = "audio:\n  latncy: 1\nsampling:\n  temperature: hot\n  top_k: -1\nspeaker: x\n"
     told = problems(config_yaml(text))

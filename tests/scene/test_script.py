@@ -33,6 +33,11 @@ def problems(text: str, names: dict[int, str] = NAMES) -> list[str]:
     return str(refused.value).split("\n")
 
 
+def test_thousands_of_problems_are_told_in_few_lines() -> None:
+    lines = problems("(pause soon)\n" * 3_000)
+    assert len(lines) == 21 and lines[-1] == "and 2980 more"
+
+
 def test_lines_are_read_as_at_the_prompt() -> None:
     script = read("# a comment\n\nHi!||Hello.||How are you?0\n  # another\nben: Fine.\nAnd you?\n")
     assert said(script) == [
