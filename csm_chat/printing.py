@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from io import TextIOWrapper
@@ -19,6 +20,7 @@ from typing import TextIO, TypeAlias
 from csm_chat.visible import escaped_json, one_line, one_line_path, visible
 
 _DUMB = ("dumb", "unknown")
+_FIGURES = re.compile(r"[^A-Za-z]+")  # numbers and bars of a stage, which change all the time
 
 Raised: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -66,6 +68,21 @@ def put_traceback(error: BaseException) -> None:
 def redraws(file: TextIO) -> bool:
     """Whether a line there can be drawn over: a terminal that understands more than new lines."""
     return file.isatty() and os.environ.get("TERM", "").lower() not in _DUMB
+
+
+class Stages:
+    """Steps under way, for a terminal that does not redraw: a line each, not one a new figure."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._words = ""  # of the one under way
+
+    def show(self, text: str) -> None:
+        """Raises OSError."""
+        words = _FIGURES.sub("", text)
+        if words and words != self._words:
+            put(text, file=self._file)
+        self._words = words
 
 
 class LogLines(logging.Formatter):

@@ -118,11 +118,19 @@ class Prompt:
         self._wake(self._stirred)
 
     def _wrapped(self, line: str) -> list[str]:
-        """At spaces, indented: a terminal left alone breaks in the middle of words."""
+        """At spaces, indented: a terminal left alone breaks in the middle of words.
+
+        A word longer than the screen is wide, such as a path, is left to the terminal: whoever
+        copies it gets the whole.
+        """
         indent = " " * (len(line) - len(line.lstrip()) + 2)
         width = max(self._columns - 1, 20)
         return textwrap.wrap(
-            line, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         ) or [""]
 
     def _show(self, fragments: Fragments) -> None:

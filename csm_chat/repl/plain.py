@@ -17,7 +17,7 @@ from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
-from csm_chat.printing import put, put_over, put_path, put_prompt
+from csm_chat.printing import Stages, put, put_over, put_path, put_prompt, redraws
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
@@ -141,6 +141,7 @@ class _View:
         self._detail = ""  # shown of what is being loaded
         self._out = out
         self._err = err
+        self._stages = Stages(err)
 
     def tell(self, notice: Notice) -> None:
         self.note(words(notice, PROMPT))
@@ -155,11 +156,13 @@ class _View:
         self._write(lambda: put_path(path, self._out))
 
     def changed(self) -> None:
-        """Somebody who watches sees what is being loaded, on one line."""
+        """Somebody who watches sees what is being loaded."""
         if not self._err.isatty():
             return
         detail = self.worker.status().detail
-        if detail != self._detail:
+        if not redraws(self._err):
+            self._stages.show(detail)
+        elif detail != self._detail:
             put_over(detail, len(self._detail), self._err)
         self._detail = detail
 

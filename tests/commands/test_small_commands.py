@@ -311,7 +311,25 @@ def test_bars_are_for_terminals_and_words_for_those_who_want_them() -> None:
         assert err.getvalue() == ("wrong\n" if quiet else "said\nwrong\n")
 
 
-def test_a_bar_shows_how_far_it_is_and_leaves_nothing_behind() -> None:
+def test_a_terminal_that_does_not_redraw_gets_a_line_a_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    err = Terminal()
+    console = Console(err)
+    with console.bar(None) as bar:
+        for stage in ("downloading 1%", "downloading 2%", "the codec", "the codec", ""):
+            bar.update(0, stage)
+        console.note("said")
+    with Bar(10, "s", err, delay_s=0) as counted:
+        counted.update(5, "half")
+    assert err.getvalue() == "downloading 1%\nthe codec\nsaid\n"
+
+
+def test_a_bar_shows_how_far_it_is_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     err = Terminal()
     with Bar(10, "s", err, delay_s=0) as bar:
         time.sleep(0.11)  # it is drawn ten times a second

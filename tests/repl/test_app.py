@@ -396,6 +396,18 @@ def test_nothing_from_outside_steers_the_terminal(worker):
     on_terminal(script, worker)
 
 
+def test_a_path_is_not_cut_on_a_narrow_screen(worker):
+    path = "/somewhere/deep/in/folders/of-a-long-name/001.wav"
+
+    async def script(terminal):
+        worker.view.note(f"cannot read {path}: no such file, so it is left out")
+        await terminal.until(lambda: "left out" in terminal.screen.text)
+        rows = terminal.screen.shown.display
+        assert path in "".join(row for row in rows)
+
+    on_terminal(script, worker, columns=20)
+
+
 def test_toolbar_follows_the_worker(worker):
     async def script(terminal):
         await terminal.shows(" ready")

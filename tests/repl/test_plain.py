@@ -156,6 +156,27 @@ def test_simple_terminal_prompts_by_name_and_reads_scenes_back():
     assert len(worker.entries) == 2
 
 
+def loading(monkeypatch, term):
+    """What a terminal of that kind is written while a model is loaded."""
+    monkeypatch.setenv("TERM", term)
+    worker, err = FakeWorker(), io.StringIO()
+    err.isatty = lambda: True
+
+    def load():
+        for detail in ("downloading 1 %", "downloading 22 %", "the codec", "the codec", ""):
+            worker.now = Status("loading", detail=detail)
+            worker.view.changed()
+
+    worker.on_wait = load
+    assert run(worker, Config(), io.StringIO("One.\n"), io.StringIO(), err) == 0
+    return err.getvalue()
+
+
+def test_stages_of_loading_are_a_line_each_where_nothing_can_be_redrawn(monkeypatch):
+    assert loading(monkeypatch, "dumb") == "downloading 1 %\nthe codec\n"
+    assert "\rthe codec       \r" in loading(monkeypatch, "xterm")
+
+
 def test_interrupt_at_a_simple_terminal_stops_speech_or_hints():
     worker, err = FakeWorker(), io.StringIO()
     worker.now = Status("speaking")

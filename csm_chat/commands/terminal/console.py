@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from csm_chat.commands.terminal.wording import COMMAND_LINE
-from csm_chat.printing import put
+from csm_chat.printing import Stages, put, redraws
 from csm_chat.visible import one_line
 from csm_chat.wording import words
 
@@ -22,7 +22,10 @@ _BYTES = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}B of {total_fmt}B, {rate_fmt},
 
 
 class Bar:
-    """A bar with the time left, or without a total a changing line. Nothing off a terminal."""
+    """A bar with the time left, or without a total a changing line. Nothing off a terminal.
+
+    One that does not redraw gets the changing line as a line a stage, and no bar.
+    """
 
     def __init__(
         self,
@@ -36,10 +39,14 @@ class Bar:
         """`unit` "B" counts bytes, in kB to GB; any other is written as it is."""
         err = err or sys.stderr
         self._total = total
-        self._bar = None if quiet or not err.isatty() else _drawn(total, unit, err, delay_s)
+        watched = err.isatty() and not quiet
+        self._bar = _drawn(total, unit, err, delay_s) if watched and redraws(err) else None
+        self._stages = Stages(err) if watched and not redraws(err) and total is None else None
 
     def update(self, done: float, text: str = "") -> None:
         """`done` of the total are done so far; `text` stands in front."""
+        if self._stages is not None:
+            self._stages.show(text)
         if self._bar is None:
             return
         if self._total is None:
