@@ -33,6 +33,7 @@ from csm_chat.repl.keys import key_bindings
 from csm_chat.repl.layout import STYLE, add_bars
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
+from csm_chat.repl.renderer import erase_what_was_broken
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
 from csm_chat.repl.wording import PROMPT
 from csm_chat.visible import one_line, visible
@@ -120,18 +121,14 @@ class Prompt:
     def _wrapped(self, line: str) -> list[str]:
         """At spaces, indented: a terminal left alone breaks in the middle of words.
 
-        A word longer than the screen is wide, such as a path, is left to the terminal: whoever
-        copies it gets the whole.
+        It may break what is longer than a row, such as a path, so that it is copied whole.
         """
         indent = " " * (len(line) - len(line.lstrip()) + 2)
         width = max(self._columns - 1, 20)
-        return textwrap.wrap(
-            line,
-            width,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [""]
+        wrapper = textwrap.TextWrapper(
+            width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        return wrapper.wrap(line) or [""]
 
     def _show(self, fragments: Fragments) -> None:
         self._outbox.append(fragments)
@@ -268,6 +265,7 @@ class Prompt:
             enable_open_in_editor=True,
             search_ignore_case=True,
         )
+        erase_what_was_broken(session.app)
         add_bars(session, self._below, self._status)
         session.default_buffer.on_text_changed += lambda _: self._forget_error()
         session.app.after_render += lambda _: self._start()
