@@ -200,6 +200,14 @@ class WhisperDownload(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TextRemark(Notice):
+    """How a text was read that is not written as it should be."""
+
+    source: str  # where it is from
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnSplit(Notice):
     expected_s: float
     longest_s: float  # that a turn may be

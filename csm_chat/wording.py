@@ -129,6 +129,7 @@ GENERAL: Wording = {
         "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
     ).format,
     # speech
+    notices.TextRemark: "{0.source} {0.remark}".format,
     notices.TurnSplit: (
         "this may last {0.expected_s:.0f} s and a turn {0.longest_s:g} s "
         "(context.max_turn_s): split into {0.n_turns} turns"

@@ -29,6 +29,7 @@ class FakeWorker:
         self.error: CsmChatError | None = ModelError("no model") if state == "failed" else None
         self.saves = False  # each entry is a file at once
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_say: Callable[[tuple[Utterance, ...]], None] = lambda _: None
 
     def start(self) -> None:
         self.calls.append(("start",))
@@ -36,6 +37,7 @@ class FakeWorker:
     def say(self, utterances: tuple[Utterance, ...]) -> None:
         self.entries.append(utterances)
         self.calls.append(("say", *((each.speaker, each.text) for each in utterances)))
+        self.on_say(utterances)
         if self.saves:
             self.view.saved(Path("takes") / f"{len(self.entries):03}.wav")
 

@@ -50,8 +50,8 @@ MAY_IMPORT = {
         *("notices", "wording", "errors", "types"),
     ),
     "scene": (
-        *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
-        *("errors", "types"),
+        *("scene", "audio.clips", "audio.files", "conversation", "voices", "plain_files"),
+        *("config", "errors", "types"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),
@@ -63,7 +63,7 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *("repl", "conversation", "voices", "leaving", "places", "config"),
+        *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config"),
         *("notices", "wording", "errors", "types"),
     ),
     "api": (
@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        "places",
+        *("places", "plain_files"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (

@@ -11,14 +11,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from csm_chat.commands.speech import context_clips
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
+from csm_chat.commands.terminal.given import given_text
 from csm_chat.errors import CsmChatError, EntryError, UsageError
+from csm_chat.notices import TextRemark
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from csm_chat.audio.player import Player
     from csm_chat.commands.speech.output import Output
     from csm_chat.config.settings import Config
@@ -84,6 +88,8 @@ def run(args: Namespace, config: Config) -> int:
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)
+    flag = "--context-text"
+    args.context_text = [given_text(text, flag, console.tell) for text in args.context_text]
     clips = context_clips.read_clips(args, config.speaker, partial(speaker_number, names=names))
     if args.times is not None:
         from csm_chat.commands.speech.several import say_several
@@ -200,7 +206,8 @@ class _Script:
         self._console = console
         self._parsed: list[Entry] | None = None
         if not _from_stdin(words):
-            self._parsed = self._read(" ".join(words))
+            said = [given_text(word, "TEXT", console.tell) for word in words]
+            self._parsed = self._read(" ".join(said))
 
     @property
     def expected_s(self) -> float | None:
@@ -232,12 +239,14 @@ class _Script:
         return entries
 
     def _arriving(self) -> Iterator[Entry]:
-        from csm_chat.commands.speech.text_stream import Arriving, chunks
+        from csm_chat.commands.speech.text_stream import Arriving
+        from csm_chat.plain_files import TextStream
 
         config = self._config
         arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse)
         n_entries = 0
-        for chunk in chunks(sys.stdin.buffer):
+        stream = cast("BufferedReader", sys.stdin.buffer)
+        for chunk in TextStream(stream, self._remark):
             for entry in arriving.feed(chunk):
                 n_entries += 1
                 yield entry
@@ -246,6 +255,9 @@ class _Script:
             yield entry
         if not n_entries and not self.n_refused:
             raise UsageError("nothing to say: standard input is empty")
+
+    def _remark(self, words: str) -> None:
+        self._console.tell(TextRemark("standard input", words))
 
     def _refuse(self, error: EntryError) -> None:
         self.n_refused += 1

@@ -10,13 +10,16 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
+from csm_chat.notices import TextRemark
+from csm_chat.plain_files import TextStream
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
@@ -47,18 +50,17 @@ def run(
 
     At a terminal it prompts, Ctrl-C stops speech, and the end of input leaves at once.
     """
-    if isinstance(lines, io.TextIOWrapper):
-        lines.reconfigure(errors="replace")
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="surrogateescape")  # a path need not be text
     view = _View(worker, config, out, err or sys.stderr)
     worker.view = view
     worker.start()
+    given = _readable(lines, view)
     try:
         if lines.isatty():
-            _carry_out_all(view, _prompted(view, lines))
+            _carry_out_all(view, _prompted(view, given))
             return _model_failure(worker)
-        n_refused = _carry_out_all(view, _settled(view, lines))
+        n_refused = _carry_out_all(view, _settled(view, iter(given.readline, "")))
         view.wait()
         return _model_failure(worker) or (
             FAILED if n_refused or view.deaf or worker.n_failed else 0
@@ -70,6 +72,18 @@ def run(
         worker.close()
         if view.deaf:
             _discard(out)
+
+
+class _Lines(Protocol):
+    def readline(self) -> str: ...
+
+
+def _readable(lines: TextIO, view: _View) -> _Lines:
+    """Lines of bytes in whatever encoding they come, as a file of them would be read."""
+    if not isinstance(lines, io.TextIOWrapper):
+        return lines
+    remark = partial(TextRemark, "standard input")
+    return TextStream(lines.buffer, lambda words: view.tell(remark(words)))
 
 
 def _carry_out_all(view: _View, lines: Iterable[str]) -> int:
@@ -96,7 +110,7 @@ def _settled(view: _View, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _prompted(view: _View, lines: TextIO) -> Iterator[str]:
+def _prompted(view: _View, lines: _Lines) -> Iterator[str]:
     """Lines typed at a terminal, each read back as it was understood."""
     while True:
         try:

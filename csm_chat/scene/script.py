@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.plain_files import Decoded, decode, read_bytes
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 
@@ -41,12 +42,15 @@ class Script:
 
 
 def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str) -> Script:
-    """Read a file, UTF-8 with or without a byte order mark.
+    """Read a file; what is no UTF-8 is Windows-1252, which is among its notes.
 
     A line begins with `speaker`, as at the prompt. Raises UsageError for what is no readable text
     file, EntryError with a line for each thing that has no reading.
     """
-    return parse_script(_text(path), path, speaker, names, offsets)
+    decoded = _text(path)
+    script = parse_script(decoded.text, path, speaker, names, offsets)
+    remarks = (f"{path}: {decoded.remark}",) if decoded.remark else ()
+    return replace(script, notes=(*remarks, *script.notes))
 
 
 def parse_script(
@@ -78,23 +82,16 @@ def parse_script(
     return reading.script(path)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path) -> Decoded:
     try:
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder; name the script files in it")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: is not a regular file")
-        content = path.read_bytes()
+        decoded = decode(read_bytes(path))
+    except IsADirectoryError as error:
+        raise UsageError(f"{path}: is a folder; name the script files in it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise EntryError(f"{path}:{line}  is not UTF-8: save the file as UTF-8 text") from error
-    if "\0" in text:
+    if "\0" in decoded.text:
         raise EntryError(f"{path}: is not a text file")
-    return text
+    return decoded
 
 
 def _labelled(line: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 import soundfile
 
 from csm_chat.commands.speech.output import Pipe, Recording, check_output
-from csm_chat.commands.speech.text_stream import Arriving, chunks
+from csm_chat.commands.speech.text_stream import Arriving
 from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.errors import EntryError, TakeError, UsageError
 from csm_chat.notices import GapsHeard, SoundLost, TakeStopped
@@ -133,6 +132,23 @@ def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
     for line in ("4  0 speaks.", "4  Hi there, all of you!", "5  Hello."):
         assert f"speaker {line}" in ran.err
     assert names(folder) == {"a.ogg"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["Caf\udce9 noir."], b""),
+        (["-"], b"Caf\xe9 noir.\n"),
+        (["-"], "Café noir.\n".encode("utf-16")),
+        (["-"], "Café noir.\n".encode("utf-16-be")),
+    ],
+)
+def test_letters_of_any_encoding_are_said(run: Run, arguments: list[str], stdin: bytes) -> None:
+    ran = run("say", "-o", "a.wav", *arguments, stdin=stdin)
+    assert ran.code == 0 and "speaker 0  Café noir." in ran.err
+    source = "TEXT" if stdin == b"" else "standard input"
+    remark = f"{source} is not UTF-8: read as Windows-1252, check its accents\n"
+    assert ran.err.count(remark) == (b"\0" not in stdin)
 
 
 # misuse
@@ -328,11 +344,6 @@ def test_who_says_what_does_not_depend_on_where_chunks_end(size: int) -> None:
 def test_a_piece_without_a_reading_costs_only_itself() -> None:
     said = arrived("|| ||\n\nThis one is fine, and long enough.\n\nThis one is, too, I think.")
     assert [speaker for speaker, _ in said] == [5, 5, -1]
-
-
-def test_bytes_that_are_no_text_and_any_newline_are_read() -> None:
-    stream = io.BufferedReader(io.BytesIO(b"\xef\xbb\xbfone\r\ntw\xffo\rthree"))
-    assert "".join(chunks(stream)) == "one\ntw\ufffdo\nthree"
 
 
 def test_notices_name_flags_where_the_prompt_has_commands() -> None:

@@ -85,11 +85,35 @@ def test_notes_on_how_a_line_was_read_are_told():
     assert "part 2 is empty" in talk(FakeWorker(), "Hi!||\n")[2]
 
 
-def test_bytes_that_are_no_text_are_left_out():
+def test_a_pipe_is_read_in_the_encoding_that_it_shows():
+    typed = "$SWAP$\nCafé there!\n"
+    for given, n_remarks in (
+        (b"\xef\xbb\xbf$SWAP$\nCaf\xe9 there!\n", 1),
+        (typed.encode("utf-8-sig"), 0),
+        (typed.encode("utf-16"), 0),
+        (typed.encode("utf-16-be"), 0),
+    ):
+        worker, err = FakeWorker(), io.StringIO()
+        lines = io.TextIOWrapper(io.BytesIO(given), "ascii")  # as a POSIX locale has it
+        assert run(worker, Config(), lines, io.StringIO(), err) == 0
+        assert worker.entries == [(Utterance("Café there!", 1),)]
+        assert err.getvalue().count("standard input is not UTF-8: read as") == n_remarks
+
+
+def test_a_line_of_a_pipe_is_carried_out_before_the_next_is_written():
+    reading, writing = os.pipe()
     worker = FakeWorker()
-    lines = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf$SWAP$\nHi\xff\xfe there\0!\n"), "utf-8")
-    assert run(worker, Config(), lines, io.StringIO(), io.StringIO()) == 0
-    assert worker.entries == [(Utterance("Hi there !", 1),)]
+    os.write(writing, b"Hi.\n")
+
+    def say_more(utterances):
+        if len(worker.entries) == 1:
+            os.write(writing, b"Caf\xe9.\n")
+            os.close(writing)
+
+    worker.on_say = say_more
+    with os.fdopen(reading) as lines:
+        assert run(worker, Config(), lines, io.StringIO(), io.StringIO()) == 0
+    assert [entry[0].text for entry in worker.entries] == ["Hi.", "Café."]
 
 
 def test_reader_that_went_away_ends_it_quietly():

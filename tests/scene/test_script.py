@@ -122,12 +122,20 @@ def test_files_of_any_editor_are_read(tmp_path: Path) -> None:
         assert [text for _, text in said(read_script(path, 0, NAMES, "strict"))] == ["Hi.", "Yes."]
 
 
+def test_a_script_in_another_encoding_is_read_and_the_guess_is_told(tmp_path: Path) -> None:
+    for content, n_notes in ((b"Caf\xe9.", 1), ("Café.".encode("utf-16"), 0)):
+        path = tmp_path / "a.txt"
+        path.write_bytes(content)
+        script = read_script(path, 0, NAMES, "strict")
+        assert said(script) == [(0, "Café.")]
+        assert len(script.notes) == n_notes
+        assert all("a.txt: is not UTF-8: read as Windows-1252" in note for note in script.notes)
+
+
 def test_what_is_no_text_file_is_refused_in_one_line(tmp_path: Path) -> None:
-    latin, binary = tmp_path / "latin.txt", tmp_path / "binary.txt"
-    latin.write_bytes(b"Hi.\ncaf\xe9")
+    binary = tmp_path / "binary.txt"
     binary.write_bytes(b"RIFF\0\0")
     for path, kind, words in (
-        (latin, EntryError, "latin.txt:2  is not UTF-8"),
         (binary, EntryError, "not a text file"),
         (tmp_path, UsageError, "is a folder"),
         (tmp_path / "none.txt", UsageError, "No such file"),

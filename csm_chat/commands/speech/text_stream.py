@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO
 
 from csm_chat.conversation.grammar import Entry, by_name, folded, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
-
-CHUNK_BYTES = 1 << 16
-
-
-def chunks(stream: BinaryIO) -> Iterator[str]:
-    """UTF-8 as it comes, lines ended by newlines; what is no UTF-8 is replaced."""
-    text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    lines = io.IncrementalNewlineDecoder(text, translate=True)
-    read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
-    while data := read(CHUNK_BYTES):
-        yield lines.decode(data)
-    yield lines.decode(b"", final=True)
 
 
 class Arriving:
