@@ -50,8 +50,8 @@ MAY_IMPORT = {
         *("notices", "wording", "errors", "types"),
     ),
     "scene": (
-        *("scene", "audio.clips", "audio.files", "conversation", "voices", "plain_files"),
-        *("config", "errors", "types"),
+        *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices"),
+        *("plain_files", "config", "errors", "types"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),
@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("places", "plain_files"),
+        *("normalise", "places", "plain_files"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (

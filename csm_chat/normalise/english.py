@@ -61,7 +61,7 @@ def normalise(text: str) -> str:
     """
     said = _normalised(text)
     if not _READABLE.search(said):  # a lone :D has a letter to read
-        said = _normalised(" ".join(_READABLE.findall(text)))
+        said = _normalised(" ".join(_READABLE.findall(without_markup(text))))
     before = text
     for _ in range(_N_PASSES):
         if said == before:

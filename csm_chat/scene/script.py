@@ -12,6 +12,7 @@ from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError, UsageError
+from csm_chat.normalise.marks import with_long_breaks
 from csm_chat.plain_files import Decoded, decode, read_bytes
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
@@ -58,7 +59,7 @@ def parse_script(
 ) -> Script:
     """`read_script` of a text; `path` is for messages. Raises EntryError and nothing else."""
     lines = [
-        (number, line)
+        (number, _with_pauses(line))
         for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)
         if line.strip() and not line.lstrip().startswith(COMMENT)
     ]
@@ -92,6 +93,13 @@ def _text(path: Path) -> Decoded:
     if "\0" in decoded.text:
         raise EntryError(f"{path}: is not a text file")
     return decoded
+
+
+def _with_pauses(line: str) -> str:
+    """A line whose `<break time="1s"/>` are pauses as a script has them."""
+    if line.lstrip().startswith(ESCAPE):
+        return line
+    return with_long_breaks(line, lambda seconds: f" (pause {seconds:g}) ")
 
 
 def _labelled(line: str) -> Iterator[str]:

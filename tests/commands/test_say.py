@@ -125,6 +125,12 @@ def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
     assert len(said) == 3
 
 
+def test_tags_and_colours_of_a_pipe_are_not_said(run: Run, folder: Path) -> None:
+    lines = b"\x1b[1;31mEr\0ror:\x1b[0m <b>no</b> file.\n"
+    ran = run("say", "-o", "a.wav", stdin=lines)
+    assert ran.code == 0 and "speaker 0  Error: <b>no</b> file." in ran.err
+
+
 def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
     lines = b"0 speaks.\n\n||\n\nHi there, all of you!||Hello."
     ran = run("say", "-o", "a.ogg", "--speaker", "4", stdin=lines)
@@ -339,6 +345,20 @@ def test_who_says_what_does_not_depend_on_where_chunks_end(size: int) -> None:
         1: "Hi there, nice to meet you!",
         6: "It really was.",
     }
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_colours_are_not_said_wherever_chunks_end(size: int) -> None:
+    text = (
+        "\x1b[1;31mError:\x1b[0m nothing was found here.\x1b]0;title\x1b\\ \x1b[32mIt"
+        " is a word or two.\n\x1b[1mBen\x1b[0m: Hello to everybody.\x1b[K\n"
+    )
+    said = arrived(*(text[i : i + size] for i in range(0, len(text), size)))
+    assert said == [
+        (5, "Error: nothing was found here."),
+        (5, "It is a word or two."),
+        (1, "Hello to everybody."),
+    ]
 
 
 def test_a_piece_without_a_reading_costs_only_itself() -> None:

@@ -8,6 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from csm_chat.conversation.grammar import Entry, by_name, folded, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
+from csm_chat.normalise.marks import TERMINAL_SEQUENCE
+
+# the beginning of one, as far as a chunk has it
+_SEQUENCE_BEGUN = re.compile(
+    r"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?|[ -/]*)|\x9b[0-?]*[ -/]*)\Z"
+)
 
 
 class Arriving:
@@ -31,15 +37,24 @@ class Arriving:
         self._offsets = offsets
         self._known = by_name(names)
         self._longest = max((len(name) for name in self._known), default=0)
+        self._sequence = ""  # begun, that the terminal would act upon
         self._begun = ""  # of a line, not yet enough to tell who says it
         self._in_line = False
         self._sentences = Sentences()
 
     def feed(self, chunk: str) -> Iterator[Entry]:
-        return self._entries(self._pieces(chunk))
+        return self._entries(self._pieces(self._shown(chunk)))
 
     def close(self) -> Iterator[Entry]:
         return self._entries(self._rest())
+
+    def _shown(self, chunk: str) -> str:
+        """A chunk without colours and the like, which may be cut anywhere."""
+        text = self._sequence + chunk
+        begun = _SEQUENCE_BEGUN.search(text)
+        end = begun.start() if begun else len(text)
+        self._sequence = text[end:]
+        return TERMINAL_SEQUENCE.sub("", text[:end])
 
     def _pieces(self, chunk: str) -> Iterator[str]:
         text, self._begun = self._begun + chunk, ""
