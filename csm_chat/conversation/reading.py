@@ -35,6 +35,12 @@ def as_read(text: str) -> str:
     return closed(normalise(text)) or text
 
 
+@lru_cache(_N_REMEMBERED)
+def says_nothing(text: str) -> bool:
+    """Whether there is no word in a text: marks, an emoji, tags alone."""
+    return not any(char.isalnum() for char in normalise(text))
+
+
 def as_typed(text: str) -> str:
     return text
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
-from csm_chat.errors import EntryError, UsageError
+from csm_chat.errors import EntryError
 from csm_chat.normalise.marks import with_long_breaks
-from csm_chat.plain_files import Decoded, decode, read_bytes
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 
@@ -42,22 +41,14 @@ class Script:
     notes: tuple[str, ...]  # what the reader should know of how it was read
 
 
-def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str) -> Script:
-    """Read a file; what is no UTF-8 is Windows-1252, which is among its notes.
-
-    A line begins with `speaker`, as at the prompt. Raises UsageError for what is no readable text
-    file, EntryError with a line for each thing that has no reading.
-    """
-    decoded = _text(path)
-    script = parse_script(decoded.text, path, speaker, names, offsets)
-    remarks = (f"{path}: {decoded.remark}",) if decoded.remark else ()
-    return replace(script, notes=(*remarks, *script.notes))
-
-
 def parse_script(
     text: str, path: Path, speaker: int, names: Mapping[int, str], offsets: str = "strict"
 ) -> Script:
-    """`read_script` of a text; `path` is for messages. Raises EntryError and nothing else."""
+    """The script that a text is, a line of which begins with `speaker` as at the prompt.
+
+    `path` is for messages. Raises EntryError with a line for each thing that has no reading, and
+    nothing else.
+    """
     lines = [
         (number, _with_pauses(line))
         for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)
@@ -81,18 +72,6 @@ def parse_script(
         found = [f"{path}:{number}  {words}" for number, words in sorted(problems.items())]
         raise EntryError("\n".join(found))
     return reading.script(path)
-
-
-def _text(path: Path) -> Decoded:
-    try:
-        decoded = decode(read_bytes(path))
-    except IsADirectoryError as error:
-        raise UsageError(f"{path}: is a folder; name the script files in it") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    if "\0" in decoded.text:
-        raise EntryError(f"{path}: is not a text file")
-    return decoded
 
 
 def _with_pauses(line: str) -> str:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csm_chat.errors import EntryError, UsageError
-from csm_chat.scene.script import Script, parse_script, read_script
+from csm_chat.scene.read import read_script
+from csm_chat.scene.script import Script, parse_script
 
 NAMES = {0: "Ana", 1: "Ben"}
 PATH = Path("market.txt")
