@@ -208,6 +208,13 @@ class TextRemark(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class NothingToSay(Notice):
+    """A piece of what arrives that has no word in it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnSplit(Notice):
     expected_s: float
     longest_s: float  # that a turn may be

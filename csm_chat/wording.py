@@ -130,6 +130,7 @@ GENERAL: Wording = {
     ).format,
     # speech
     notices.TextRemark: "{0.source} {0.remark}".format,
+    notices.NothingToSay: 'nothing to say in "{0.text}"; left out'.format,
     notices.TurnSplit: (
         "this may last {0.expected_s:.0f} s and a turn {0.longest_s:g} s "
         "(context.max_turn_s): split into {0.n_turns} turns"

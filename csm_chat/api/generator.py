@@ -26,7 +26,7 @@ from csm_chat.api.settings import (
 )
 from csm_chat.config.settings import AudioConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import Lines, reader
+from csm_chat.conversation.reading import Lines, reader, refuse_silence
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import UsageError
@@ -162,6 +162,7 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
+        refuse_silence(utterance.text)
         self._end_take()
         cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
@@ -176,8 +177,8 @@ class Generator:
     def generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
 
-        Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
-        first segments of the context's speakers fit.
+        Raises UsageError, EntryError for a text without a word, AudioError for a segment's audio,
+        and ContextError when not even the first segments of the context's speakers fit.
         """
         return collect(self.stream(*args, **kwargs), _unheard)
 

@@ -25,6 +25,8 @@ A script has an entry a line, written as at the prompt:
   (pause 0.8)
   Ben: How are you? (pause 2) Anybody?
   Cleo: Who has no clip is given a voice, which is a random one.
+  ---
+  Ana: Dots, dashes or stars alone are a pause of a second.
 
 SRT and WebVTT are read as cues, with the names in front or in voice tags as speakers.
 

@@ -18,7 +18,7 @@ from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.commands.terminal.given import given_text
 from csm_chat.errors import CsmChatError, EntryError, UsageError
-from csm_chat.notices import TextRemark
+from csm_chat.notices import NothingToSay, TextRemark
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -201,6 +201,7 @@ class _Script:
     ) -> None:
         """Raises UsageError."""
         self.n_refused = 0
+        self._n_skipped = 0
         self._config = config
         self._names = names
         self._console = console
@@ -243,7 +244,7 @@ class _Script:
         from csm_chat.plain_files import TextStream
 
         config = self._config
-        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse)
+        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse, self._skip)
         n_entries = 0
         stream = cast("BufferedReader", sys.stdin.buffer)
         for chunk in TextStream(stream, self._remark):
@@ -254,10 +255,15 @@ class _Script:
             n_entries += 1
             yield entry
         if not n_entries and not self.n_refused:
-            raise UsageError("nothing to say: standard input is empty")
+            what = "has no word in it" if self._n_skipped else "is empty"
+            raise UsageError(f"nothing to say: standard input {what}")
 
     def _remark(self, words: str) -> None:
         self._console.tell(TextRemark("standard input", words))
+
+    def _skip(self, text: str) -> None:
+        self._n_skipped += 1
+        self._console.tell(NothingToSay(text))
 
     def _refuse(self, error: EntryError) -> None:
         self.n_refused += 1

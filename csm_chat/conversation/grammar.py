@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import TERMINAL_SEQUENCE
 from csm_chat.types import Utterance
 
@@ -65,7 +66,7 @@ def parse(
     found = parts(line, speaker, names, offsets)
     if not found:
         return Entry(())
-    spoken = [part for part in found if part.text]
+    spoken = [part for part in found if not says_nothing(part.text)]
     if not spoken:
         raise EntryError("There is nothing to say in this line: only its marks are there.")
     for part in spoken:
@@ -77,9 +78,9 @@ def parse(
                 position,
             )
     notes = [
-        f"part {number} is empty and was left out"
+        f"part {number} {'has no word in it' if part.text else 'is empty'} and was left out"
         for number, part in enumerate(found, 1)
-        if not part.text
+        if part not in spoken
     ]
     # without any voice every speaker is a surprise, so only a number past the parts is worth a word
     expected = names or range(speaker, speaker + len(found))

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from csm_chat.conversation.tokenizer import estimate_s, split_text
-from csm_chat.normalise.english import normalise
+from csm_chat.errors import EntryError
+from csm_chat.normalise import normalise, says_nothing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,18 +36,18 @@ def as_read(text: str) -> str:
     return closed(normalise(text)) or text
 
 
-@lru_cache(_N_REMEMBERED)
-def says_nothing(text: str) -> bool:
-    """Whether there is no word in a text: marks, an emoji, tags alone."""
-    return not any(char.isalnum() for char in normalise(text))
-
-
 def as_typed(text: str) -> str:
     return text
 
 
 def reader(normalize: bool) -> Read:
     return as_read if normalize else as_typed
+
+
+def refuse_silence(text: str) -> None:
+    """Raise EntryError for a text without a word: a model makes a sigh of it, or noise."""
+    if says_nothing(text):
+        raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
 
 
 def closed(text: str) -> str:
@@ -87,12 +88,16 @@ class Lines:
 
 
 def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
-    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends."""
+    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends.
+
+    What of it has no word, as a row of stars, is left out where there are others.
+    """
     limit_s = max_turn_s / SPLIT_MARGIN
     expected_s = estimate_s(read(text))
     if expected_s <= limit_s:
         return [text]
-    return _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
+    fitting = _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
+    return [piece for piece in fitting if not says_nothing(piece)] or [text]
 
 
 def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:

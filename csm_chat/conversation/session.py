@@ -13,7 +13,7 @@ import numpy as np
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.context import Context
-from csm_chat.conversation.reading import Lines, pieces, reader
+from csm_chat.conversation.reading import Lines, pieces, reader, refuse_silence
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
@@ -124,16 +124,18 @@ class Session:
     def take(self, utterance: Utterance) -> Generator[Pcm, None, Turn]:
         """One turn. Closing the generator leaves the conversation as it was.
 
-        Raises ContextError when the voices leave no room for it.
+        Raises EntryError for a text without a word, ContextError when the voices leave no room.
         """
+        refuse_silence(utterance.text)
         self._last, self._last_turn = utterance, None
         return (yield from self._take(utterance, None))
 
     def takes(self, utterance: Utterance, n: int) -> list[tuple[Turn, Pcm]]:
         """Say an utterance `n` times to choose from, side by side; the conversation stays.
 
-        A turn's times are its share of all. Raises ContextError.
+        A turn's times are its share of all. Raises as `take` does.
         """
+        refuse_silence(utterance.text)
         started = time.perf_counter()
         cap, n_dropped = self._context.limits(utterance, self._turns)
         rows = self._context.prompt(utterance, self._turns[n_dropped:])

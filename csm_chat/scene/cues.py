@@ -14,9 +14,9 @@ from itertools import count
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, by_name, folded, parts
-from csm_chat.conversation.reading import says_nothing
 from csm_chat.conversation.tokenizer import ends_sentence
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
 from csm_chat.scene.cast import Cast, label_of, speaker_of_number
 from csm_chat.scene.script import MAX_PAUSE_S, Script, ScriptTurn
 from csm_chat.scene.subtitles import without_marks_of_ours

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import with_long_breaks
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 
 COMMENT = "#"
 MAX_PAUSE_S = 60.0
+UNSAID_PAUSE_S = 1.0  # of dots, dashes or stars that stand alone
 _PAUSE = re.compile(r"\(\s*pause\s+([0-9]+\.?[0-9]*|\.[0-9]+)\s*s?\s*\)", re.IGNORECASE)
 _LIKE_A_PAUSE = re.compile(r"\(\s*pause\b[^()]*\)", re.IGNORECASE)
+_UNSAID = re.compile("[\\s.\u2026*_~=\u00b7\u2022\u2010-\u2015-]+")
 _COMMAND = re.compile(r"\$[A-Za-z]+(\s.*)?\$")
 
 
@@ -153,10 +156,12 @@ class _Reading:
             return
         _check(line)
         kept, pauses = _unpaused(line)
-        if kept.strip():
-            self._parsed(number, kept, pauses)
+        found = parts(kept, self._speaker, self._names, self._offsets)
+        if all(_UNSAID.fullmatch(part.text) for part in found):
+            for pause_s in [*pauses, UNSAID_PAUSE_S if found else None]:
+                self._wait(pause_s)
         else:
-            self._wait(pauses[0])
+            self._parsed(number, kept, pauses)
 
     def script(self, path: Path) -> Script:
         if not self._turns:
@@ -183,6 +188,10 @@ class _Reading:
         for index, text in enumerate(texts):
             if index % 2:
                 self._wait(float(text))
+            elif _UNSAID.fullmatch(text) and text.strip():
+                self._wait(UNSAID_PAUSE_S)
+            elif text.strip() and says_nothing(text):
+                self._notes.append((number, f'"{text.strip()}" has no word in it; left out'))
             elif text.strip():
                 said = Utterance(" ".join(text.split()), part.speaker)
                 self._turns.append(ScriptTurn(said, number, self._pause_s))

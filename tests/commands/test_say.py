@@ -125,6 +125,15 @@ def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
     assert len(said) == 3
 
 
+def test_a_rule_in_a_pipe_is_said_to_be_none_to_say_and_no_failure(run: Run, folder: Path) -> None:
+    ran = run("say", "-o", "a.wav", stdin=b"Hi there, you.\n\n---\n\nBye.\n")
+    assert ran.code == 0 and ran.err.count('nothing to say in "---"; left out\n') == 1
+    assert ran.err.count(" seed ") == 2
+    ran = run("say", "-o", "b.wav", stdin=b"***\n\n...\n")
+    assert ran.code == 2 and "standard input has no word in it" in ran.err
+    assert names(folder) == {"a.wav"}
+
+
 def test_tags_and_colours_of_a_pipe_are_not_said(run: Run, folder: Path) -> None:
     lines = b"\x1b[1;31mEr\0ror:\x1b[0m <b>no</b> file.\n"
     ran = run("say", "-o", "a.wav", stdin=lines)
@@ -166,6 +175,8 @@ def test_letters_of_any_encoding_are_said(run: Run, arguments: list[str], stdin:
         ([""], 2, "nothing to say"),
         (["||"], 2, "nothing to say in this line"),
         (["-o", "a.wav", "-"], 2, "standard input is empty"),
+        (["-o", "a.wav", "..."], 2, "TEXT: There is nothing to say"),
+        (["-o", "a.wav", "🙂"], 2, "TEXT: There is nothing to say"),
         (["-", "Hi."], 2, "stands alone"),
         (["-o", "a.xyz", "Hi."], 2, ".wav, .flac, .mp3, .ogg"),
         (["-o", "old.wav", "Hi."], 2, "--force"),
@@ -320,11 +331,13 @@ def test_a_full_disk_behind_a_pipe_is_told() -> None:
 
 def arrived(*texts: str, names: dict[int, str] = NAMES) -> list[tuple[int, str]]:
     refused: list[EntryError] = []
-    arriving = Arriving(5, names, "strict", refused.append)
+    skipped: list[str] = []
+    arriving = Arriving(5, names, "strict", refused.append, skipped.append)
     entries = [entry for text in texts for entry in arriving.feed(text)]
     entries += arriving.close()
     said = [(u.speaker, u.text) for entry in entries for u in entry.utterances]
-    return said + [(-1, str(error)) for error in refused]
+    said += [(-1, str(error)) for error in refused]
+    return said + [(-2, text) for text in skipped]
 
 
 SCRIPT = (

@@ -124,6 +124,25 @@ def test_spans_are_those_of_the_typed_line():
     assert second.offset is None
 
 
+@pytest.mark.parametrize(
+    "line", ["...", "***", "---", "?", "🙂", "ana: …", "\\...", "?||!", "<break/>"]
+)
+def test_a_line_without_a_word_has_no_reading(line):
+    with pytest.raises(EntryError, match="nothing to say"):
+        parse(line, 0, NAMES)
+
+
+@pytest.mark.parametrize("line", ["%", "&", "7", "+", "I", "數", "$"])
+def test_a_sign_that_is_read_is_a_word(line):
+    assert said(line, 0) == [(0, line)]
+
+
+def test_a_part_without_a_word_is_left_out_and_takes_its_speaker():
+    entry = parse("Hi!||...||Oh.", 0, NAMES)
+    assert [(each.speaker, each.text) for each in entry.utterances] == [(0, "Hi!"), (2, "Oh.")]
+    assert entry.notes[0] == "part 2 has no word in it and was left out"
+
+
 MARKS = ["|", "||", "!", ".", "-", "0", "1", "9", "a", "ana:", "\\", " ", "\n", "\u200b", "\ud800"]
 any_line = st.text(st.characters(exclude_categories=())) | st.lists(st.sampled_from(MARKS)).map(
     "".join

@@ -165,9 +165,8 @@ def test_other_formats_are_refused_by_name_with_what_to_do(
 
 # as we write them, and as others do
 
-WORD = st.text(alphabet="bdeéü<>{}&'-", min_size=2, max_size=9).filter(
-    lambda word: word.strip("<>{}&'-") and "--" not in word and word[0].isalpha()
-)
+BITS = ["b", "de", "é", "<b>", "</i>", "{", "}", "{\\an8}", "&", "&amp;", "<", "->", "'", "-"]
+WORD = st.lists(st.sampled_from(BITS), max_size=3).map(lambda bits: "be" + "".join(bits))
 SENTENCE = st.tuples(st.lists(WORD, min_size=1, max_size=30), st.sampled_from(".?!")).map(
     lambda made: " ".join(made[0]) + made[1]
 )

@@ -63,6 +63,11 @@ def test_a_line_begins_with_the_speaker_that_is_set() -> None:
         ("Hi.\n<break time='2s'></break>\nYes.", [("Hi.", None), ("Yes.", 2.0)], 0.0),
         ('Hi <break time="0.2s"/> so.', [('Hi <break time="0.2s"/> so.', None)], 0.0),
         ('\\Hi <break time="2s"/>', [('Hi <break time="2s"/>', None)], 0.0),
+        ("Hi.\n...\nYes.", [("Hi.", None), ("Yes.", 1.0)], 0.0),
+        ("Hi.\n* * *\n(pause 2) --- (pause 1)\nYes.\n…", [("Hi.", None), ("Yes.", 5.0)], 1.0),
+        ("Hi.\nBen: ...\nYes.", [("Hi.", None), ("Yes.", 1.0)], 0.0),
+        ("Hi. (pause 1) ... (pause 1) So.", [("Hi.", None), ("So.", 3.0)], 0.0),
+        ("Hi. (pause 1) ?", [("Hi.", None)], 1.0),
         ("Hi. (pause 0)\nYes.", [("Hi.", None), ("Yes.", 0.0)], 0.0),
         ("\\(pause 1) is said.", [("(pause 1) is said.", None)], 0.0),
     ],
@@ -112,6 +117,18 @@ def test_all_that_is_wrong_is_told_at_once_with_its_line() -> None:
         strict=True,
     ):
         assert words in line
+
+
+def test_dots_in_a_scene_are_a_silence_that_takes_a_turn() -> None:
+    script = read("Hi!||...||Oh.")
+    assert said(script) == [(0, "Hi!"), (2, "Oh.")]
+    assert pauses(script) == [None, 1.0]
+
+
+@pytest.mark.parametrize("line", ["?", "🙂", "Ana: !", "<break/>", "\\..."])
+def test_a_line_that_says_nothing_is_refused(line: str) -> None:
+    (found,) = problems(f"Hi.\n{line}\nYes.")
+    assert found.startswith("market.txt:2  There is nothing to say")
 
 
 def test_a_script_that_says_nothing_is_refused() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from csm_chat.conversation.grammar import Entry, by_name, folded, parse
+from csm_chat.conversation.grammar import SEPARATOR, Entry, by_name, folded, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import TERMINAL_SEQUENCE
 
 # the beginning of one, as far as a chunk has it
@@ -29,9 +30,14 @@ class Arriving:
         names: Mapping[int, str],
         offsets: str,
         refuse: Callable[[EntryError], None],
+        skip: Callable[[str], None],
     ) -> None:
-        """`refuse` is told of each piece that has no reading; the rest goes on."""
+        """`refuse` is told of each piece that has no reading; the rest goes on.
+
+        `skip` gets those without a word: a rule or an emoji on a line of its own is no mistake.
+        """
         self._refuse = refuse
+        self._skip = skip
         self._first_speaker = self._speaker = speaker
         self._names = names
         self._offsets = offsets
@@ -85,6 +91,9 @@ class Arriving:
 
     def _entries(self, pieces: Iterable[str]) -> Iterator[Entry]:
         for piece in pieces:
+            if SEPARATOR not in piece and says_nothing(piece):
+                self._skip(piece)
+                continue
             try:
                 entry = parse(piece, self._speaker, self._names, self._offsets)
             except EntryError as error:
