@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from csm_chat.conversation.tokenizer import estimate_s, split_text
+from csm_chat.conversation.evenly import evenly
+from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
 from csm_chat.normalise import normalise, says_nothing
 
@@ -88,7 +89,7 @@ class Lines:
 
 
 def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
-    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends.
+    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends, else evenly.
 
     What of it has no word, as a row of stars, is left out where there are others.
     """
@@ -103,7 +104,7 @@ def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
 def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:
     """Split until every piece is expected to last `limit_s` at most, or is a single character."""
     fitting = []
-    for piece in split_text(text, max_chars):
+    for piece in evenly(text, max_chars):
         if estimate_s(read(piece)) <= limit_s or max_chars == 1:
             fitting.append(piece)
         else:
