@@ -215,6 +215,13 @@ class NothingToSay(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignScript(Notice):
+    """A line is in letters that the model has not learnt. Once a session."""
+
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnSplit(Notice):
     expected_s: float
     longest_s: float  # that a turn may be
@@ -246,6 +253,7 @@ class RandomVoice(Notice):
     """A speaker without a clip."""
 
     speaker: int
+    refused: str  # the clip that could have been one, and why it is none; empty: there is none
 
 
 # sound and files

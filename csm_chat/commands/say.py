@@ -100,7 +100,7 @@ def run(args: Namespace, config: Config) -> int:
         player = stack.enter_context(_player(args, config, console))
         output = stack.enter_context(_Finishing(_output(args, config, console), console))
         speech = Speech(config, player, output.target, names)
-        speech.load(clips, console)
+        speech.load(clips, console, script.speakers)
         whole = speech.say(script.entries(), console, script.expected_s)
         output.complete()
         player.drain()
@@ -218,6 +218,13 @@ class _Script:
         if self._parsed is None:
             return None
         return sum(estimate_s(u.text) for entry in self._parsed for u in entry.utterances)
+
+    @property
+    def speakers(self) -> set[int]:
+        """Who speaks, as far as it is known; on standard input who speaks first."""
+        if self._parsed is None:
+            return {self._config.speaker}
+        return {said.speaker for entry in self._parsed for said in entry.utterances}
 
     def entries(self) -> Iterator[Entry]:
         """Raises UsageError if standard input holds nothing."""

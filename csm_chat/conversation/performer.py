@@ -44,6 +44,7 @@ class Performer:
         self.first_audio_s: float | None = None  # Enter to first sample, of the last entry
         self._session = loaded.session
         self._takes = loaded.takes
+        self._references = loaded.references
         self._sound = loaded.sound
         self._prebuffer = loaded.prebuffer
         self._view = view
@@ -143,7 +144,7 @@ class Performer:
         if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:
             return
         self._told.add(speaker)
-        self._view.tell(RandomVoice(speaker))
+        self._view.tell(RandomVoice(speaker, self._references.refused(speaker)))
 
     def _cut(self, utterance: Utterance, started: float) -> Turn:
         codes = np.zeros((0, self._session.backend.engine.codebooks), np.int32)

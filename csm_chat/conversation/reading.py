@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +27,10 @@ Read: TypeAlias = Callable[[str], str]
 SPLIT_MARGIN = 1.3
 # texts kept, of voices, history and what is said: a context holds fewer
 _N_REMEMBERED = 256
+_N_FOREIGN = 2  # letters: a single one may be a sign, as in a formula
+# beginnings of the names that Unicode gives to letters
+_SPOKEN = ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL")
+_SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 _OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
 
 
@@ -49,6 +55,19 @@ def refuse_silence(text: str) -> None:
     """Raise EntryError for a text without a word: a model makes a sigh of it, or noise."""
     if says_nothing(text):
         raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+
+
+def foreign_script(text: str) -> str | None:
+    """The script of letters that no model here has learnt to speak, by its name; else None."""
+    found = Counter(_script(char) for char in text if char.isalpha() and not char.isascii())
+    found.pop(None, None)
+    script, n_letters = max(found.items(), key=lambda item: item[1], default=(None, 0))
+    return script if n_letters >= _N_FOREIGN else None
+
+
+def _script(letter: str) -> str | None:
+    first = unicodedata.name(letter, "LATIN").split()[0].split("-")[0]
+    return None if first in _SPOKEN else _SCRIPTS.get(first, first.capitalize())
 
 
 def closed(text: str) -> str:

@@ -125,6 +125,26 @@ def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
     assert len(said) == 3
 
 
+def test_only_the_voices_of_who_speaks_are_read(run: Run, folder: Path) -> None:
+    sample = Path(__file__).parents[2] / "references"
+    pcm, rate = soundfile.read(sample / "reference1.wav")
+    (folder / "references").mkdir()
+    for number in range(1, 6):
+        clip = folder / "references" / f"reference{number}.wav"
+        soundfile.write(clip, pcm * (1 - number / 100), rate)
+        clip.with_suffix(".txt").write_bytes((sample / "reference1.txt").read_bytes())
+    (folder / "references" / "reference6.wav").write_bytes(b"no sound")
+    ran = run("say", "-o", "a.wav", "-s", "2", "Hi there.")
+    assert ran.code == 0 and ran.err.count("+ reference") == 1
+    assert "+ reference2.wav" in ran.err and "reference6" not in ran.err
+    given = b"Hi there, all of you.\n\nreference4: So it is, my dear.\n"
+    ran = run("say", "-o", "b.wav", "-s", "3", stdin=given)
+    assert ran.code == 0 and ran.err.count("+ reference") == 2
+    assert ran.err.index("+ reference3.wav") < ran.err.index("+ reference4.wav")
+    ran = run("say", "-o", "c.wav", "-s", "6", "Hi there.")
+    assert "speaker 6 has a random voice: reference6.wav was refused: " in ran.err
+
+
 def test_a_rule_in_a_pipe_is_said_to_be_none_to_say_and_no_failure(run: Run, folder: Path) -> None:
     ran = run("say", "-o", "a.wav", stdin=b"Hi there, you.\n\n---\n\nBye.\n")
     assert ran.code == 0 and ran.err.count('nothing to say in "---"; left out\n') == 1

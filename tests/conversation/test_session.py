@@ -376,6 +376,41 @@ def test_a_piece_without_a_word_is_left_out_of_a_long_text() -> None:
     assert all(any(c.isalpha() for c in piece.text) for piece in pieces)
 
 
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Привет, мир.", "Cyrillic"),
+        ("مرحبا بالعالم", "Arabic"),
+        ("שלום", "Hebrew"),
+        ("你好。", "Chinese"),
+        ("Hello and こんにちは.", "Japanese"),
+        ("안녕하세요", "Korean"),
+        ("\u03b3\u03b5\u03b9\u03ac", "Greek"),
+        ("नमस्ते", "Devanagari"),
+    ],
+)
+def test_a_script_that_is_not_spoken_is_told_once_and_speech_goes_on(
+    text: str, script: str
+) -> None:
+    session, engine, notes = make()
+    for _ in range(2):
+        finish(session.take(Utterance(text, 0)))
+    finish(session.take(Utterance("Ещё раз.", 0)))
+    session.takes(Utterance(text, 0), 2)
+    warning = f"the model speaks English: of {script} letters it makes sounds, and no words"
+    assert notes == [warning]
+    assert len(engine.calls) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["Café naïve, Łódź, straße.", "The π meson.", "\uff28\uff49 there", "2 µm"]
+)
+def test_letters_that_english_readers_meet_are_no_foreign_script(text: str) -> None:
+    session, _, notes = make()
+    finish(session.take(Utterance(text, 0)))
+    assert notes == []
+
+
 def test_history_is_the_dialogue_with_names() -> None:
     session, _, _ = make(voices=(voice(0, 5, "Ana"),))
     finish(session.take(HI))

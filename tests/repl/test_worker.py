@@ -334,6 +334,17 @@ def test_a_speaker_without_a_voice_is_said_once(stage: Make) -> None:
     ]
 
 
+def test_a_speaker_whose_clip_was_refused_is_told_why(stage: Make) -> None:
+    s = stage()
+    s.voices.refusals = {1: "reference1.wav was refused: too short"}
+    s.worker.say(SCENE)
+    s.worker.say(SCENE)
+    s.worker.wait()
+    assert [text for _, text in s.view.notes if "speaker 1" in text] == [
+        "speaker 1 has a random voice: reference1.wav was refused: too short"
+    ]
+
+
 def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
     s = stage(start=False)
     reading, read = threading.Event(), threading.Event()

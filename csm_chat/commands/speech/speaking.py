@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session
     from csm_chat.notices import Listener, Notice
-    from csm_chat.types import Pcm, Turn
+    from csm_chat.types import Pcm, Turn, Voice
+    from csm_chat.voices.library import VoiceLibrary
     from csm_chat.voices.transcribe import Transcriber
 
 COLUMNS = 10_000  # nothing is shortened
@@ -155,17 +156,26 @@ class Speech:
         self._names = names
         self._audible = player.status().state != "off"
         self._loaded: Loaded | None = None
+        self._library: VoiceLibrary | None = None
+        self._speakers: set[int] = set()  # whose clips were looked for
+        self._context: tuple[Voice, ...] = ()
 
-    def load(self, clips: list[Clip], console: Console) -> Session:
-        """The model, the voices of the references folder, and `clips` behind them."""
+    def load(self, clips: list[Clip], console: Console, speakers: Iterable[int]) -> Session:
+        """The model, the voices of `speakers` in the references folder, and `clips` behind them.
+
+        Who else speaks is read when it is known.
+        """
         tell = console.tell
         with console.bar(None) as bar, closing(self._transcriber(tell)) as transcribe:
             reports = Reporting(tell, lambda step: bar.update(0, step))
             session = assemble.open_session(self._config, reports)
             codec = session.backend.codec
             bar.update(0, "the voices")
-            library = assemble.open_library(self._config, codec, tell)
-            session.voices = library.load() + voices(clips, codec, transcribe, self._names)
+            library = self._library = assemble.open_library(self._config, codec, tell)
+            self._speakers.update(speakers)
+            own = library.load(self._speakers)
+            self._context = voices(clips, codec, transcribe, self._names)
+            session.voices = own + self._context
             rtf = None
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
@@ -185,9 +195,18 @@ class Speech:
             for entry in entries:
                 for note in entry.notes:
                     console.note(note)
+                self._read_voices({said.speaker for said in entry.utterances})
                 whole &= performer.say(entry.utterances, time.perf_counter(), 0)
                 self.check_sound()
         return whole and bool(self.figures.turns)
+
+    def _read_voices(self, speakers: set[int]) -> None:
+        """Those of who speaks now for the first time."""
+        assert self._loaded and self._library, "load comes first"
+        if speakers - self._speakers:
+            self._speakers |= speakers
+            own = self._library.load(self._speakers)
+            self._loaded.session.voices = own + self._context
 
     def check_sound(self) -> None:
         """Raise DeviceError if the loudspeaker went away."""
