@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from csm_chat.bench.machine import GB
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.codec_files import KYUTAI_FILE
 from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.codec.config import moshi_config
-from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.codec.sizes import sizes_of, tensor_shapes
 from csm_chat.errors import UsageError
 
