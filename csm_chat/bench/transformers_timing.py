@@ -183,11 +183,11 @@ def _config(sizes: CsmSizes, folder: Path) -> dict[str, Any]:
             "vocab_size": sizes.audio_vocab,
             "max_position_embeddings": sizes.codebooks + 1,
         },
-        "codec_config": _codec(mimi_config(folder, read_json(path))),
+        "codec_config": codec_fields(mimi_config(folder, read_json(path))),
     }
 
 
-def _codec(config: dict[str, Any]) -> dict[str, Any]:
+def codec_fields(config: dict[str, Any]) -> dict[str, Any]:
     """moshi's configuration of a Mimi in the fields of transformers'."""
     seanet, quantizer = config["seanet"], config["quantizer"]
     transformer = config["transformer"]
