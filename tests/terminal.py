@@ -85,9 +85,8 @@ def on_terminal(
     """Run `script` against the prompt, then leave with Ctrl-D. Returns the exit code."""
 
     async def run() -> int:
-        async with _terminal(
-            worker, config or Config(history=history is not None), columns, rows, encoding, history
-        ) as (terminal, code):
+        worker.config = config or Config(history=history is not None)
+        async with _terminal(worker, columns, rows, encoding, history) as (terminal, code):
             await terminal.until(lambda: ("start",) in worker.calls)
             await script(terminal)
             if not code.done():
@@ -101,7 +100,6 @@ def on_terminal(
 @asynccontextmanager
 async def _terminal(
     worker: FakeWorker,
-    config: Config,
     columns: int,
     rows: int,
     encoding: str,
@@ -112,7 +110,7 @@ async def _terminal(
     with create_pipe_input() as keys, create_app_session(input=keys, output=output):
         # a terminal answers when it is asked where the cursor is
         screen.shown.write_process_input = keys.send_text
-        prompt = Prompt(worker, config, history or Path("unused"))
+        prompt = Prompt(worker, history or Path("unused"))
         code = asyncio.create_task(prompt.talk("banner"))
         try:
             yield Terminal(prompt, screen, keys), code

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types"),
-    "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),

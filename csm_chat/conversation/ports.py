@@ -11,12 +11,14 @@ from csm_chat.notices import GapsHeard, Notice, Reporting
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn, Voice
 
 State = Literal["loading", "failed", "ready", "generating", "speaking"]
 Kind = Literal["info", "warn", "error"]
-Prebuffer = Callable[[float, float | None], float]  # expected seconds, RTF -> seconds to wait for
+# expected seconds, RTF, how to begin (`audio.start`) -> seconds to wait for
+Prebuffer = Callable[[float, float | None, str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +144,4 @@ class Loaded:
     rtf: float | None  # measured while warming up
 
 
-Loader = Callable[[Reporting], Loaded]
+Loader = Callable[["Config", Reporting], Loaded]
