@@ -1,6 +1,6 @@
 """Puts the program together, as the config says: for the prompt, the commands and the API.
 
-Knows all parts, which know each other by contract. Knows no front end.
+Knows no front end.
 """
 
 from __future__ import annotations

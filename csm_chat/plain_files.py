@@ -1,8 +1,4 @@
-"""Files that somebody left in a folder: read whole if they are files of a sane size, as text.
-
-Knows the system's ways to surprise a reader (pipes, devices, links to /dev/zero, odd encodings),
-and nothing of what a file means.
-"""
+"""Files that somebody left in a folder: read whole if they are files of a sane size, as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loudspeaker gets next from a model that may be slow. Knows no thread or device."""
+"""What the loudspeaker gets next from a model that may be slow."""
 
 from __future__ import annotations
 

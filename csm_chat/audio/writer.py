@@ -1,4 +1,4 @@
-"""The thread that owns the output device. Knows what to write from the buffer, and no caller."""
+"""The thread that owns the output device."""
 
 from __future__ import annotations
 

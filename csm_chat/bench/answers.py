@@ -1,4 +1,4 @@
-"""What a measuring process answers. Knows no model; times are seconds, sizes bytes."""
+"""What a measuring process answers. Times are seconds, sizes bytes."""
 
 from __future__ import annotations
 

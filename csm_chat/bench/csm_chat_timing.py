@@ -1,4 +1,4 @@
-"""csm_chat's engine and codec, timed from outside: what a `Remote` serves. Knows no peer."""
+"""csm_chat's engine and codec, timed from outside: what a `Remote` serves."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A CSM-1B of random weights, with Mimi, as files: what speed is measured with for want of another.
+"""A CSM-1B of random weights, with Mimi, as files: to measure speed with.
 
-In Sesame's own layout, in bfloat16. It says nothing, and takes the time that the real one takes.
+In Sesame's own layout, in bfloat16. It speaks noise, in the time that the real one takes.
 """
 
 from __future__ import annotations

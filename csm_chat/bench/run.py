@@ -1,4 +1,4 @@
-"""Which figures are taken, in which order. Knows processes to ask, and no command line.
+"""Which figures are taken, in which order.
 
 Where there is a peer, both are timed in turns: what else the machine does slows both alike.
 """

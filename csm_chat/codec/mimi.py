@@ -1,4 +1,4 @@
-"""The codec: Mimi, streamed, in float32. Knows neither CSM nor tensor names in files."""
+"""The codec: Mimi, streamed, in float32."""
 
 from __future__ import annotations
 

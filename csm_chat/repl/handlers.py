@@ -1,4 +1,4 @@
-"""What each command does. Knows the worker's queue and the prompt's state, not the table."""
+"""What each command does."""
 
 from __future__ import annotations
 

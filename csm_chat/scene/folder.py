@@ -1,6 +1,4 @@
-"""The folder a scene is made in: what was said so far, so that a later run goes on from there.
-
-Knows files, and nothing of models."""
+"""The folder a scene is made in: what was said so far, so that a later run goes on from there."""
 
 from __future__ import annotations
 

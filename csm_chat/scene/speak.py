@@ -1,4 +1,4 @@
-"""A script is said, turn by turn, each one saved as soon as it has ended. Knows no file format."""
+"""A script is said, turn by turn, each one saved as soon as it has ended."""
 
 from __future__ import annotations
 

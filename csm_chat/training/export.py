@@ -1,4 +1,4 @@
-"""Writes a complete checkpoint folder: sizes, weights, tokenizer, codec. Knows no training."""
+"""Writes a complete checkpoint folder: sizes, weights, tokenizer, codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spectral codec, streamed, in float32 on the cpu. Knows neither CSM nor training."""
+"""The spectral codec, streamed, in float32 on the cpu."""
 
 from __future__ import annotations
 

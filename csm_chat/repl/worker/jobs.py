@@ -1,4 +1,4 @@
-"""What waits for the model's thread. Knows the order, not what a job does."""
+"""What waits for the model's thread."""
 
 from __future__ import annotations
 

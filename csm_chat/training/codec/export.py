@@ -1,4 +1,4 @@
-"""Write a trained codec as the program reads it, and clips through it. Knows no training step."""
+"""Write a trained codec as the program reads it, and clips through it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frozen codec that encodes clips by the batch, on any device. Knows no CSM."""
+"""A frozen codec that encodes clips by the batch, on any device."""
 
 from __future__ import annotations
 
