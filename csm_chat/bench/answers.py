@@ -39,7 +39,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class TimedTake:
     """A prompt computed and some frames of the answer."""
 
     n_rows: int  # that were computed before the first frame

@@ -79,7 +79,7 @@ class View(Protocol):
         ...
 
 
-class Gaps(Protocol):
+class GapCount(Protocol):
     @property
     def n_starved(self) -> int: ...
 
@@ -94,7 +94,7 @@ class SoundStatus(Protocol):
     @property
     def level(self) -> float: ...
     @property
-    def gaps(self) -> Gaps: ...
+    def gaps(self) -> GapCount: ...
 
 
 class Loudspeaker(Sink, Protocol):
@@ -108,7 +108,7 @@ class Loudspeaker(Sink, Protocol):
     def status(self) -> SoundStatus: ...
 
 
-class Take(Protocol):
+class TakeFile(Protocol):
     """A file that grows while it is generated."""
 
     number: int
@@ -120,7 +120,7 @@ class Take(Protocol):
 class TakeFolder(Protocol):
     """Where takes are kept."""
 
-    def open(self, name: str) -> Take: ...
+    def open(self, name: str) -> TakeFile: ...
     def combine(self, numbers: Sequence[int]) -> Path | None: ...
     def read(self, number: int) -> Pcm: ...
 

@@ -65,7 +65,7 @@ def run(
     `history` is the file of typed lines, by default the user's own; `config.history` turns it off.
     """
     with create_app_session(input=input or keyboard(), output=output):
-        prompt = Prompt(worker, history or history_path())
+        prompt = Screen(worker, history or history_path())
         try:
             return asyncio.run(prompt.talk(banner))
         except KeyboardInterrupt as interrupt:
@@ -74,7 +74,7 @@ def run(
             worker.close()
 
 
-class Prompt:
+class Screen:
     """The screen, and the worker's view: `note`, `turn`, `saved`, `changed` are for any thread."""
 
     def __init__(self, worker: Worker, history: Path | None) -> None:
