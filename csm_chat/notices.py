@@ -1,4 +1,4 @@
-"""What the program tells the person who uses it: values of a kind, with data. Knows no words.
+"""What the program tells the person who uses it: values of a kind, with data.
 
 Each front end words them in one table: `wording`, `repl/wording`, `commands/terminal/wording`.
 """

@@ -1,7 +1,6 @@
 """Bytes that somebody left in a folder, or sends through a pipe, as text.
 
-Knows the system's ways to surprise a reader (pipes, devices, links to /dev/zero, odd encodings),
-and nothing of what a text means.
+The system has ways to surprise a reader: pipes, devices, links to /dev/zero, odd encodings.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types"),
-    "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
@@ -290,3 +290,54 @@ def test_each_folder_says_what_to_read_first():
         if path.parent != PACKAGE:
             assert first is not None, f"{path.relative_to(ROOT)} does not say what to read first"
             assert first[1] == "the table below" or path.with_name(first[1]).is_file(), path
+
+
+# What a module's opening says it does not know, as what it then may not import.
+UNKNOWN = {
+    "framework": ("torch", "mlx", "moshi", "onnxruntime", "transformers"),
+    "model": ("csm_chat.engine.*.engine", "csm_chat.engine.*.model", "csm_chat.assemble"),
+    "CSM": ("csm_chat.engine", "csm_chat.checkpoint.weights", "csm_chat.training.csm"),
+    "codec": ("csm_chat.codec", "csm_chat.training.codec"),
+    "file": ("csm_chat.audio.files", "csm_chat.plain_files", "safetensors", "shutil", "soundfile"),
+    "device": ("csm_chat.audio.device", "csm_chat.audio.player", "sounddevice"),
+    "player": ("csm_chat.audio.player",),
+    "terminal": ("csm_chat.commands.terminal", "csm_chat.repl.app", "prompt_toolkit"),
+    "command": ("csm_chat.commands", "csm_chat.repl.commands"),
+    "front end": ("csm_chat.api", "csm_chat.cli", "csm_chat.commands", "csm_chat.repl"),
+    "text": ("csm_chat.conversation", "csm_chat.normalise", "tokenizers"),
+    "audio": ("csm_chat.audio", "soundfile", "soxr"),
+    "sound": ("csm_chat.audio", "soundfile", "soxr"),
+    "loss": ("csm_chat.training.codec.losses", "csm_chat.training.csm.losses"),
+    "data": ("csm_chat.training.codec.data", "csm_chat.training.csm.batch"),
+    "corpus": ("csm_chat.training.speech.corpus",),
+}
+
+
+END = "(?=,| and | nor | or |$)"
+
+
+def claims() -> Iterator[tuple[Path, str]]:
+    for path in SOURCES:
+        opening = " ".join((ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split())
+        if path.name == "__init__.py":  # what a folder may import, MAY_IMPORT says
+            continue
+        for sentence in re.findall(r"\b[Kk]nows? (?:no|neither) [^.:;]*", opening):
+            nouns = re.findall(
+                r"\b(?:no|neither|nor|or) ([a-zA-Z ]+?)(?=,| and | nor | or |$)", sentence
+            )
+            yield from ((path, noun) for noun in nouns)
+
+
+@pytest.mark.parametrize(
+    ("path", "noun"), list(claims()), ids=lambda each: getattr(each, "stem", each)
+)
+def test_what_a_module_says_it_does_not_know_it_does_not_import(path: Path, noun: str) -> None:
+    modules = {name for _, name in imported(path)}
+    noun = noun if noun in UNKNOWN else noun.removesuffix("s")
+    known = [
+        name
+        for name in modules
+        for unknown in UNKNOWN[noun]
+        if fnmatch(name, unknown) or fnmatch(name, f"{unknown}.*")
+    ]
+    assert known == []

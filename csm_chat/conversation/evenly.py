@@ -1,4 +1,4 @@
-"""Text in pieces of like length, cut where it is heard least. Knows no speaker and no model.
+"""Text in pieces of like length, cut where it is heard least.
 
 Sentence ends come first, then clause marks, then the place before a conjunction, then any space.
 """

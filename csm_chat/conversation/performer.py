@@ -38,7 +38,10 @@ class Performer:
         view: View,
         epoch: Callable[[], int],
         names: Callable[[], Mapping[int, str]],
+        start: str,
     ) -> None:
+        """`start` is when a take begins to be heard, `audio.start`."""
+        self.start = start
         self.progress = Progress()
         self.rtf = loaded.rtf  # moving average
         self.first_audio_s: float | None = None  # Enter to first sample, of the last entry
@@ -89,7 +92,7 @@ class Performer:
         epoch: int,
     ) -> bool:
         expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
-        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf))
+        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf, self.start))
         numbers, ended = [], []
         try:
             for part, (utterance, generate) in enumerate(parts, 1):

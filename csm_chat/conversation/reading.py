@@ -1,4 +1,4 @@
-"""What the model reads of a text, and the pieces it reads it in. Knows no ids and no audio."""
+"""What the model reads of a text, and the pieces it reads it in."""
 
 from __future__ import annotations
 

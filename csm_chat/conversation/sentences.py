@@ -1,4 +1,4 @@
-"""Sentences of a text that arrives in chunks. Knows no speaker and not where the text is from."""
+"""Sentences of a text that arrives in chunks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Characters, mark-up and punctuation down to letters, digits and plain marks.
-
-Knows no words but those that stand for a symbol.
-"""
+"""Characters, mark-up and punctuation down to letters, digits and plain marks."""
 
 from __future__ import annotations
 

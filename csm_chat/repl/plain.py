@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
@@ -29,7 +28,7 @@ from csm_chat.wording import words
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
     from csm_chat.notices import Notice
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
     from csm_chat.types import Turn
 
 FAILED = 1
@@ -43,18 +42,15 @@ def wanted(lines: TextIO, out: TextIO, environ: Mapping[str, str]) -> bool:
     return dumb or not (lines.isatty() and out.isatty())
 
 
-def run(
-    worker: Worker, config: Config, lines: TextIO, out: TextIO, err: TextIO | None = None
-) -> int:
+def run(worker: Worker, lines: TextIO, out: TextIO, err: TextIO | None = None) -> int:
     """Carry out every line, wait until all was heard, close the worker. Returns the exit code.
 
     At a terminal it prompts, Ctrl-C stops speech, and the end of input leaves at once.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="surrogateescape")  # a path need not be text
-    view = _View(worker, config, out, err or sys.stderr)
-    worker.view = view
-    worker.start()
+    view = _View(worker, out, err or sys.stderr)
+    worker.start(view)
     given = _readable(lines, view)
     try:
         if lines.isatty():
@@ -148,9 +144,9 @@ def _discard(out: TextIO) -> None:
 class _View:
     """The worker's view, for any thread, and what is asked at a terminal."""
 
-    def __init__(self, worker: Worker, config: Config, out: TextIO, err: TextIO) -> None:
+    def __init__(self, worker: Worker, out: TextIO, err: TextIO) -> None:
         self.worker = worker
-        self.state = PromptState(worker, config, config.speaker)
+        self.state = PromptState(worker, worker.config.speaker)
         self.deaf = False  # nothing can be written any more
         self._over = threading.Event()
         self._detail = ""  # shown of what is being loaded

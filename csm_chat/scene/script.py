@@ -1,7 +1,4 @@
-"""A script: a file of dialogue, an entry a line, to the turns that it asks for.
-
-Knows who the references are by name, and nothing of how a turn is said.
-"""
+"""A script: a file of dialogue, an entry a line, to the turns that it asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The voices of the references folder, kept up with it. Knows a codec, no model and no Whisper."""
+"""The voices of the references folder, kept up with it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat import assemble
+from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.bench.machine import peak_bytes
 from csm_chat.commands.speech.context_clips import voices
 from csm_chat.commands.terminal.wording import COMMAND_LINE
@@ -180,8 +181,7 @@ class Speech:
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
                 rtf = assemble.warm_up(session, tell)
-        prebuffer = assemble.prebuffer_by(lambda: self._config.audio.start)
-        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer, rtf)
+        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer_s, rtf)
         self.figures.loaded = time.perf_counter()
         return session
 
@@ -190,7 +190,8 @@ class Speech:
         assert self._loaded, "load comes first"
         with console.bar(expected_s, "s") as bar:
             view = _View(console, bar, self._outputs, self.figures, self._names)
-            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names)
+            start = self._config.audio.start
+            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names, start)
             whole = True
             for entry in entries:
                 for note in entry.notes:
