@@ -1,6 +1,6 @@
 """Puts the program together, as the config says: for the prompt, the commands and the API.
 
-Knows all parts, which know each other by contract. Knows no front end.
+Knows no front end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.config.settings import AudioConfig, Config
-    from csm_chat.conversation.ports import Loaded, Prebuffer
+    from csm_chat.conversation.ports import Loaded
     from csm_chat.conversation.session import Session
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
@@ -112,11 +112,12 @@ def load(
     return Backend(engine, codec, tokenizer, checkpoint.name, *of_engine)
 
 
-def open_conversation(config: Config, reports: Reporting, start: Callable[[], str]) -> Loaded:
+def open_conversation(config: Config, reports: Reporting) -> Loaded:
     """All there is to a conversation: sound, model, voices, takes, and one measured warm-up.
 
-    `start` is that of `prebuffer_by`. Raises ModelError, ConfigError.
+    Raises ModelError, ConfigError.
     """
+    from csm_chat.audio.play_buffer import prebuffer_s
     from csm_chat.audio.takes import Takes
     from csm_chat.conversation.ports import Loaded
 
@@ -133,7 +134,7 @@ def open_conversation(config: Config, reports: Reporting, start: Callable[[], st
         rtf = warm_up(session, tell)
         takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
         on_failure.pop_all()
-    return Loaded(session, library, takes, player, prebuffer_by(start), rtf)
+    return Loaded(session, library, takes, player, prebuffer_s, rtf)
 
 
 def open_session(
@@ -189,13 +190,6 @@ def open_audible_player(audio: AudioConfig, tell: Listener) -> Player:
         player.close()
         raise
     return player
-
-
-def prebuffer_by(start: Callable[[], str]) -> Prebuffer:
-    """How long to wait for samples; `start` tells what `audio.start` is at that time."""
-    from csm_chat.audio.play_buffer import prebuffer_s
-
-    return lambda expected_s, rtf: prebuffer_s(expected_s, rtf, start())
 
 
 def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:

@@ -24,9 +24,7 @@ from csm_chat.printing import LogLines, put, put_traceback
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
-    from csm_chat.conversation.ports import Loaded
-    from csm_chat.notices import Reporting
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -203,11 +201,11 @@ def _talk(args: argparse.Namespace, config: Config) -> int:
 
     worker = _worker(config)
     if args.plain or plain.wanted(sys.stdin, sys.stdout, os.environ):
-        code = plain.run(worker, config, sys.stdin, sys.stdout)
+        code = plain.run(worker, sys.stdin, sys.stdout)
     else:
         from csm_chat.repl import app
 
-        code = app.run(worker, config, _banner())
+        code = app.run(worker, _banner())
     if not worker.close():
         # somebody who leaves while gigabytes are being read is not kept; nothing is being written
         logging.shutdown()
@@ -218,16 +216,11 @@ def _talk(args: argparse.Namespace, config: Config) -> int:
 
 def _worker(config: Config) -> Worker:
     from csm_chat.assemble import folder, open_conversation
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
     from csm_chat.voices.references import expected_names
 
-    def load(reports: Reporting) -> Loaded:
-        return open_conversation(worker.config, reports, lambda: worker.config.audio.start)
-
-    worker = Worker(
-        config, load, expected_names(folder(config.references, "references"), config.voices)
-    )
-    return worker
+    names = expected_names(folder(config.references, "references"), config.voices)
+    return Worker(config, open_conversation, names)
 
 
 def _banner() -> str:

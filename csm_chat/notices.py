@@ -1,4 +1,4 @@
-"""What the program tells the person who uses it: values of a kind, with data. Knows no words.
+"""What the program tells the person who uses it: values of a kind, with data.
 
 Each front end words them in one table: `wording`, `repl/wording`, `commands/terminal/wording`.
 """
@@ -207,6 +207,28 @@ class WhisperDownload(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TextRemark(Notice):
+    """How a text was read that is not written as it should be."""
+
+    source: str  # where it is from
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToSay(Notice):
+    """A piece of what arrives that has no word in it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignScript(Notice):
+    """A line is in letters that the model has not learnt. Once a session."""
+
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnSplit(Notice):
     expected_s: float
     longest_s: float  # that a turn may be
@@ -238,6 +260,7 @@ class RandomVoice(Notice):
     """A speaker without a clip."""
 
     speaker: int
+    refused: str  # the clip that could have been one, and why it is none; empty: there is none
 
 
 # sound and files

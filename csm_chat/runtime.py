@@ -1,4 +1,4 @@
-"""Threads and memory of this process, as torch uses them. Knows no model; imports torch late."""
+"""Threads and memory of this process, as torch uses them. Imports torch late."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Text from outside made harmless to a terminal: what would steer it is shown instead.
 
 A file name or a transcript may hold a window title, an OSC 52 that fills the clipboard, or a new
-line that begins like one of ours. Knows no stream.
+line that begins like one of ours.
 """
 
 from __future__ import annotations

@@ -66,6 +66,8 @@ def _voice(read: notices.VoiceRead) -> str:
 
 
 def _random_voice(of: notices.RandomVoice) -> str:
+    if of.refused:
+        return f"speaker {of.speaker} has a random voice: {of.refused}"
     return (
         f"speaker {of.speaker} has no voice: it will be a random one. "
         f"reference{of.speaker or ''}.wav in the references folder gives it one"
@@ -131,6 +133,11 @@ GENERAL: Wording = {
         "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
     ).format,
     # speech
+    notices.TextRemark: "{0.source} {0.remark}".format,
+    notices.ForeignScript: (
+        "the model speaks English: of {0.script} letters it makes sounds, and no words"
+    ).format,
+    notices.NothingToSay: 'nothing to say in "{0.text}"; left out'.format,
     notices.TurnSplit: (
         "this may last {0.expected_s:.0f} s and a turn {0.longest_s:g} s "
         "(context.max_turn_s): split into {0.n_turns} turns"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.bench.transformers_timing import codec_fields
+
 if TYPE_CHECKING:
     import torch
     from moshi.models.compression import MimiModel
@@ -305,34 +307,12 @@ def _mimi_config(codebooks: int) -> dict[str, Any]:
 
 def _codec_config(mimi: dict[str, Any]) -> dict[str, Any]:
     """The same sizes under the names of transformers' MimiConfig."""
-    seanet, quantizer, transformer = mimi["seanet"], mimi["quantizer"], mimi["transformer"]
     return {
-        "model_type": "mimi",
+        **codec_fields(mimi),
         "sampling_rate": mimi["sample_rate"],
         "audio_channels": mimi["channels"],
-        "hidden_size": seanet["dimension"],
-        "num_filters": seanet["n_filters"],
-        "num_residual_layers": seanet["n_residual_layers"],
-        "upsampling_ratios": seanet["ratios"],
-        "kernel_size": seanet["kernel_size"],
-        "last_kernel_size": seanet["last_kernel_size"],
-        "residual_kernel_size": seanet["residual_kernel_size"],
-        "dilation_growth_rate": seanet["dilation_base"],
-        "compress": seanet["compress"],
-        "codebook_size": quantizer["bins"],
-        "codebook_dim": quantizer["dimension"],
-        "vector_quantization_hidden_dimension": quantizer["dimension"],
-        "num_quantizers": quantizer["n_q"],
         "num_semantic_quantizers": 1,
-        "upsample_groups": seanet["dimension"],
-        "num_hidden_layers": transformer["num_layers"],
-        "intermediate_size": transformer["dim_feedforward"],
-        "num_attention_heads": transformer["num_heads"],
-        "num_key_value_heads": transformer["num_heads"],
-        "head_dim": transformer["d_model"] // transformer["num_heads"],
-        "sliding_window": transformer["context"],
-        "rope_theta": transformer["max_period"],
-        "layer_scale_initial_scale": transformer["layer_scale"],
+        "layer_scale_initial_scale": mimi["transformer"]["layer_scale"],
     }
 
 

@@ -9,17 +9,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from csm_chat.config.override import override_live
+from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Status, View
 from csm_chat.conversation.session import Session
 from csm_chat.errors import CsmChatError, ModelError
 from csm_chat.types import Utterance
-from tests.fakes import fake_backend
+from tests.fakes import ListView, fake_backend
 
 
 class FakeWorker:
-    view: View
-
     def __init__(self, names: dict[int, str] | None = None, *, state: str = "ready") -> None:
+        self.config = Config()
+        self.view: View = ListView()  # until it is started
         self.calls: list[tuple[object, ...]] = []
         self.entries: list[tuple[Utterance, ...]] = []
         self.names = {0: "Ana", 1: "Ben"} if names is None else names
@@ -29,13 +31,16 @@ class FakeWorker:
         self.error: CsmChatError | None = ModelError("no model") if state == "failed" else None
         self.saves = False  # each entry is a file at once
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_say: Callable[[tuple[Utterance, ...]], None] = lambda _: None
 
-    def start(self) -> None:
+    def start(self, view: View) -> None:
+        self.view = view
         self.calls.append(("start",))
 
     def say(self, utterances: tuple[Utterance, ...]) -> None:
         self.entries.append(utterances)
         self.calls.append(("say", *((each.speaker, each.text) for each in utterances)))
+        self.on_say(utterances)
         if self.saves:
             self.view.saved(Path("takes") / f"{len(self.entries):03}.wav")
 
@@ -62,6 +67,7 @@ class FakeWorker:
         self.calls.append(("set_audio", device))
 
     def set(self, key: str, value: str) -> None:
+        self.config = override_live(self.config, key, value)
         self.calls.append(("set", key, value))
 
     def retry_loading(self) -> None:

@@ -209,6 +209,7 @@ class FixedVoices:
     def __init__(self, *voices: Voice) -> None:
         self.voices = voices
         self.has_changed = False
+        self.refusals: dict[int, str] = {}
 
     def load(self) -> tuple[Voice, ...]:
         self.has_changed = False
@@ -216,3 +217,6 @@ class FixedVoices:
 
     def changed(self) -> bool:
         return self.has_changed
+
+    def refused(self, speaker: int) -> str:
+        return self.refusals.get(speaker, "")

@@ -15,7 +15,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from csm_chat.config.settings import Config
-from csm_chat.repl.app import Prompt
+from csm_chat.repl.app import Screen as Shown
 from tests.fake_worker import FakeWorker
 
 PATIENCE_S = 5.0
@@ -49,7 +49,7 @@ class Screen(io.StringIO):
 
 
 class Terminal:
-    def __init__(self, prompt: Prompt, screen: Screen, keys: PipeInput) -> None:
+    def __init__(self, prompt: Shown, screen: Screen, keys: PipeInput) -> None:
         self.prompt = prompt
         self.screen = screen
         self._keys = keys
@@ -87,9 +87,8 @@ def on_terminal(
     """Run `script` against the prompt, then leave with Ctrl-D. Returns the exit code."""
 
     async def run() -> int:
-        async with _terminal(
-            worker, config or Config(history=history is not None), columns, rows, encoding, history
-        ) as (terminal, code):
+        worker.config = config or Config(history=history is not None)
+        async with _terminal(worker, columns, rows, encoding, history) as (terminal, code):
             await terminal.until(lambda: ("start",) in worker.calls)
             await script(terminal)
             if not code.done():
@@ -103,7 +102,6 @@ def on_terminal(
 @asynccontextmanager
 async def _terminal(
     worker: FakeWorker,
-    config: Config,
     columns: int,
     rows: int,
     encoding: str,
@@ -114,7 +112,7 @@ async def _terminal(
     with create_pipe_input() as keys, create_app_session(input=keys, output=output):
         # a terminal answers when it is asked where the cursor is
         screen.shown.write_process_input = keys.send_text
-        prompt = Prompt(worker, config, history or Path("unused"))
+        prompt = Shown(worker, history or Path("unused"))
         code = asyncio.create_task(prompt.talk("banner"))
         try:
             yield Terminal(prompt, screen, keys), code

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
     "audio": ("audio", "plain_files", "notices", "errors", "types", "visible"),
-    "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
+    "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
@@ -53,8 +53,8 @@ MAY_IMPORT = {
         *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
-        *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
-        *("errors", "types", "visible"),
+        *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices"),
+        *("plain_files", "config", "errors", "types", "visible"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),
@@ -66,7 +66,7 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *("repl", "conversation", "voices", "leaving", "places", "config"),
+        *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config"),
         *("notices", "wording", "errors", "types", "visible", "printing"),
     ),
     "api": (
@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("places", "visible", "printing"),
+        *("normalise", "places", "plain_files", "visible", "printing"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
@@ -335,3 +335,54 @@ def test_one_place_writes_to_the_terminal():
             tree = ast.parse(path.read_text(encoding="utf-8"))
             wrong += [f"{place}:{node.lineno}" for node in written_past_printing(tree)]
     assert wrong == []
+
+
+# What a module's opening says it does not know, as what it then may not import.
+UNKNOWN = {
+    "framework": ("torch", "mlx", "moshi", "onnxruntime", "transformers"),
+    "model": ("csm_chat.engine.*.engine", "csm_chat.engine.*.model", "csm_chat.assemble"),
+    "CSM": ("csm_chat.engine", "csm_chat.checkpoint.weights", "csm_chat.training.csm"),
+    "codec": ("csm_chat.codec", "csm_chat.training.codec"),
+    "file": ("csm_chat.audio.files", "csm_chat.plain_files", "safetensors", "shutil", "soundfile"),
+    "device": ("csm_chat.audio.device", "csm_chat.audio.player", "sounddevice"),
+    "player": ("csm_chat.audio.player",),
+    "terminal": ("csm_chat.commands.terminal", "csm_chat.repl.app", "prompt_toolkit"),
+    "command": ("csm_chat.commands", "csm_chat.repl.commands"),
+    "front end": ("csm_chat.api", "csm_chat.cli", "csm_chat.commands", "csm_chat.repl"),
+    "text": ("csm_chat.conversation", "csm_chat.normalise", "tokenizers"),
+    "audio": ("csm_chat.audio", "soundfile", "soxr"),
+    "sound": ("csm_chat.audio", "soundfile", "soxr"),
+    "loss": ("csm_chat.training.codec.losses", "csm_chat.training.csm.losses"),
+    "data": ("csm_chat.training.codec.data", "csm_chat.training.csm.batch"),
+    "corpus": ("csm_chat.training.speech.corpus",),
+}
+
+
+END = "(?=,| and | nor | or |$)"
+
+
+def claims() -> Iterator[tuple[Path, str]]:
+    for path in SOURCES:
+        opening = " ".join((ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split())
+        if path.name == "__init__.py":  # what a folder may import, MAY_IMPORT says
+            continue
+        for sentence in re.findall(r"\b[Kk]nows? (?:no|neither) [^.:;]*", opening):
+            nouns = re.findall(
+                r"\b(?:no|neither|nor|or) ([a-zA-Z ]+?)(?=,| and | nor | or |$)", sentence
+            )
+            yield from ((path, noun) for noun in nouns)
+
+
+@pytest.mark.parametrize(
+    ("path", "noun"), list(claims()), ids=lambda each: getattr(each, "stem", each)
+)
+def test_what_a_module_says_it_does_not_know_it_does_not_import(path: Path, noun: str) -> None:
+    modules = {name for _, name in imported(path)}
+    noun = noun if noun in UNKNOWN else noun.removesuffix("s")
+    known = [
+        name
+        for name in modules
+        for unknown in UNKNOWN[noun]
+        if fnmatch(name, unknown) or fnmatch(name, f"{unknown}.*")
+    ]
+    assert known == []

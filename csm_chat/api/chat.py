@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from csm_chat.api.playback import log_sound
@@ -75,7 +74,7 @@ def open_chat(
     if not play:
         config = replace(config, audio=replace(config.audio, device=OFF))
     reports = Reporting(_listener(config, notify))
-    loaded = open_conversation(config, reports, lambda: config.audio.start)
+    loaded = open_conversation(config, reports)
     loaded.session.sampler = sampler
     loaded.session.logits_processors = tuple(logits_processors)
     return Chat(loaded, config, notify)
@@ -95,7 +94,9 @@ class Chat:
         self._notify = notify
         self._view = _View(notify)
         self._epoch = 0
-        self._performer = Performer(loaded, self._view, lambda: self._epoch, lambda: self.names)
+        self._performer = Performer(
+            loaded, self._view, lambda: self._epoch, lambda: self.names, config.audio.start
+        )
 
     @property
     def session(self) -> Session:
@@ -159,12 +160,7 @@ class Chat:
     def __enter__(self) -> Chat:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         with ExitStack() as stack:
             stack.callback(self.close)
             if error is None:

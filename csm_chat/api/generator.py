@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import random
 from collections import abc
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
@@ -16,21 +17,15 @@ from csm_chat import types
 from csm_chat.api.context import prompt_for
 from csm_chat.api.playback import Playback, Speed
 from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_text
-from csm_chat.api.settings import (
-    DEFAULTS,
-    MAX_AUDIO_MS,
-    chosen_top_k,
-    max_frames,
-    random_seed,
-    sampling_settings,
-)
-from csm_chat.config.settings import AudioConfig
+from csm_chat.config.override import override
+from csm_chat.config.settings import AudioConfig, Config, SamplingConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import Lines, reader
+from csm_chat.conversation.reading import Lines, reader, refuse_silence
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
-from csm_chat.errors import UsageError
+from csm_chat.errors import ConfigError, UsageError
 from csm_chat.types import (
+    FRAME_MS,
     SAMPLE_RATE,
     Backend,
     CodeSampler,
@@ -43,6 +38,43 @@ from csm_chat.types import (
 
 if TYPE_CHECKING:
     import torch
+
+MAX_AUDIO_MS = 90_000
+DEFAULTS = SamplingConfig()
+
+
+def sampling_settings(**settings: object) -> SamplingConfig:
+    """Settings by the names of `SamplingConfig`. Raises UsageError."""
+    config = Config()
+    for name, value in settings.items():
+        try:
+            config = override(config, f"sampling.{name}", str(value))
+        except ConfigError as error:
+            raise UsageError(str(error).removeprefix("sampling.")) from error
+    return config.sampling
+
+
+def chosen_top_k(topk: int | None, top_k: int | None) -> int:
+    """The one given of two spellings. Raises UsageError."""
+    if topk is not None and top_k is not None:
+        raise UsageError("topk and top_k are one setting: give one of them")
+    given = top_k if topk is None else topk
+    return DEFAULTS.top_k if given is None else given
+
+
+def max_frames(max_audio_length_ms: float) -> int:
+    """Whole frames in that time, 90 s at most. Raises UsageError when there is none."""
+    if not max_audio_length_ms >= FRAME_MS:  # so written, it refuses NaN
+        raise UsageError(
+            f"max_audio_length_ms {max_audio_length_ms}: give {FRAME_MS} or more, "
+            "which is one frame"
+        )
+    return int(min(max_audio_length_ms, MAX_AUDIO_MS) // FRAME_MS)
+
+
+def random_seed() -> int:
+    return random.SystemRandom().randrange(2**32)
+
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +194,7 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
+        refuse_silence(utterance.text)
         self._end_take()
         cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
@@ -176,8 +209,8 @@ class Generator:
     def generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
 
-        Raises UsageError, AudioError for a segment's audio, and ContextError when not even the
-        first segments of the context's speakers fit.
+        Raises UsageError, EntryError for a text without a word, AudioError for a segment's audio,
+        and ContextError when not even the first segments of the context's speakers fit.
         """
         return collect(self.stream(*args, **kwargs), _unheard)
 

@@ -1,4 +1,4 @@
-"""What the API says, heard while it is made. Knows no model; without a device it is silent."""
+"""What the API says, heard while it is made. Without a device it is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output devices, through PortAudio: the list, and a stream of mono 24 kHz. Knows no buffer."""
+"""Output devices, through PortAudio: the list, and a stream of mono 24 kHz."""
 
 from __future__ import annotations
 

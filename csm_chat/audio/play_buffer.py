@@ -1,4 +1,4 @@
-"""What the loudspeaker gets next from a model that may be slow. Knows no thread or device."""
+"""What the loudspeaker gets next from a model that may be slow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Step:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PlayedEntry:
     """One entry's samples on their way, and what went wrong with them."""
 
     need_s: float  # to have before the first is heard
@@ -112,8 +112,8 @@ class PlayBuffer:
     """Entries in the order they were begun; each is held back until it has its cushion."""
 
     def __init__(self) -> None:
-        self.latest = Entry(0.0, ended=True)  # the one begun last
-        self._entries: deque[Entry] = deque()  # the first is being heard
+        self.latest = PlayedEntry(0.0, ended=True)  # the one begun last
+        self._entries: deque[PlayedEntry] = deque()  # the first is being heard
         self._finished = Gaps()  # of entries heard to their end, until somebody asks
         self._dropping = False  # since a cancel, until the next begin
         self._tail = 0  # samples of silence that push the last word out of the device
@@ -139,13 +139,13 @@ class PlayBuffer:
         return self.is_pending and self._entries[0].refill > 0
 
     @property
-    def current(self) -> Entry:
+    def current(self) -> PlayedEntry:
         return self._entries[0] if self._entries else self.latest
 
     def begin(self, need_s: float) -> None:
         self.end()
         self._dropping = False
-        self.latest = Entry(need_s)
+        self.latest = PlayedEntry(need_s)
         self._entries.append(self.latest)
 
     def feed(self, pcm: Pcm) -> None:
@@ -202,7 +202,7 @@ class PlayBuffer:
         self._tail_begun = False
         return Step(block)
 
-    def _first_gap_step(self, entry: Entry) -> Step:
+    def _first_gap_step(self, entry: PlayedEntry) -> Step:
         refill_s = min(FIRST_REFILL_S * 2**entry.gaps.n_starved, LAST_REFILL_S)
         entry.gaps += Gaps(n_starved=1)
         entry.refill = round(refill_s * SAMPLE_RATE)
@@ -212,7 +212,7 @@ class PlayBuffer:
         block[-FADE_SAMPLES:] *= _ramp(len(block[-FADE_SAMPLES:]))[::-1]
         return Step(block)
 
-    def _gap_step(self, entry: Entry) -> Step:
+    def _gap_step(self, entry: PlayedEntry) -> Step:
         entry.gaps += Gaps(starved_s=BLOCK_SAMPLES / SAMPLE_RATE)
         return Step(np.zeros(BLOCK_SAMPLES, np.float32))
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
 from csm_chat.audio.device import OutputStream, open_output
@@ -73,8 +72,7 @@ class Player:
             if self._device == OFF or self._closed:
                 return
             writer = self._started()
-            writer.open_asked = not writer.rate
-            self._changed.notify_all()
+            writer.open()
             if not self._changed.wait_for(lambda: writer.rate or writer.failure, OPENING_S):
                 writer.fail(_stuck(self._device))
             if writer.failure:
@@ -138,8 +136,8 @@ class Player:
         """
         with self._changed:
             self._buffer.cancel()
-            if self._writer and self._writer.is_playing:
-                self._writer.abort_asked = True
+            if self._writer:
+                self._writer.abort()
             self._changed.notify_all()
 
     def status(self) -> PlayerStatus:
@@ -170,12 +168,7 @@ class Player:
     def __enter__(self) -> Player:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     @property
@@ -221,8 +214,7 @@ class Player:
             writer = self._writer
             if writer is None:
                 return
-            writer.quit_asked = True
-            self._changed.notify_all()
+            writer.quit()
         writer.thread.join(CLOSING_S)
 
     def _look(self) -> None:

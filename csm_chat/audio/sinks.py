@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from types import TracebackType
 
 from csm_chat.audio.files import create_free, free_names, move_exclusive, to_16_bit, write_all
 from csm_chat.errors import TakeError
@@ -110,12 +109,7 @@ class WavSink:
     def __enter__(self) -> WavSink:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
 

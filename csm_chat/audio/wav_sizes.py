@@ -1,4 +1,4 @@
-"""WAV files whose header understates how much sound there is. Knows RIFF chunks, decodes nothing.
+"""WAV files whose header understates how much sound there is.
 
 A program that streams a WAV writes its sizes last, and one that was stopped never does: the header
 says 0, all ones, or what there was at some moment. libsndfile believes it.

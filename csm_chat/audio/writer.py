@@ -1,4 +1,4 @@
-"""The thread that owns the output device. Knows what to write from the buffer, and no caller."""
+"""The thread that owns the output device."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class Writer:
         self.rate = 0  # Hz; 0 while it is closed
         self.level = 0.0  # peak of the block last written
         self.is_playing = False
-        self.open_asked = False  # somebody waits for the device and for `failure`
-        self.abort_asked = False
-        self.quit_asked = False
+        self._open_asked = False  # somebody waits for the device and for `failure`
+        self._abort_asked = False
+        self._quit_asked = False
         self.failure: DeviceError | None = None
         self.watchdog = Watchdog()
         self._buffer = buffer
@@ -107,10 +107,27 @@ class Writer:
         self._idle_s = idle_s
         self.thread = threading.Thread(target=self._run, name="audio", daemon=True)
 
+    # with `changed` held, from any thread
+
+    def open(self) -> None:
+        """Open the device now; `rate` or `failure` tells that it was tried."""
+        self._open_asked = not self.rate
+        self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Drop what the device holds of what is being played."""
+        self._abort_asked = self.is_playing
+        self._changed.notify_all()
+
+    def quit(self) -> None:
+        """Let the device go and end the thread."""
+        self._quit_asked = True
+        self._changed.notify_all()
+
     def fail(self, error: DeviceError) -> None:
-        """Give up sound for good. Call with `changed` held, from any thread."""
+        """Give up sound for good."""
         self.failure = error
-        self.quit_asked = True
+        self._quit_asked = True
         self.is_playing = False
         self.rate = 0
         self.level = 0.0
@@ -124,7 +141,7 @@ class Writer:
             except DeviceError as error:
                 log.debug("audio stops", exc_info=True)
                 with self._changed:
-                    told = self.open_asked or self.failure is not None
+                    told = self._open_asked or self.failure is not None
                     self.fail(error)
                 if not told:
                     self._on_failure(error)
@@ -134,7 +151,7 @@ class Writer:
         while True:
             with self._changed:
                 due = self._changed.wait_for(self._is_due, self._idle_s if stream else None)
-                if self.quit_asked:
+                if self._quit_asked:
                     return
                 self.is_playing = self._buffer.is_ready
             if not due:
@@ -149,13 +166,13 @@ class Writer:
                 self._play(stream)
 
     def _is_due(self) -> bool:
-        return self.quit_asked or self.open_asked or self._buffer.is_ready
+        return self._quit_asked or self._open_asked or self._buffer.is_ready
 
     def _opened(self) -> OutputStream:
         with self.watchdog.call(OPENING_S):
             stream = self._open_stream()
         with self._changed:
-            self.name, self.rate, self.open_asked = stream.name, stream.rate, False
+            self.name, self.rate, self._open_asked = stream.name, stream.rate, False
             self._changed.notify_all()
         return stream
 
@@ -165,7 +182,7 @@ class Writer:
                 stream.start()
             self._write_blocks(stream)
             with self.watchdog.call(STUCK_S):
-                if self.abort_asked or self.quit_asked:
+                if self._abort_asked or self._quit_asked:
                     stream.abort()
                 else:
                     stream.stop()
@@ -173,7 +190,7 @@ class Writer:
             raise DeviceError(f'audio device "{stream.name}" went away ({error})') from error
         finally:
             with self._changed:
-                self.is_playing = self.abort_asked = False
+                self.is_playing = self._abort_asked = False
                 self.level = 0.0
                 self._changed.notify_all()
 
@@ -193,7 +210,7 @@ class Writer:
 
     def _next_block(self, lead: Lead, latency_s: float) -> Pcm | None:
         with self._changed:
-            while not (self.abort_asked or self.quit_asked):
+            while not (self._abort_asked or self._quit_asked):
                 now = time.monotonic()
                 # a device without a clock (a null device, a broken loopback) would take all at once
                 most_s = latency_s + 2 * BLOCK_SAMPLES / SAMPLE_RATE + lead.drift_s(now)

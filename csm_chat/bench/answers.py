@@ -1,4 +1,4 @@
-"""What a measuring process answers. Knows no model; times are seconds, sizes bytes."""
+"""What a measuring process answers. Times are seconds, sizes bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class TimedTake:
     """A prompt computed and some frames of the answer."""
 
     n_rows: int  # that were computed before the first frame

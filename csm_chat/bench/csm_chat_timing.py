@@ -1,4 +1,4 @@
-"""csm_chat's engine and codec, timed from outside: what a `Remote` serves. Knows no peer."""
+"""csm_chat's engine and codec, timed from outside: what a `Remote` serves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from csm_chat.assemble import load
 from csm_chat.bench import machine
-from csm_chat.bench.answers import Reading, Ready, Split, Take, Wanted
+from csm_chat.bench.answers import Reading, Ready, Split, TimedTake, Wanted
 from csm_chat.bench.dialogue import conversation, first, line
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.conversation.prompt import join
@@ -52,7 +52,7 @@ class Ours:
     def peak_bytes(self) -> int:
         return machine.peak_bytes()
 
-    def take(self, n_rows: int, n_frames: int) -> Take:
+    def take(self, n_rows: int, n_frames: int) -> TimedTake:
         """Frames behind the first `n_rows` of a conversation, each decoded as it comes.
 
         Rows that the call before had in common are not computed again.
@@ -68,7 +68,7 @@ class Ours:
             next(times, None)
             frame_s += times
             if len(frame_s) == n_frames:
-                return Take(n_new, first_s, again_s, tuple(frame_s), tuple(decode_s))
+                return TimedTake(n_new, first_s, again_s, tuple(frame_s), tuple(decode_s))
         raise self._too_short()
 
     def takes(self, n_rows: int, n_frames: int, n_takes: int) -> float:

@@ -1,6 +1,6 @@
-"""A CSM-1B of random weights, with Mimi, as files: what speed is measured with for want of another.
+"""A CSM-1B of random weights, with Mimi, as files: to measure speed with.
 
-In Sesame's own layout, in bfloat16. It says nothing, and takes the time that the real one takes.
+In Sesame's own layout, in bfloat16. It speaks noise, in the time that the real one takes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from csm_chat.bench.machine import GB
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.codec_files import KYUTAI_FILE
 from csm_chat.checkpoint.sizes import parse_sizes
 from csm_chat.codec.config import moshi_config
-from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.codec.sizes import sizes_of, tensor_shapes
 from csm_chat.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""Which figures are taken, in which order. Knows processes to ask, and no command line.
+"""Which figures are taken, in which order.
 
 Where there is a peer, both are timed in turns: what else the machine does slows both alike.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from csm_chat.bench.answers import Reading, Ready, Split, Take, Wanted
+from csm_chat.bench.answers import Reading, Ready, Split, TimedTake, Wanted
 from csm_chat.bench.machine import GB
 from csm_chat.bench.process import Remote
 from csm_chat.bench.report import Figure, Point, Report, limit_figures
@@ -97,7 +97,7 @@ class _Measuring:
     def figures(self) -> Iterator[Figure]:
         plan = self._plan
         lines: list[list[float]] = []
-        takes: list[list[Take]] = []
+        takes: list[list[TimedTake]] = []
         for i in range(N_ROUNDS):
             self._progress(f"a line, and frames at {plan.n_rows} rows, {i + 1} of {N_ROUNDS}")
             # the line leaves nothing that the take's prompt could share
@@ -126,7 +126,7 @@ class _Measuring:
         gain = one_s / many_s if many_s > 0 else None  # they are differences
         yield Figure("takes_gain", f"{what}: throughput over one's", gain)
 
-    def _of_takes(self, takes: list[tuple[Take, ...]]) -> Iterator[Figure]:
+    def _of_takes(self, takes: list[tuple[TimedTake, ...]]) -> Iterator[Figure]:
         """`takes` of each side."""
         row_ms = [median(take.row_s for take in of_side) * 1e3 for of_side in takes]
         yield Figure("prefill_row_ms", f"prompt of {self._plan.n_rows} rows, a row", *row_ms)
@@ -160,7 +160,7 @@ def _medians(rounds: list[list[float]]) -> list[float]:
     return [median(of_side) for of_side in zip(*rounds, strict=True)]
 
 
-def _all(takes: tuple[Take, ...], name: str) -> list[float]:
+def _all(takes: tuple[TimedTake, ...], name: str) -> list[float]:
     return [seconds for take in takes for seconds in getattr(take, name)]
 
 
@@ -171,12 +171,12 @@ def _points(ours: Remote, context_rows: int, progress: Notify) -> Iterator[Point
     growth.
     """
     rows = [n for n in CONTEXTS if n + _POINT_FRAMES + 2 <= context_rows]
-    takes: list[Take] = []
+    takes: list[TimedTake] = []
     for n_rows in rows:
         progress(f"frames at {n_rows} rows of context")
         takes.append(ours.call("take", n_rows, _POINT_FRAMES))
     if rows:
-        again: Take = ours.call("take", rows[0], _POINT_FRAMES)
+        again: TimedTake = ours.call("take", rows[0], _POINT_FRAMES)
         takes[0] = replace(takes[0], frame_s=takes[0].frame_s + again.frame_s)
     for n_rows, take in zip(rows, takes, strict=True):
         yield Point(n_rows, median(take.frame_s) * 1e3, take.row_s * 1e3)

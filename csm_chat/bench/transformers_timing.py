@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from csm_chat.bench import machine
-from csm_chat.bench.answers import Ready, Take
+from csm_chat.bench.answers import Ready, TimedTake
 from csm_chat.bench.dialogue import LINE_ROWS, turns
 from csm_chat.bench.limit import weight_bytes
 from csm_chat.bench.random_checkpoint import draw
@@ -55,7 +55,7 @@ class Transformers:
     def peak_bytes(self) -> int:
         return machine.peak_bytes()
 
-    def take(self, n_rows: int, n_frames: int) -> Take:
+    def take(self, n_rows: int, n_frames: int) -> TimedTake:
         """As ours; it computes all rows each time, and decodes the frames together at the end."""
         ids = torch.randint(1, _N_IDS, (1, n_rows), device=self._device)
         row = ids[:, :1]
@@ -66,7 +66,7 @@ class Transformers:
             self._model.codec_model.decode(codes[0].T[None])
         self._wait()
         decode_s = (time.perf_counter() - start) / len(codes[0])
-        return Take(n_rows, times[0], again_s, tuple(times[1:]), (decode_s,))
+        return TimedTake(n_rows, times[0], again_s, tuple(times[1:]), (decode_s,))
 
     def first_sample(self, n_rows: int) -> float:
         """Seconds from a new line to its first sample, in a conversation of `n_rows` so far.
@@ -183,11 +183,11 @@ def _config(sizes: CsmSizes, folder: Path) -> dict[str, Any]:
             "vocab_size": sizes.audio_vocab,
             "max_position_embeddings": sizes.codebooks + 1,
         },
-        "codec_config": _codec(mimi_config(folder, read_json(path))),
+        "codec_config": codec_fields(mimi_config(folder, read_json(path))),
     }
 
 
-def _codec(config: dict[str, Any]) -> dict[str, Any]:
+def codec_fields(config: dict[str, Any]) -> dict[str, Any]:
     """moshi's configuration of a Mimi in the fields of transformers'."""
     seanet, quantizer = config["seanet"], config["quantizer"]
     transformer = config["transformer"]

@@ -1,4 +1,4 @@
-"""Which files of a folder hold the weights, and the shapes in them. Knows no part of a model."""
+"""Which files of a folder hold the weights, and the shapes in them."""
 
 from __future__ import annotations
 

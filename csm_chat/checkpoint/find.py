@@ -1,6 +1,5 @@
-"""Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one.
-
-Knows which parts make one: weights, codec and tokenizer.
+"""Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one. A checkpoint
+is weights, codec and tokenizer.
 
 What is whole in the cache is used without any network. What is downloaded goes to the ordinary
 Hugging Face cache; its size is compared with the disk's free space first.
@@ -17,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from csm_chat.checkpoint.codec_files import BUNDLED_PREFIX, KYUTAI_FILE, holds_codec
 from csm_chat.checkpoint.files import INDEX, entries, find_weights, weight_map
 from csm_chat.checkpoint.hub import messages
 from csm_chat.checkpoint.hub.cache import bytes_here, cache_folder, is_cached, snapshot
 from csm_chat.checkpoint.hub.client import HubClient, HubFailure, RemoteFile, Repo
 from csm_chat.checkpoint.sizes import read_json
-from csm_chat.codec.files import BUNDLED_PREFIX, KYUTAI_FILE, holds_codec
 from csm_chat.errors import CheckpointError, ModelError
 from csm_chat.notices import BuiltinInstead, DownloadBegins, Listener
 

@@ -1,7 +1,4 @@
-"""The sizes of a CSM, from a config.json with transformers' fields or Sesame's flavour names.
-
-Knows no tensor.
-"""
+"""The sizes of a CSM, from a config.json with transformers' fields or Sesame's flavour names."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from csm_chat.codec.files import is_spectral
+from csm_chat.checkpoint.codec_files import is_spectral
 from csm_chat.types import Codec
 
 

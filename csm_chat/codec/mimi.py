@@ -1,4 +1,4 @@
-"""The codec: Mimi, streamed, in float32. Knows neither CSM nor tensor names in files."""
+"""The codec: Mimi, streamed, in float32."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from csm_chat.checkpoint.codec_files import Found, file_names, find_mimi
 from csm_chat.checkpoint.files import unreadable
 from csm_chat.checkpoint.sizes import FEW_WEIGHTS, read_json
 from csm_chat.codec.config import mimi_config
-from csm_chat.codec.decoder import DecoderStream, MimiDecoder
-from csm_chat.codec.encoder import MimiEncoder
-from csm_chat.codec.files import Found, file_names, find_mimi
-from csm_chat.codec.quantizer import Quantizer
+from csm_chat.codec.nets import DecoderStream, MimiDecoder, MimiEncoder, Quantizer
 from csm_chat.codec.sizes import MimiSizes, sizes_of, tensor_shapes
 from csm_chat.codec.streaming import opened
 from csm_chat.errors import AudioError, CheckpointError

@@ -1,7 +1,4 @@
-"""SEANet on rows of channels, streamed: convolutions as products of matrices.
-
-Knows neither codes nor files.
-"""
+"""SEANet on rows of channels, streamed: convolutions as products of matrices."""
 
 from __future__ import annotations
 

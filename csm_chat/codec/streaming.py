@@ -1,4 +1,4 @@
-"""The lifetime of a stream of decoding, for every codec. Knows no net."""
+"""The lifetime of a stream of decoding, for every codec."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Mimi's transformers: causal attention over a window, streamed in rows of channels.
-
-Knows neither convolutions nor codes.
-"""
+"""Mimi's transformers: causal attention over a window, streamed in rows of channels."""
 
 from __future__ import annotations
 

@@ -26,6 +26,10 @@ A script has an entry a line, written as at the prompt:
   (pause 0.8)
   Ben: How are you? (pause 2) Anybody?
   Cleo: Who has no clip is given a voice, which is a random one.
+  ---
+  Ana: Dots, dashes or stars alone are a pause of a second.
+
+SRT and WebVTT are read as cues, with the names in front or in voice tags as speakers.
 
 Each turn is kept as soon as it is said. Run again, turns that have not changed are not said anew;
 neither --gap nor --format nor --no-match changes one.
@@ -39,7 +43,11 @@ GAP_S, MAX_GAP_S = 0.35, 60.0
 def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = DESCRIPTION
     parser.add_argument(
-        "scripts", nargs="+", type=Path, metavar="SCRIPT", help="text file, an entry a line"
+        "scripts",
+        nargs="+",
+        type=Path,
+        metavar="SCRIPT",
+        help="text file, an entry a line; or .srt, .vtt",
     )
     parser.add_argument(
         *("-o", "--output"),
@@ -99,7 +107,7 @@ def _gap_s(text: str) -> float:
 
 def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     """All scripts, before anything is loaded. Raises what is wrong with all of them at once."""
-    from csm_chat.scene.script import read_script
+    from csm_chat.scene.read import read_script
     from csm_chat.voices.references import expected_names
 
     names = expected_names(assemble.folder(config.references, "references"), config.voices)

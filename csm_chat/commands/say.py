@@ -11,16 +11,19 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from csm_chat.commands.speech import context_clips
 from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
+from csm_chat.commands.terminal.given import given_text
 from csm_chat.errors import CsmChatError, EntryError, UsageError
-from csm_chat.notices import ReferencesMissing
+from csm_chat.notices import NothingToSay, ReferencesMissing, TextRemark
 from csm_chat.printing import put_path
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from csm_chat.audio.player import Player
     from csm_chat.commands.speech.output import Output
     from csm_chat.config.settings import Config
@@ -88,6 +91,8 @@ def run(args: Namespace, config: Config) -> int:
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     script = _Script(args.text, config, names, console)
+    flag = "--context-text"
+    args.context_text = [given_text(text, flag, console.tell) for text in args.context_text]
     clips = context_clips.read_clips(args, config.speaker, partial(speaker_number, names=names))
     if args.times is not None:
         from csm_chat.commands.speech.several import say_several
@@ -98,7 +103,7 @@ def run(args: Namespace, config: Config) -> int:
         player = stack.enter_context(_player(args, config, console))
         output = stack.enter_context(_Finishing(_output(args, config, console), console))
         speech = Speech(config, player, output.target, names)
-        speech.load(clips, console)
+        speech.load(clips, console, script.speakers)
         whole = speech.say(script.entries(), console, script.expected_s)
         output.complete()
         player.drain()
@@ -199,12 +204,14 @@ class _Script:
     ) -> None:
         """Raises UsageError."""
         self.n_refused = 0
+        self._n_skipped = 0
         self._config = config
         self._names = names
         self._console = console
         self._parsed: list[Entry] | None = None
         if not _from_stdin(words):
-            self._parsed = self._read(" ".join(words))
+            said = [given_text(word, "TEXT", console.tell) for word in words]
+            self._parsed = self._read(" ".join(said))
 
     @property
     def expected_s(self) -> float | None:
@@ -214,6 +221,13 @@ class _Script:
         if self._parsed is None:
             return None
         return sum(estimate_s(u.text) for entry in self._parsed for u in entry.utterances)
+
+    @property
+    def speakers(self) -> set[int]:
+        """Who speaks, as far as it is known; on standard input who speaks first."""
+        if self._parsed is None:
+            return {self._config.speaker}
+        return {said.speaker for entry in self._parsed for said in entry.utterances}
 
     def entries(self) -> Iterator[Entry]:
         """Raises UsageError if standard input holds nothing."""
@@ -236,12 +250,14 @@ class _Script:
         return entries
 
     def _arriving(self) -> Iterator[Entry]:
-        from csm_chat.commands.speech.text_stream import Arriving, chunks
+        from csm_chat.commands.speech.text_stream import Arriving
+        from csm_chat.plain_files import TextStream
 
         config = self._config
-        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse)
+        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse, self._skip)
         n_entries = 0
-        for chunk in chunks(sys.stdin.buffer):
+        stream = cast("BufferedReader", sys.stdin.buffer)
+        for chunk in TextStream(stream, self._remark):
             for entry in arriving.feed(chunk):
                 n_entries += 1
                 yield entry
@@ -249,7 +265,15 @@ class _Script:
             n_entries += 1
             yield entry
         if not n_entries and not self.n_refused:
-            raise UsageError("nothing to say: standard input is empty")
+            what = "has no word in it" if self._n_skipped else "is empty"
+            raise UsageError(f"nothing to say: standard input {what}")
+
+    def _remark(self, words: str) -> None:
+        self._console.tell(TextRemark("standard input", words))
+
+    def _skip(self, text: str) -> None:
+        self._n_skipped += 1
+        self._console.tell(NothingToSay(text))
 
     def _refuse(self, error: EntryError) -> None:
         self.n_refused += 1

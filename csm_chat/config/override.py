@@ -1,6 +1,6 @@
 """Settings laid over others: from CSM_CHAT_* variables, from flags, from what is typed.
 
-Knows how a setting is named and spelt. Does not read files.
+Does not read files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Finds config.yaml and reads it into a `Config`; tells every mistake in it with its line.
-
-Knows YAML. Does not know what a setting is for.
-"""
+"""Finds config.yaml and reads it into a `Config`; tells every mistake in it with its line."""
 
 from __future__ import annotations
 

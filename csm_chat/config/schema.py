@@ -1,7 +1,4 @@
-"""What a setting is: its type, its limits and how text becomes its value.
-
-Knows no setting and no file format.
-"""
+"""What a setting is: its type, its limits and how text becomes its value."""
 
 from __future__ import annotations
 

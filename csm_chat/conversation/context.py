@@ -1,7 +1,4 @@
-"""What a line is said after: voices, the newest turns, and the room they leave. Counts rows.
-
-Knows neither takes nor how they end.
-"""
+"""What a line is said after: voices, the newest turns, and the room they leave. Counts rows."""
 
 from __future__ import annotations
 

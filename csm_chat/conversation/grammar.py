@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
+from csm_chat.normalise.marks import TERMINAL_SEQUENCE
 from csm_chat.types import Utterance
 
 Span = tuple[int, int]  # characters of the typed line, end excluded
@@ -64,7 +66,7 @@ def parse(
     found = parts(line, speaker, names, offsets)
     if not found:
         return Entry(())
-    spoken = [part for part in found if part.text]
+    spoken = [part for part in found if not says_nothing(part.text)]
     if not spoken:
         raise EntryError("There is nothing to say in this line: only its marks are there.")
     for part in spoken:
@@ -76,9 +78,9 @@ def parse(
                 position=position,
             )
     notes = [
-        f"part {number} is empty and was left out"
+        f"part {number} {'has no word in it' if part.text else 'is empty'} and was left out"
         for number, part in enumerate(found, 1)
-        if not part.text
+        if part not in spoken
     ]
     # without any voice every speaker is a surprise, so only a number past the parts is worth a word
     expected = names or range(speaker, speaker + len(found))
@@ -149,7 +151,10 @@ def _cut(line: str) -> Iterator[Span]:
 def _visible(line: str) -> tuple[str, list[int]]:
     """The line without characters nobody can see or say, and where each of the others stood."""
     kept, places = [], []
+    unseen = {n for found in TERMINAL_SEQUENCE.finditer(line) for n in range(*found.span())}
     for place, char in enumerate(line):
+        if place in unseen:
+            continue
         shown = char if char.isascii() and char.isprintable() else _shown(line, place)
         if shown:
             kept.append(shown)
@@ -160,12 +165,12 @@ def _visible(line: str) -> tuple[str, list[int]]:
 def _shown(line: str, place: int) -> str:
     char = line[place]
     category = unicodedata.category(char)
-    if char.isspace() or category == "Cc":
+    if char.isspace():
         return " "
     if char in JOINERS:
         around = (line[place - 1 : place], line[place + 1 : place + 2])
         return char if all(c and unicodedata.category(c)[0] in "LM" for c in around) else ""
-    return "" if category in ("Cf", "Cs", "Cn") or char == REPLACEMENT else char
+    return "" if category in ("Cc", "Cf", "Cs", "Cn") or char == REPLACEMENT else char
 
 
 def _spoken(text: str) -> str:

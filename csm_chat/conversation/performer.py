@@ -38,12 +38,16 @@ class Performer:
         view: View,
         epoch: Callable[[], int],
         names: Callable[[], Mapping[int, str]],
+        start: str,
     ) -> None:
+        """`start` is when a take begins to be heard, `audio.start`."""
+        self.start = start
         self.progress = Progress()
         self.rtf = loaded.rtf  # moving average
         self.first_audio_s: float | None = None  # Enter to first sample, of the last entry
         self._session = loaded.session
         self._takes = loaded.takes
+        self._references = loaded.references
         self._sound = loaded.sound
         self._prebuffer = loaded.prebuffer
         self._view = view
@@ -88,7 +92,7 @@ class Performer:
         epoch: int,
     ) -> bool:
         expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
-        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf))
+        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf, self.start))
         numbers, ended = [], []
         try:
             for part, (utterance, generate) in enumerate(parts, 1):
@@ -143,7 +147,7 @@ class Performer:
         if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:
             return
         self._told.add(speaker)
-        self._view.tell(RandomVoice(speaker))
+        self._view.tell(RandomVoice(speaker, self._references.refused(speaker)))
 
     def _cut(self, utterance: Utterance, started: float) -> Turn:
         codes = np.zeros((0, self._session.backend.engine.codebooks), np.int32)

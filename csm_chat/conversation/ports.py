@@ -11,12 +11,14 @@ from csm_chat.notices import GapsHeard, Notice, Reporting
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
+    from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn, Voice
 
 State = Literal["loading", "failed", "ready", "generating", "speaking"]
 Kind = Literal["info", "warn", "error"]
-Prebuffer = Callable[[float, float | None], float]  # expected seconds, RTF -> seconds to wait for
+# expected seconds, RTF, how to begin (`audio.start`) -> seconds to wait for
+Prebuffer = Callable[[float, float | None, str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class View(Protocol):
         ...
 
 
-class Gaps(Protocol):
+class GapCount(Protocol):
     @property
     def n_starved(self) -> int: ...
 
@@ -92,7 +94,7 @@ class SoundStatus(Protocol):
     @property
     def level(self) -> float: ...
     @property
-    def gaps(self) -> Gaps: ...
+    def gaps(self) -> GapCount: ...
 
 
 class Loudspeaker(Sink, Protocol):
@@ -106,7 +108,7 @@ class Loudspeaker(Sink, Protocol):
     def status(self) -> SoundStatus: ...
 
 
-class Take(Protocol):
+class TakeFile(Protocol):
     """A file that grows while it is generated."""
 
     number: int
@@ -118,7 +120,7 @@ class Take(Protocol):
 class TakeFolder(Protocol):
     """Where takes are kept."""
 
-    def open(self, name: str) -> Take: ...
+    def open(self, name: str) -> TakeFile: ...
     def combine(self, numbers: Sequence[int]) -> Path | None: ...
     def read(self, number: int) -> Pcm: ...
 
@@ -128,6 +130,7 @@ class References(Protocol):
 
     def load(self) -> tuple[Voice, ...]: ...
     def changed(self) -> bool: ...
+    def refused(self, speaker: int) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +145,4 @@ class Loaded:
     rtf: float | None  # measured while warming up
 
 
-Loader = Callable[[Reporting], Loaded]
+Loader = Callable[["Config", Reporting], Loaded]

@@ -1,15 +1,19 @@
-"""What the model reads of a text, and the pieces it reads it in. Knows no ids and no audio."""
+"""What the model reads of a text, and the pieces it reads it in."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from csm_chat.conversation.tokenizer import estimate_s, split_text
-from csm_chat.normalise.english import normalise
+from csm_chat.conversation.evenly import evenly
+from csm_chat.conversation.tokenizer import estimate_s
+from csm_chat.errors import EntryError
+from csm_chat.normalise import normalise, says_nothing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +27,10 @@ Read: TypeAlias = Callable[[str], str]
 SPLIT_MARGIN = 1.3
 # texts kept, of voices, history and what is said: a context holds fewer
 _N_REMEMBERED = 256
+_N_FOREIGN = 2  # letters: a single one may be a sign, as in a formula
+# beginnings of the names that Unicode gives to letters
+_SPOKEN = ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL")
+_SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 _OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
 
 
@@ -41,6 +49,25 @@ def as_typed(text: str) -> str:
 
 def reader(normalize: bool) -> Read:
     return as_read if normalize else as_typed
+
+
+def refuse_silence(text: str) -> None:
+    """Raise EntryError for a text without a word: a model makes a sigh of it, or noise."""
+    if says_nothing(text):
+        raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+
+
+def foreign_script(text: str) -> str | None:
+    """The script of letters that no model here has learnt to speak, by its name; else None."""
+    found = Counter(_script(char) for char in text if char.isalpha() and not char.isascii())
+    found.pop(None, None)
+    script, n_letters = max(found.items(), key=lambda item: item[1], default=(None, 0))
+    return script if n_letters >= _N_FOREIGN else None
+
+
+def _script(letter: str) -> str | None:
+    first = unicodedata.name(letter, "LATIN").split()[0].split("-")[0]
+    return None if first in _SPOKEN else _SCRIPTS.get(first, first.capitalize())
 
 
 def closed(text: str) -> str:
@@ -81,18 +108,22 @@ class Lines:
 
 
 def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
-    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends."""
+    """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends, else evenly.
+
+    What of it has no word, as a row of stars, is left out where there are others.
+    """
     limit_s = max_turn_s / SPLIT_MARGIN
     expected_s = estimate_s(read(text))
     if expected_s <= limit_s:
         return [text]
-    return _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
+    fitting = _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
+    return [piece for piece in fitting if not says_nothing(piece)] or [text]
 
 
 def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:
     """Split until every piece is expected to last `limit_s` at most, or is a single character."""
     fitting = []
-    for piece in split_text(text, max_chars):
+    for piece in evenly(text, max_chars):
         if estimate_s(read(piece)) <= limit_s or max_chars == 1:
             fitting.append(piece)
         else:

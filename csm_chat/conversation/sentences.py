@@ -1,13 +1,15 @@
-"""Sentences of a text that arrives in chunks. Knows no speaker and not where the text is from."""
+"""Sentences of a text that arrives in chunks."""
 
 from __future__ import annotations
 
 import re
 
-from csm_chat.conversation.tokenizer import ends_clause, ends_sentence
+from csm_chat.conversation.evenly import SHORT, best_space
+from csm_chat.conversation.tokenizer import ends_sentence
 
 MIN_CHARS = 20  # more than a second; a take of one short word is often cut or garbled
 MAX_CHARS = 250  # some 17 seconds
+MOST = 0.75  # of a piece that is too long is parted with
 _SPACE_OR_LETTERS = re.compile(r"\s|\S+")
 
 
@@ -15,8 +17,8 @@ class Sentences:
     """Pieces of whole sentences, their white space made single, wherever the chunks are cut.
 
     A piece comes out as soon as its end is certain. Sentences below `min_chars` go with those that
-    follow; a blank line ends a piece in any case. What grows beyond `max_chars` is cut at a
-    sentence end, else at a clause mark, else at a space.
+    follow; a blank line ends a piece in any case. What grows beyond `max_chars` is cut near
+    its middle: at a sentence end, else at a clause mark, a conjunction or a space.
     """
 
     def __init__(self, min_chars: int = MIN_CHARS, max_chars: int = MAX_CHARS) -> None:
@@ -80,7 +82,7 @@ class Sentences:
         return [" ".join(words)] if words else []
 
     def _cut(self) -> str:
-        n_words = _best_cut(self._words)
+        n_words = _n_words_to_part_with(self._words)
         piece, self._words = self._words[:n_words], self._words[n_words:]
         return " ".join(piece)
 
@@ -88,11 +90,9 @@ class Sentences:
         return sum(map(len, self._words)) + len(self._words) - 1
 
 
-def _best_cut(words: list[str]) -> int:
-    """How many of the words to part with: up to the last sentence end, clause mark, or all."""
-    after = [*words[1:], ""]
-    sentence_ends = [
-        n for n, pair in enumerate(zip(words, after, strict=True), 1) if ends_sentence(*pair)
-    ]
-    clause_ends = [n for n, word in enumerate(words, 1) if ends_clause(word)]
-    return max(sentence_ends, default=0) or max(clause_ends, default=0) or len(words)
+def _n_words_to_part_with(words: list[str]) -> int:
+    """As many as leave some behind: a sentence's last word is not to stand alone."""
+    text = " ".join(words)
+    most = len(text) * MOST
+    at = best_space(text, len(text) * SHORT, most, most)
+    return len(words) if at is None else text[:at].count(" ") + 1

@@ -13,7 +13,7 @@ import numpy as np
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.context import Context
-from csm_chat.conversation.reading import Lines, pieces, reader
+from csm_chat.conversation.reading import Lines, foreign_script, pieces, reader, refuse_silence
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
@@ -74,6 +74,7 @@ class Session:
         self._tell = listener or lines_to(notify)
         self._turns: list[Turn] = []
         self._n_seeds = 0
+        self._is_script_told = False
         self._last: Utterance | None = None
         self._last_turn: Turn | None = None
         self.last_seed: int | None = None  # of the take that was started last
@@ -125,16 +126,18 @@ class Session:
     def take(self, utterance: Utterance) -> Generator[Pcm, None, Turn]:
         """One turn. Closing the generator leaves the conversation as it was.
 
-        Raises ContextError when the voices leave no room for it.
+        Raises EntryError for a text without a word, ContextError when the voices leave no room.
         """
+        self._check(utterance.text)
         self._last, self._last_turn = utterance, None
         return (yield from self._take(utterance, None))
 
     def takes(self, utterance: Utterance, n: int) -> list[tuple[Turn, Pcm]]:
         """Say an utterance `n` times to choose from, side by side; the conversation stays.
 
-        A turn's times are its share of all. Raises ContextError.
+        A turn's times are its share of all. Raises as `take` does.
         """
+        self._check(utterance.text)
         started = time.perf_counter()
         cap, n_dropped = self._context.limits(utterance, self._turns)
         rows = self._context.prompt(utterance, self._turns[n_dropped:])
@@ -152,6 +155,14 @@ class Session:
             timings = Timings(share_s, share_s, turn.timings.audio_s)
             turns.append(replace(turn, timings=timings))
         return list(zip(turns, pcm, strict=True))
+
+    def _check(self, text: str) -> None:
+        """Raise EntryError for a text without a word; say once what is not spoken well."""
+        refuse_silence(text)
+        script = None if self._is_script_told else foreign_script(text)
+        if script:
+            self._is_script_told = True
+            self._tell(notices.ForeignScript(script))
 
     def retry(self) -> Generator[Pcm, None, Turn]:
         """Say the last utterance again, with another seed. A good take replaces the last turn."""

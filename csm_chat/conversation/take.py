@@ -1,4 +1,4 @@
-"""One take: frames to samples until its end, its cap or the guard. Knows no conversation."""
+"""One take: frames to samples until its end, its cap or the guard."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What engines of all frameworks share: which rows are computed when, and who may stop it.
 
-Knows which rows a KV cache holds, those that need not be computed again; not the cache. NumPy only.
+NumPy only.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Checks what the callers' samplers and logits processors answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from csm_chat.errors import UsageError
 from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
 
-Draw = TypeVar("Draw")  # what draws a code, in a framework
+T = TypeVar("T")  # an array of a framework
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +35,90 @@ class Filters:
         return min(self.top_k or self.n_codes, self.n_codes)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrays(Generic[T]):
+    """A framework's arrays, of takes that begin together, to NumPy and back."""
+
+    rows: Callable[[T], Logits]  # logits as float32, (takes, vocab)
+    logits: Callable[[Logits, T], T]  # (takes, vocab) as the framework has them, beside the second
+    codes: Callable[[list[int], T], T]  # a code a take, beside the second
+    ids: Callable[[T], list[int]]  # and back
+
+
+class Draw(Protocol[T]):
+    """Draws a code a take."""
+
+    @property
+    def n_kept(self) -> int:
+        """Noise it needs."""
+        ...
+
+    def __call__(self, logits: T, noise: T, /) -> T:
+        """Logits, and exponential noise of `n_kept` or more, to codes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[T]):
+    """The caller's sampler."""
+
+    sampler: CodeSampler
+    n_codes: int
+    arrays: Arrays[T]
+    n_kept: int = 0
+
+    def __call__(self, logits: T, noise: T) -> T:
+        rows = self.arrays.rows(logits)
+        return self.arrays.codes([chosen(self.sampler, row, self.n_codes) for row in rows], logits)
+
+
+@dataclass(frozen=True, slots=True)
+class Processed(Generic[T]):
+    """Codebook 0, behind the caller's logits processors; what each take has so far is its own."""
+
+    inner: Draw[T]
+    processors: tuple[LogitsProcessor, ...]
+    n_codes: int
+    arrays: Arrays[T]
+    histories: list[list[int]] = field(default_factory=list)
+
+    @property
+    def n_kept(self) -> int:
+        return self.inner.n_kept
+
+    def __call__(self, logits: T, noise: T) -> T:
+        rows = self.arrays.rows(logits)
+        self.histories.extend([] for _ in range(len(rows) - len(self.histories)))
+        changed = [
+            processed(self.processors, history, row, self.n_codes)
+            for history, row in zip(self.histories, rows, strict=True)
+        ]
+        codes = self.inner(self.arrays.logits(np.stack(changed), logits), noise)
+        for history, code in zip(self.histories, self.arrays.ids(codes), strict=True):
+            history.append(code)
+        return codes
+
+
 def samplers(
     sampling: Sampling,
     n_codes: int,
-    sampler: Callable[[int, float, int, float, float, int], Draw],
-    chosen: Callable[[CodeSampler, int], Draw],
-    processed: Callable[[Draw, tuple[LogitsProcessor, ...], int], Draw],
-) -> tuple[Draw, Draw]:
+    sampler: Callable[[int, float, int, float, float, int], Draw[T]],
+    arrays: Arrays[T],
+) -> tuple[Draw[T], Draw[T]]:
     """What draws codebook 0 of takes that begin together, and what draws those after it.
 
-    `sampler` makes it of the fields of `Filters`, `chosen` of a caller's sampler; `processed` puts
-    the caller's logits processors before one.
+    `sampler` makes it of the fields of `Filters`.
     """
 
-    def drawing(each: Sampling) -> Draw:
+    def drawing(each: Sampling) -> Draw[T]:
         if each.sampler is not None:
-            return chosen(each.sampler, n_codes)
+            return Chosen(each.sampler, n_codes, arrays)
         filters = each.temperature, each.top_k, each.top_p, each.min_p, each.min_tokens_to_keep
         return sampler(n_codes, *filters)
 
     first, depth = drawing(sampling), drawing(sampling.of_depth())
     if sampling.processors:
-        first = processed(first, sampling.processors, n_codes)
+        first = Processed(first, sampling.processors, n_codes, arrays)
     return first, depth
 
 

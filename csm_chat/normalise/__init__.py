@@ -4,6 +4,6 @@ It knows no model, no audio and no other language's words: their letters pass as
 Read english.py first: it holds the order of the rules, and each kind of rule has a file.
 """
 
-from csm_chat.normalise.english import normalise
+from csm_chat.normalise.english import normalise, says_nothing
 
-__all__ = ["normalise"]
+__all__ = ["normalise", "says_nothing"]

@@ -1,7 +1,4 @@
-"""What is spelt out: web and e-mail addresses, file paths, telephone, card and network numbers.
-
-Knows how such a thing is told to somebody who writes it down; knows no quantity.
-"""
+"""What is spelt out: web and e-mail addresses, file paths, telephone, card and network numbers."""
 
 from __future__ import annotations
 

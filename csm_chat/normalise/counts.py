@@ -1,6 +1,5 @@
-"""What is counted or numbered: ordinals, fractions, ranges, powers, versions and plain numbers.
-
-Knows no unit; the kinds that do come first.
+"""What is counted or numbered: ordinals, fractions, ranges, powers, versions and plain numbers. The
+kinds that have a unit come first.
 """
 
 from __future__ import annotations

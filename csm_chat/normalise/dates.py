@@ -1,4 +1,4 @@
-"""Dates, days, months and years as words. Knows no time of day and no other number."""
+"""Dates, days, months and years as words."""
 
 from __future__ import annotations
 

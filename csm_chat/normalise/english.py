@@ -25,6 +25,7 @@ from csm_chat.normalise.times import TIMES
 from csm_chat.normalise.words import ABBREVIATIONS, LEFTOVER, POINTED, SYMBOLS
 
 _READABLE = re.compile(r"[^\W_]+")
+_WORD, _MARKUP = re.compile(r"[^\W\d_]{2}"), re.compile(r"[<&\\\x1b\x9b]")
 _N_PASSES = (
     5  # one settles nearly all; what one rule uncovers ("+St." is "plus St.") takes a second
 )
@@ -61,13 +62,20 @@ def normalise(text: str) -> str:
     """
     said = _normalised(text)
     if not _READABLE.search(said):  # a lone :D has a letter to read
-        said = _normalised(" ".join(_READABLE.findall(text)))
+        said = _normalised(" ".join(_READABLE.findall(without_markup(text))))
     before = text
     for _ in range(_N_PASSES):
         if said == before:
             break
         before, said = said, _normalised(said)
     return said
+
+
+def says_nothing(text: str) -> bool:
+    """Whether there is no word in a text: marks, an emoji or tags alone, or nothing."""
+    if _WORD.search(text) and not _MARKUP.search(text):
+        return False
+    return not any(char.isalnum() for char in normalise(text))
 
 
 def _normalised(text: str) -> str:

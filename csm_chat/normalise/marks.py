@@ -1,13 +1,11 @@
-"""Characters, mark-up and punctuation down to letters, digits and plain marks.
-
-Knows no words but those that stand for a symbol.
-"""
+"""Characters, mark-up and punctuation down to letters, digits and plain marks."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 
 from csm_chat.normalise.rules import after, before
 
@@ -76,12 +74,13 @@ _STRAY = re.compile(
 _ROWS = re.compile(r"([^\w\s\[\](){}\-=*~#`]|[\u00b2\u00b3\u00b9\u00bc-\u00be])\1{3,}")  # ornament
 _SPACES, _LINES = re.compile(" {2,}"), re.compile(r" ?\n ?\n[ \n]*")
 
-# What colours a terminal or moves its cursor: the character itself, or as programmers write it
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b|\\(?:033|0?x1b|e|u001b)\[)[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?",
-    re.IGNORECASE,
+# What colours a terminal, moves its cursor or names its window; not all of it need be there
+TERMINAL_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|[\x90\x98\x9d-\x9f][^\x07\x1b\x90\x98\x9c-\x9f\n]*(?:\x07|\x1b\\|\x9c)|\x1b[ -/]*[0-~]?"
 )
+# and as programmers write it
+_WRITTEN_SEQUENCE = re.compile(r"\\(?:033|0?x1b|e|u001b)\[[0-?]*[ -/]*[@-~]", re.IGNORECASE)
 
 # Tags of web pages and of speech (SSML). One that ends a paragraph leaves a line's end.
 _BLOCKS = (
@@ -132,11 +131,14 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _CLOSING = re.compile(r"</\s*([A-Za-z][\w:-]*)")
+_VARIABLE_BEFORE = re.compile(r"(?<![^\W_])[^\W_]$")
+_VARIABLE_AFTER = re.compile(r"[^\W_](?![^\W_])")
 _ALIAS = re.compile("<sub\\s+alias=[\"']([^\"'<>]*)[\"']\\s*>[^<>]*</sub>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _BREAK = re.compile(r"time\s*=\s*[\"']?\s*\+?([0-9]*\.?[0-9]+)\s*(m?s)", re.IGNORECASE)
 _SHORT_BREAK_MS = 500  # from here on a break is as long as one between sentences
 _WEAK_BREAKS = re.compile(r"strength\s*=\s*[\"']?(?:x-)?weak", re.IGNORECASE)
+_LONG_BREAK = re.compile(r"<break\b[^<>]*>(?:\s*</break\s*>)?", re.IGNORECASE)
 _NO_BREAK = re.compile(r"strength\s*=\s*[\"']?none|time\s*=\s*[\"']?0m?s", re.IGNORECASE)
 
 # Thousands apart by a space that holds a line together, an apostrophe or an underline
@@ -178,7 +180,8 @@ _CLOSES = re.compile(r"[ \n]?[)\]}]")
 
 def without_markup(text: str) -> str:
     """No terminal colours, tags and entities; a break is a comma, or three points if it is long."""
-    text = _ALIAS.sub(r" \1 ", _ESCAPES.sub("", text))
+    text = _WRITTEN_SEQUENCE.sub("", TERMINAL_SEQUENCE.sub("", text))
+    text = _ALIAS.sub(r" \1 ", text)
     closed = {name.lower() for name in _CLOSING.findall(text)}
     text = _TAG.sub(lambda match: _without_tag(match, closed), text)
     return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
@@ -190,19 +193,43 @@ def _without_tag(match: re.Match[str], closed: set[str]) -> str:
         return _pause(match[0])
     if name in _BLOCKS:
         return "\n\n"
+    if len(name) == 1 and name not in closed and _between_variables(match):
+        return match[0]  # a<b>c
     # <T> may be a word in brackets of another kind; a tag has a stroke or something set
     is_tag = match[0][1] == "/" or match["alone"] or match["attributes"]
     return "" if is_tag or name in _INLINE or name in closed else match[0]
 
 
+def _between_variables(match: re.Match[str]) -> bool:
+    return bool(_VARIABLE_BEFORE.search(match.string[: match.start()][-2:])) and bool(
+        _VARIABLE_AFTER.match(match.string[match.end() :][:2])
+    )
+
+
 def _pause(tag: str) -> str:
     if _NO_BREAK.search(tag):
         return " "
-    time = _BREAK.search(tag)
-    if time is None:
+    lasts_ms = _break_ms(tag)
+    if lasts_ms is None:
         return ", " if _WEAK_BREAKS.search(tag) else "... "
-    lasts_ms = float(time[1]) * (1 if time[2].lower() == "ms" else 1000)
     return ", " if lasts_ms < _SHORT_BREAK_MS else "... "
+
+
+def _break_ms(tag: str) -> float | None:
+    """How long a break lasts, if it says so."""
+    time = _BREAK.search(tag)
+    return float(time[1]) * (1 if time[2].lower() == "ms" else 1000) if time else None
+
+
+def with_long_breaks(text: str, said: Callable[[float], str]) -> str:
+    """Each tag of a break that is longer than one within a sentence as `said` of its seconds."""
+
+    def pause(match: re.Match[str]) -> str:
+        lasts_ms = _break_ms(match[0])
+        is_long = lasts_ms is not None and lasts_ms >= _SHORT_BREAK_MS
+        return said(lasts_ms / 1000) if is_long and lasts_ms else match[0]
+
+    return _LONG_BREAK.sub(pause, text)
 
 
 def plain_characters(text: str) -> str:

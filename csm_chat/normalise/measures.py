@@ -1,4 +1,4 @@
-"""Measures as words: lengths, weights, speeds, degrees ... Knows no money and no time of day.
+"""Measures as words: lengths, weights, speeds, degrees ...
 
 A new unit is one line in a table.
 """

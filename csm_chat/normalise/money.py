@@ -1,4 +1,4 @@
-"""Sums of money as words. Knows currencies by sign, code and short name; knows no other measure.
+"""Sums of money as words.
 
 A new currency is one line in a table.
 """

@@ -1,7 +1,4 @@
-"""What belongs to names: titles, streets and states, and the Roman numerals of kings and wars.
-
-Knows no other abbreviation.
-"""
+"""What belongs to names: titles, streets and states, and the Roman numerals of kings and wars."""
 
 from __future__ import annotations
 

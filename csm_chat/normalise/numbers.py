@@ -1,4 +1,4 @@
-"""Numbers as English words. Knows digits, and nothing of the text around them."""
+"""Numbers as English words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rules of reading: a pattern, what it is read as, and pieces that patterns are made of.
-
-Knows no unit, name or abbreviation.
-"""
+"""Rules of reading: a pattern, what it is read as, and pieces that patterns are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times of day and how long something takes, as words. Knows no date."""
+"""Times of day and how long something takes, as words."""
 
 from __future__ import annotations
 

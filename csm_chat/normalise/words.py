@@ -1,4 +1,4 @@
-"""Abbreviations and symbols as words. Knows no number, and no name of a person or a place."""
+"""Abbreviations and symbols as words."""
 
 from __future__ import annotations
 

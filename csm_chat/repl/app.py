@@ -21,15 +21,13 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import print_formatted_text
 
-from csm_chat.config.settings import Config
 from csm_chat.errors import EntryError
 from csm_chat.leaving import code_of
 from csm_chat.places import state_folder
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
-from csm_chat.repl.keyboard import keyboard
-from csm_chat.repl.keys import key_bindings
+from csm_chat.repl.keys import key_bindings, keyboard
 from csm_chat.repl.layout import STYLE, add_bars
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
@@ -42,7 +40,7 @@ from csm_chat.wording import words
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
     from csm_chat.notices import Notice
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
     from csm_chat.types import Turn
 
 REFRESH_S = 0.125  # between two pictures of what moves by itself
@@ -57,7 +55,6 @@ def history_path() -> Path | None:
 
 def run(
     worker: Worker,
-    config: Config,
     banner: str,
     *,
     history: Path | None = None,
@@ -70,7 +67,7 @@ def run(
     `history` is the file of typed lines, by default the user's own; `config.history` turns it off.
     """
     with create_app_session(input=input or keyboard(), output=output):
-        prompt = Prompt(worker, config, history or history_path())
+        prompt = Screen(worker, history or history_path())
         try:
             return asyncio.run(prompt.talk(banner))
         except KeyboardInterrupt as interrupt:
@@ -79,12 +76,12 @@ def run(
             worker.close()
 
 
-class Prompt:
+class Screen:
     """The screen, and the worker's view: `note`, `turn`, `saved`, `changed` are for any thread."""
 
-    def __init__(self, worker: Worker, config: Config, history: Path | None) -> None:
+    def __init__(self, worker: Worker, history: Path | None) -> None:
         self.worker = worker
-        self.state = PromptState(worker, config, config.speaker)
+        self.state = PromptState(worker, worker.config.speaker)
         self.error = ""  # why the line in the buffer has no reading
         self._output = get_app_session().output
         self._unicode = "utf" in (self._output.encoding() or "").lower()
@@ -95,8 +92,8 @@ class Prompt:
         self._started = False
         self._interrupted_at = -TWICE_S
         self._saved_in: Path | None = None
-        worker.view = self
-        self.session = self._session(open_history(history if config.history else None, self.note))
+        kept = history if worker.config.history else None
+        self.session = self._session(open_history(kept, self.note))
 
     # the worker's view, any thread
 
@@ -294,4 +291,4 @@ class Prompt:
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            self.worker.start()
+            self.worker.start(self)

@@ -1,4 +1,4 @@
-"""What each command does. Knows the worker's queue and the prompt's state, not the table."""
+"""What each command does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from csm_chat.config.override import override_live
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.grammar import by_name, folded, label, parse
 from csm_chat.conversation.reading import pieces, reader
@@ -18,7 +17,7 @@ from csm_chat.visible import one_line
 
 if TYPE_CHECKING:
     from csm_chat.conversation.session import Session
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
 
 DEMO = (
     "Hello! Can you hear me?",
@@ -36,9 +35,12 @@ class PromptState:
     """What the prompt knows between lines."""
 
     worker: Worker
-    config: Config
     speaker: int = 0  # who says the next line
     leaving: bool = False
+
+    @property
+    def config(self) -> Config:
+        return self.worker.config
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -182,14 +184,13 @@ def seed(state: PromptState, argument: str) -> None:
 
 def change_setting(state: PromptState, argument: str) -> None:
     key, value = argument.split(maxsplit=1)
+    before = state.config
     try:
-        new = override_live(state.config, key, value)
+        state.worker.set(key, value)
     except ConfigError as error:
         raise EntryError(str(error)) from error
-    if new.speaker != state.config.speaker:
-        state.speaker = new.speaker
-    state.config = new
-    state.worker.set(key, value)
+    if state.config.speaker != before.speaker:
+        state.speaker = state.config.speaker
 
 
 def reload(state: PromptState, _: str) -> None:

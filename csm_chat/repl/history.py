@@ -1,4 +1,4 @@
-"""The lines typed before, in a file that only its owner can read. Knows no meaning of theirs."""
+"""The lines typed before, in a file that only its owner can read."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Which key does what at the prompt."""
+"""Where keys come from, and which does what at the prompt."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from prompt_toolkit.filters import is_searching
+from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-
-if TYPE_CHECKING:
-    from csm_chat.repl.app import Prompt
 
 COMMAND_KEYS = (
     (("f4",), "$SWAP$"),
@@ -19,7 +19,18 @@ COMMAND_KEYS = (
 )
 
 
-def key_bindings(prompt: Prompt) -> KeyBindings:
+class Keyed(Protocol):
+    """What keys are pressed for."""
+
+    def accepts(self, text: str) -> int | None:
+        """None if the line can be read; else the place that cannot be."""
+        ...
+
+    def enter(self, text: str) -> str: ...
+    def interrupt(self) -> None: ...
+
+
+def key_bindings(prompt: Keyed) -> KeyBindings:
     keys = KeyBindings()
     typing = ~is_searching
 
@@ -49,7 +60,29 @@ def key_bindings(prompt: Prompt) -> KeyBindings:
     return keys
 
 
-def _bind(keys: KeyBindings, prompt: Prompt, sequence: tuple[str, ...], command: str) -> None:
+def _bind(keys: KeyBindings, prompt: Keyed, sequence: tuple[str, ...], command: str) -> None:
     @keys.add(*sequence, filter=~is_searching)
     def _(event: KeyPressEvent) -> None:
         prompt.enter(command)
+
+
+if sys.platform != "win32":
+    from prompt_toolkit.input.vt100 import Vt100Input
+
+    class RawInput(Vt100Input):
+        """Stays raw while lines are printed above the prompt.
+
+        prompt_toolkit would let the terminal edit lines meanwhile, which takes a Ctrl-D typed then
+        for the end of a file that nobody reads, and a Ctrl-C for a signal. Only output is written
+        in between, and an editor sets the terminal up for itself.
+        """
+
+        def cooked_mode(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+
+def keyboard() -> Input:
+    """The keys of standard input."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        return create_input()
+    return RawInput(sys.stdin)

@@ -1,4 +1,4 @@
-"""The bars below the prompt and the colours. Knows nothing of what they show."""
+"""The bars below the prompt and the colours."""
 
 from __future__ import annotations
 

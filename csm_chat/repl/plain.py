@@ -10,13 +10,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
+from csm_chat.notices import TextRemark
+from csm_chat.plain_files import TextStream
 from csm_chat.printing import Stages, put, put_over, put_path, put_prompt, redraws
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
@@ -27,7 +29,7 @@ from csm_chat.wording import words
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
     from csm_chat.notices import Notice
-    from csm_chat.repl.worker import Worker
+    from csm_chat.repl.worker.worker import Worker
     from csm_chat.types import Turn
 
 FAILED = 1
@@ -41,23 +43,19 @@ def wanted(lines: TextIO, out: TextIO, environ: Mapping[str, str]) -> bool:
     return dumb or not (lines.isatty() and out.isatty())
 
 
-def run(
-    worker: Worker, config: Config, lines: TextIO, out: TextIO, err: TextIO | None = None
-) -> int:
+def run(worker: Worker, lines: TextIO, out: TextIO, err: TextIO | None = None) -> int:
     """Carry out every line, wait until all was heard, close the worker. Returns the exit code.
 
     At a terminal it prompts, Ctrl-C stops speech, and the end of input leaves at once.
     """
-    if isinstance(lines, io.TextIOWrapper):
-        lines.reconfigure(errors="replace")
-    view = _View(worker, config, out, err or sys.stderr)
-    worker.view = view
-    worker.start()
+    view = _View(worker, out, err or sys.stderr)
+    worker.start(view)
+    given = _readable(lines, view)
     try:
         if lines.isatty():
-            _carry_out_all(view, _prompted(view, lines))
+            _carry_out_all(view, _prompted(view, given))
             return _model_failure(worker)
-        n_refused = _carry_out_all(view, _settled(view, lines))
+        n_refused = _carry_out_all(view, _settled(view, iter(given.readline, "")))
         view.wait()
         return _model_failure(worker) or (
             FAILED if n_refused or view.deaf or worker.n_failed else 0
@@ -69,6 +67,18 @@ def run(
         worker.close()
         if view.deaf:
             _discard(out)
+
+
+class _Lines(Protocol):
+    def readline(self) -> str: ...
+
+
+def _readable(lines: TextIO, view: _View) -> _Lines:
+    """Lines of bytes in whatever encoding they come, as a file of them would be read."""
+    if not isinstance(lines, io.TextIOWrapper):
+        return lines
+    remark = partial(TextRemark, "standard input")
+    return TextStream(lines.buffer, lambda words: view.tell(remark(words)))
 
 
 def _carry_out_all(view: _View, lines: Iterable[str]) -> int:
@@ -95,7 +105,7 @@ def _settled(view: _View, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _prompted(view: _View, lines: TextIO) -> Iterator[str]:
+def _prompted(view: _View, lines: _Lines) -> Iterator[str]:
     """Lines typed at a terminal, each read back as it was understood."""
     while True:
         try:
@@ -133,9 +143,9 @@ def _discard(out: TextIO) -> None:
 class _View:
     """The worker's view, for any thread, and what is asked at a terminal."""
 
-    def __init__(self, worker: Worker, config: Config, out: TextIO, err: TextIO) -> None:
+    def __init__(self, worker: Worker, out: TextIO, err: TextIO) -> None:
         self.worker = worker
-        self.state = PromptState(worker, config, config.speaker)
+        self.state = PromptState(worker, worker.config.speaker)
         self.deaf = False  # nothing can be written any more
         self._over = threading.Event()
         self._detail = ""  # shown of what is being loaded

@@ -39,13 +39,13 @@ class Cast:
         problems: dict[int, str] = {}
         brought: dict[str, str] = {}  # by folded name, as first written
         named = dict(names)
-        labels = [(line, label) for line, text in parts if (label := _label(text))]
+        labels = [(line, label) for line, text in parts if (label := label_of(text))]
         # one with a capital anywhere introduces the name for all lines
         for line, label in sorted(labels, key=lambda found: found[1][0].islower()):
             if folded(label) in by_name(named) or folded(label) in brought:
                 continue
-            if numbered := _NUMBERED.fullmatch(folded(label)):
-                named.setdefault(int(numbered[1]), label)
+            if (number := speaker_of_number(label)) is not None:
+                named.setdefault(number, label)
             elif problem := _problem(label, names):
                 problems.setdefault(line, problem)
             else:
@@ -55,7 +55,13 @@ class Cast:
         return cls(named | dict(zip(free, brought.values(), strict=False)), problems)
 
 
-def _label(text: str) -> str | None:
+def speaker_of_number(name: str) -> int | None:
+    """The 7 of "Speaker 7"."""
+    numbered = _NUMBERED.fullmatch(folded(name))
+    return int(numbered[1]) if numbered else None
+
+
+def label_of(text: str) -> str | None:
     """The name in front of a part, if that is what stands there."""
     found = _LABEL.match(text)
     if not found:

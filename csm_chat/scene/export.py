@@ -1,7 +1,4 @@
-"""A scene as files: mix, stems, subtitles, labels, what it is made of, a picture of it.
-
-Knows how they are called, and not where turns come from.
-"""
+"""A scene as files: mix, stems, subtitles, labels, what it is made of, a picture of it."""
 
 from __future__ import annotations
 

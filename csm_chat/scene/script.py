@@ -1,7 +1,4 @@
-"""A script: a file of dialogue, an entry a line, to the turns that it asks for.
-
-Knows who the references are by name, and nothing of how a turn is said.
-"""
+"""A script: a file of dialogue, an entry a line, to the turns that it asks for."""
 
 from __future__ import annotations
 
@@ -11,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
-from csm_chat.errors import EntryError, UsageError, first_of
+from csm_chat.errors import EntryError, first_of
+from csm_chat.normalise import says_nothing
+from csm_chat.normalise.marks import with_long_breaks
 from csm_chat.scene.cast import Cast
 from csm_chat.types import Utterance
 
 COMMENT = "#"
 MAX_PAUSE_S = 60.0
+UNSAID_PAUSE_S = 1.0  # of dots, dashes or stars that stand alone
 _PAUSE = re.compile(r"\(\s*pause\s+([0-9]+\.?[0-9]*|\.[0-9]+)\s*s?\s*\)", re.IGNORECASE)
 _LIKE_A_PAUSE = re.compile(r"\(\s*pause\b[^()]*\)", re.IGNORECASE)
+_UNSAID = re.compile("[\\s.\u2026*_~=\u00b7\u2022\u2010-\u2015-]+")
 _COMMAND = re.compile(r"\$[A-Za-z]+(\s.*)?\$")
 
 
@@ -40,21 +41,16 @@ class Script:
     notes: tuple[str, ...]  # what the reader should know of how it was read
 
 
-def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str) -> Script:
-    """Read a file, UTF-8 with or without a byte order mark.
-
-    A line begins with `speaker`, as at the prompt. Raises UsageError for what is no readable text
-    file, EntryError with a line for each thing that has no reading.
-    """
-    return parse_script(_text(path), path, speaker, names, offsets)
-
-
 def parse_script(
     text: str, path: Path, speaker: int, names: Mapping[int, str], offsets: str = "strict"
 ) -> Script:
-    """`read_script` of a text; `path` is for messages. Raises EntryError and nothing else."""
+    """The script that a text is, a line of which begins with `speaker` as at the prompt.
+
+    `path` is for messages. Raises EntryError with a line for each thing that has no reading, and
+    nothing else.
+    """
     lines = [
-        (number, line)
+        (number, _with_pauses(line))
         for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)
         if line.strip() and not line.lstrip().startswith(COMMENT)
     ]
@@ -78,23 +74,11 @@ def parse_script(
     return reading.script(path)
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder; name the script files in it")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: is not a regular file")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise EntryError(f"{path}:{line}  is not UTF-8: save the file as UTF-8 text") from error
-    if "\0" in text:
-        raise EntryError(f"{path}: is not a text file")
-    return text
+def _with_pauses(line: str) -> str:
+    """A line whose `<break time="1s"/>` are pauses as a script has them."""
+    if line.lstrip().startswith(ESCAPE):
+        return line
+    return with_long_breaks(line, lambda seconds: f" (pause {seconds:g}) ")
 
 
 def _labelled(line: str) -> Iterator[str]:
@@ -169,10 +153,12 @@ class _Reading:
             return
         _check(line)
         kept, pauses = _unpaused(line)
-        if kept.strip():
-            self._parsed(number, kept, pauses)
+        found = parts(kept, self._speaker, self._names, self._offsets)
+        if all(_UNSAID.fullmatch(part.text) for part in found):
+            for pause_s in [*pauses, UNSAID_PAUSE_S if found else None]:
+                self._wait(pause_s)
         else:
-            self._wait(pauses[0])
+            self._parsed(number, kept, pauses)
 
     def script(self, path: Path) -> Script:
         if not self._turns:
@@ -199,6 +185,10 @@ class _Reading:
         for index, text in enumerate(texts):
             if index % 2:
                 self._wait(float(text))
+            elif _UNSAID.fullmatch(text) and text.strip():
+                self._wait(UNSAID_PAUSE_S)
+            elif text.strip() and says_nothing(text):
+                self._notes.append((number, f'"{text.strip()}" has no word in it; left out'))
             elif text.strip():
                 said = Utterance(" ".join(text.split()), part.speaker)
                 self._turns.append(ScriptTurn(said, number, self._pause_s))

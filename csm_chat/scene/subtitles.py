@@ -22,6 +22,7 @@ MAX_LINES = 2
 JOINER = "\u2060"
 _CLOCK = re.compile(r"(?<=\d:\d\d:\d\d[,.])(?=\d)")
 _NO_MARKS = str.maketrans({"<": f"<{JOINER}", "{": "\uff5b", "}": "\uff5d"})
+_MARKS_BACK = str.maketrans({"\uff5b": "{", "\uff5d": "}"})
 MIN_CHARS = 12  # a cue is not made shorter than this for the sake of two lines
 
 
@@ -98,6 +99,11 @@ def _lines(cue: Cue) -> str:
 def _plain(line: str) -> str:
     """A line that SubRip's readers show as it is: no tag, no style, no times."""
     return _CLOCK.sub(JOINER, line.replace("-->", f"--{JOINER}>")).translate(_NO_MARKS)
+
+
+def without_marks_of_ours(text: str) -> str:
+    """What `_plain` was given, of what it made."""
+    return text.replace(JOINER, "").translate(_MARKS_BACK)
 
 
 def _escaped(text: str) -> str:

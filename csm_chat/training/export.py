@@ -1,4 +1,4 @@
-"""Writes a complete checkpoint folder: sizes, weights, tokenizer, codec. Knows no training."""
+"""Writes a complete checkpoint folder: sizes, weights, tokenizer, codec."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.codec_files import (
+    SPECTRAL_CONFIG,
+    SPECTRAL_WEIGHTS,
+    find_mimi,
+    is_spectral,
+)
 from csm_chat.checkpoint.sizes import CsmSizes, read_sizes, stack_fields
 from csm_chat.codec.config import mimi_config
-from csm_chat.codec.files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS, find_mimi, is_spectral
 from csm_chat.codec.spectral.sizes import FIRST_HEARD
 from csm_chat.codec.spectral.sizes import config_fields as config_fields_of
 from csm_chat.codec.spectral.sizes import read_sizes as spectral_sizes

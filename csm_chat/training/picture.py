@@ -1,4 +1,4 @@
-"""Loss curves of a training log as an SVG drawing. Knows the log's lines, not what they mean."""
+"""Loss curves of a training log as an SVG drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a reference clip, and its codes in a cache on disk. Knows no speaker."""
+"""What is kept of a reference clip, and its codes in a cache on disk."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The voices of the references folder, kept up with it. Knows a codec, no model and no Whisper."""
+"""The voices of the references folder, kept up with it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -88,15 +88,23 @@ class VoiceLibrary:
         self._max_s = max_reference_s
         self._ids = SpeakerIds()
         self._loaded: dict[int, _Loaded] = {}
+        self._refused: dict[int, str] = {}
         self._told: set[Notice] = set()
         self._started = False
         self._seen: Stamps = {}
         self._polled: Stamps = {}
 
-    def load(self) -> tuple[Voice, ...]:
-        """All usable voices by speaker. What has not changed since the last call is kept."""
+    def load(self, speakers: Collection[int] | None = None) -> tuple[Voice, ...]:
+        """All usable voices by speaker. What has not changed since the last call is kept.
+
+        With `speakers`, no clip is read but theirs and those that were read before.
+        """
         self._seen = folder_stamps(self._folder)
         claims, refused = self._ids.assign(self._sources())
+        if speakers is not None:
+            wanted = {*speakers, *self._loaded}
+            claims = {speaker: source for speaker, source in claims.items() if speaker in wanted}
+        self._refused.clear()
         for reason in refused:
             self._tell_once(notices.ReferenceRefused(reason))
         for speaker in sorted(self._loaded.keys() - claims.keys()):
@@ -108,10 +116,15 @@ class VoiceLibrary:
             except (AudioError, TranscriptError) as error:
                 self._loaded.pop(speaker, None)
                 reason = str(error).removeprefix(f"{source.path}: ")
+                self._refused[speaker] = f"{source.path.name} was refused: {reason}"
                 self._tell(notices.ReferenceSkipped(source.path.name, reason))
         self._transcribe.close()
-        self._started = True
+        self._started = speakers is None
         return tuple(self._loaded[speaker].voice for speaker in sorted(self._loaded))
+
+    def refused(self, speaker: int) -> str:
+        """Which clip is not the speaker's voice, and why; empty if there is none."""
+        return self._refused.get(speaker, "")
 
     def changed(self) -> bool:
         """Whether the folder differs from what was loaded, and did at the last call too.

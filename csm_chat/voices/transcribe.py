@@ -1,4 +1,4 @@
-"""What is said in a clip, by openai-whisper. Knows its weights; no transcript file and no voice."""
+"""What is said in a clip, by openai-whisper."""
 
 from __future__ import annotations
 

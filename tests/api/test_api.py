@@ -523,7 +523,7 @@ def fake_chat(folder: Path, script: list[Any], **engine: Any) -> Any:
     sound, notes = ListSound(), list[str]()
     session = csm_chat.Session(fake_backend(script, **engine), notify=notes.append)
     takes = Takes(folder / "takes", lines_to(notes.append))
-    loaded = Loaded(session, FixedVoices(), takes, sound, lambda s, rtf: 0.0, None)
+    loaded = Loaded(session, FixedVoices(), takes, sound, lambda s, rtf, start: 0.0, None)
     with Chat(loaded, csm_chat.Config(voices={0: "Ana", 1: "Ben"}), notes.append) as chat:
         yield chat, sound
 
@@ -562,6 +562,14 @@ def test_a_stopped_entry_is_cut_and_stays_out(tmp_path: Path) -> None:
         assert chat.say("And now?")[0].ended == "eos"
 
 
+@pytest.mark.parametrize("text", ["...", "***", "?", "🙂"])
+def test_a_generator_says_that_there_is_nothing_to_say(text: str) -> None:
+    tts = csm_chat.Generator(fake_backend([]))
+    for say in (tts.generate, tts.stream):
+        with pytest.raises(EntryError, match="nothing to say"):
+            say(text)
+
+
 def test_ctrl_c_silences_at_once_and_keeps_the_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), fake_chat(tmp_path, [None]) as (chat, sound):
 
@@ -577,7 +585,16 @@ def test_ctrl_c_silences_at_once_and_keeps_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "speaker"),
-    [("", None), ("||", None), ("Hi!||No.-3", None), ("Hi.", "Eve"), ("Hi.", -1), ("Hi.", 1000)],
+    [
+        ("", None),
+        ("||", None),
+        ("...", None),
+        ("🙂||***", None),
+        ("Hi!||No.-3", None),
+        ("Hi.", "Eve"),
+        ("Hi.", -1),
+        ("Hi.", 1000),
+    ],
 )
 def test_an_entry_that_cannot_be_read_is_refused(
     tmp_path: Path, line: str, speaker: int | str | None

@@ -20,8 +20,8 @@ import pytest
 from safetensors.numpy import save
 
 import csm_chat
+from csm_chat.checkpoint.codec_files import KYUTAI_FILE
 from csm_chat.checkpoint.find import Progress, find_checkpoint
-from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.errors import ModelError
 from tests.hub_server import COMMIT, FakeRepo, HubServer, etag
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from csm_chat.codec.files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS
+from csm_chat.checkpoint.codec_files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS
 from csm_chat.codec.load import load_codec
 from csm_chat.codec.mimi import MimiCodec
 from csm_chat.codec.spectral.blocks import Blocks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 import soundfile
 
 from csm_chat.commands.speech.output import Pipe, Recording, check_output
-from csm_chat.commands.speech.text_stream import Arriving, chunks
+from csm_chat.commands.speech.text_stream import Arriving
 from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.errors import EntryError, TakeError, UsageError
 from csm_chat.notices import GapsHeard, SoundLost, TakeStopped
@@ -137,6 +136,41 @@ def test_context_is_heard_by_the_model_and_transcribed_if_need_be(
     assert len(said) == 3
 
 
+def test_only_the_voices_of_who_speaks_are_read(run: Run, folder: Path) -> None:
+    sample = Path(__file__).parents[2] / "references"
+    pcm, rate = soundfile.read(sample / "reference1.wav")
+    (folder / "references").mkdir()
+    for number in range(1, 6):
+        clip = folder / "references" / f"reference{number}.wav"
+        soundfile.write(clip, pcm * (1 - number / 100), rate)
+        clip.with_suffix(".txt").write_bytes((sample / "reference1.txt").read_bytes())
+    (folder / "references" / "reference6.wav").write_bytes(b"no sound")
+    ran = run("say", "-o", "a.wav", "-s", "2", "Hi there.")
+    assert ran.code == 0 and ran.err.count("+ reference") == 1
+    assert "+ reference2.wav" in ran.err and "reference6" not in ran.err
+    given = b"Hi there, all of you.\n\nreference4: So it is, my dear.\n"
+    ran = run("say", "-o", "b.wav", "-s", "3", stdin=given)
+    assert ran.code == 0 and ran.err.count("+ reference") == 2
+    assert ran.err.index("+ reference3.wav") < ran.err.index("+ reference4.wav")
+    ran = run("say", "-o", "c.wav", "-s", "6", "Hi there.")
+    assert "speaker 6 has a random voice: reference6.wav was refused: " in ran.err
+
+
+def test_a_rule_in_a_pipe_is_said_to_be_none_to_say_and_no_failure(run: Run, folder: Path) -> None:
+    ran = run("say", "-o", "a.wav", stdin=b"Hi there, you.\n\n---\n\nBye.\n")
+    assert ran.code == 0 and ran.err.count('nothing to say in "---"; left out\n') == 1
+    assert ran.err.count(" seed ") == 2
+    ran = run("say", "-o", "b.wav", stdin=b"***\n\n...\n")
+    assert ran.code == 2 and "standard input has no word in it" in ran.err
+    assert names(folder) == {"a.wav"}
+
+
+def test_tags_and_colours_of_a_pipe_are_not_said(run: Run, folder: Path) -> None:
+    lines = b"\x1b[1;31mEr\0ror:\x1b[0m <b>no</b> file.\n"
+    ran = run("say", "-o", "a.wav", stdin=lines)
+    assert ran.code == 0 and "speaker 0  Error: <b>no</b> file." in ran.err
+
+
 def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
     lines = b"0 speaks.\n\n||\n\nHi there, all of you!||Hello."
     ran = run("say", "-o", "a.ogg", "--speaker", "4", stdin=lines)
@@ -144,6 +178,23 @@ def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
     for line in ("4  0 speaks.", "4  Hi there, all of you!", "5  Hello."):
         assert f"speaker {line}" in ran.err
     assert names(folder) == {"a.ogg"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["Caf\udce9 noir."], b""),
+        (["-"], b"Caf\xe9 noir.\n"),
+        (["-"], "Café noir.\n".encode("utf-16")),
+        (["-"], "Café noir.\n".encode("utf-16-be")),
+    ],
+)
+def test_letters_of_any_encoding_are_said(run: Run, arguments: list[str], stdin: bytes) -> None:
+    ran = run("say", "-o", "a.wav", *arguments, stdin=stdin)
+    assert ran.code == 0 and "speaker 0  Café noir." in ran.err
+    source = "TEXT" if stdin == b"" else "standard input"
+    remark = f"{source} is not UTF-8: read as Windows-1252, check its accents\n"
+    assert ran.err.count(remark) == (b"\0" not in stdin)
 
 
 # misuse
@@ -155,6 +206,8 @@ def test_text_from_standard_input_is_a_script(run: Run, folder: Path) -> None:
         ([""], 2, "nothing to say"),
         (["||"], 2, "nothing to say in this line"),
         (["-o", "a.wav", "-"], 2, "standard input is empty"),
+        (["-o", "a.wav", "..."], 2, "TEXT: There is nothing to say"),
+        (["-o", "a.wav", "🙂"], 2, "TEXT: There is nothing to say"),
         (["-", "Hi."], 2, "stands alone"),
         (["-o", "a.xyz", "Hi."], 2, ".wav, .flac, .mp3, .ogg"),
         (["-o", "old.wav", "Hi."], 2, "--force"),
@@ -309,11 +362,13 @@ def test_a_full_disk_behind_a_pipe_is_told() -> None:
 
 def arrived(*texts: str, names: dict[int, str] = NAMES) -> list[tuple[int, str]]:
     refused: list[EntryError] = []
-    arriving = Arriving(5, names, "strict", refused.append)
+    skipped: list[str] = []
+    arriving = Arriving(5, names, "strict", refused.append, skipped.append)
     entries = [entry for text in texts for entry in arriving.feed(text)]
     entries += arriving.close()
     said = [(u.speaker, u.text) for entry in entries for u in entry.utterances]
-    return said + [(-1, str(error)) for error in refused]
+    said += [(-1, str(error)) for error in refused]
+    return said + [(-2, text) for text in skipped]
 
 
 SCRIPT = (
@@ -336,14 +391,23 @@ def test_who_says_what_does_not_depend_on_where_chunks_end(size: int) -> None:
     }
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_colours_are_not_said_wherever_chunks_end(size: int) -> None:
+    text = (
+        "\x1b[1;31mError:\x1b[0m nothing was found here.\x1b]0;title\x1b\\ \x1b[32mIt"
+        " is a word or two.\n\x1b[1mBen\x1b[0m: Hello to everybody.\x1b[K\n"
+    )
+    said = arrived(*(text[i : i + size] for i in range(0, len(text), size)))
+    assert said == [
+        (5, "Error: nothing was found here."),
+        (5, "It is a word or two."),
+        (1, "Hello to everybody."),
+    ]
+
+
 def test_a_piece_without_a_reading_costs_only_itself() -> None:
     said = arrived("|| ||\n\nThis one is fine, and long enough.\n\nThis one is, too, I think.")
     assert [speaker for speaker, _ in said] == [5, 5, -1]
-
-
-def test_bytes_that_are_no_text_and_any_newline_are_read() -> None:
-    stream = io.BufferedReader(io.BytesIO(b"\xef\xbb\xbfone\r\ntw\xffo\rthree"))
-    assert "".join(chunks(stream)) == "one\ntw\ufffdo\nthree"
 
 
 def test_notices_name_flags_where_the_prompt_has_commands() -> None:

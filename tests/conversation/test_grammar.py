@@ -51,7 +51,9 @@ READINGS = [
     ("  \\ana: a||b!0", [(1, "ana: a||b!0")]),
     ("\\\\o/", [(1, "\\o/")]),
     ("$5 please", [(1, "$5 please")]),
-    ("one\ntwo\tthree\x00four", [(1, "one two three four")]),
+    ("one\ntwo\tthree\x00 fo\x00ur", [(1, "one two three four")]),
+    ("\x1b[1;31mError:\x1b[0m no", [(1, "Error: no")]),
+    ("\x1b[32mana\x1b[0m: \x1b]0;a title\x07Hi!\x9b1m||\x1b(BOh.\x1b[", [(0, "Hi!"), (2, "Oh.")]),
     ("z\u200be\u00adr\ufeffo\ud800||Hi!\u200b0\u200b", [(1, "zero"), (1, "Hi!")]),
     ("\u0928\u094d\u200d\u0928", [(1, "\u0928\u094d\u200d\u0928")]),
     ("", []),
@@ -120,6 +122,25 @@ def test_spans_are_those_of_the_typed_line():
     assert line[first.start : first.end] == " Hi!\u200b 1 "
     assert line[slice(*second.name)] == "ana :"
     assert second.offset is None
+
+
+@pytest.mark.parametrize(
+    "line", ["...", "***", "---", "?", "🙂", "ana: …", "\\...", "?||!", "<break/>"]
+)
+def test_a_line_without_a_word_has_no_reading(line):
+    with pytest.raises(EntryError, match="nothing to say"):
+        parse(line, 0, NAMES)
+
+
+@pytest.mark.parametrize("line", ["%", "&", "7", "+", "I", "數", "$"])
+def test_a_sign_that_is_read_is_a_word(line):
+    assert said(line, 0) == [(0, line)]
+
+
+def test_a_part_without_a_word_is_left_out_and_takes_its_speaker():
+    entry = parse("Hi!||...||Oh.", 0, NAMES)
+    assert [(each.speaker, each.text) for each in entry.utterances] == [(0, "Hi!"), (2, "Oh.")]
+    assert entry.notes[0] == "part 2 has no word in it and was left out"
 
 
 MARKS = ["|", "||", "!", ".", "-", "0", "1", "9", "a", "ana:", "\\", " ", "\n", "\u200b", "\ud800"]

@@ -64,13 +64,29 @@ def test_a_sentence_comes_out_once_its_end_is_certain() -> None:
     ("text", "expected"),
     [
         ("one two, three four five six", ["one two,", "three four five six"]),
-        ("one two three four five six seven", ["one two three four", "five six seven"]),
-        ("Yes. No. one two three four five, six", ["Yes. No.", "one two three four", "five, six"]),
+        ("one two three four five six seven", ["one two three", "four five six seven"]),
+        ("Yes. No. one two three four five, six", ["Yes. No.", "one two three", "four five, six"]),
         ("x" * 45, ["x" * 20, "x" * 20, "x" * 5]),
     ],
 )
 def test_what_is_too_long_is_cut_where_it_hurts_least(text: str, expected: list[str]) -> None:
     assert pieces_of(text, 7, min_chars=15, max_chars=20) == expected
+
+
+WORDS = st.lists(
+    st.sampled_from(["a", "over", "and", "because", "which,", "the", "something", "longer;"]),
+    max_size=400,
+)
+
+
+@given(WORDS, st.integers(1, 400))
+def test_a_sentence_without_end_comes_in_pieces_of_like_length(
+    words: list[str], n_chars: int
+) -> None:
+    pieces = pieces_of(" ".join(words), n_chars)
+    assert " ".join(pieces) == " ".join(words)
+    mean = sum(map(len, pieces)) / max(1, len(pieces))
+    assert all(mean / 3 <= len(piece) <= MAX_CHARS for piece in pieces)
 
 
 @given(TEXTS, st.integers(1, 40), st.integers(1, 30))

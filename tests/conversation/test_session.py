@@ -350,11 +350,65 @@ def test_a_line_too_long_is_split_at_sentence_ends_and_all_parts_enter() -> None
     assert f"{len(turns)} turns" in notes[0]
 
 
-@pytest.mark.parametrize("text", ["x" * 5000, "🙂" * 400, "1" * 900, "a b " * 700])
+@pytest.mark.parametrize("text", ["x" * 5000, "🙂 a" * 400, "1" * 900, "a b " * 700])
 def test_text_without_sentence_ends_never_fails(text: str) -> None:
     session, _, _ = make(context_rows=2048)
     for piece in session.split(Utterance(text, 0)):
         finish(session.take(piece))
+
+
+@pytest.mark.parametrize("text", ["...", "***", "?", "🙂", "<break/>", "", "🙂" * 400])
+def test_a_text_without_a_word_never_reaches_the_model(text: str) -> None:
+    session, engine, _ = make()
+    for say in (session.take, session.say):
+        with pytest.raises(EntryError, match="nothing to say"):
+            finish(say(Utterance(text, 0)))
+    with pytest.raises(EntryError, match="nothing to say"):
+        session.takes(Utterance(text, 0), 2)
+    assert engine.calls == [] and session.turns == () and session.last is None
+
+
+def test_a_piece_without_a_word_is_left_out_of_a_long_text() -> None:
+    session, _, _ = make(context=ContextConfig(max_turn_s=5.0))
+    text = "One sentence is here to be said. " + "*** " * 30 + "Another one is there to be said."
+    pieces = session.split(Utterance(text, 0))
+    assert len(pieces) > 1
+    assert all(any(c.isalpha() for c in piece.text) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Привет, мир.", "Cyrillic"),
+        ("مرحبا بالعالم", "Arabic"),
+        ("שלום", "Hebrew"),
+        ("你好。", "Chinese"),
+        ("Hello and こんにちは.", "Japanese"),
+        ("안녕하세요", "Korean"),
+        ("\u03b3\u03b5\u03b9\u03ac", "Greek"),
+        ("नमस्ते", "Devanagari"),
+    ],
+)
+def test_a_script_that_is_not_spoken_is_told_once_and_speech_goes_on(
+    text: str, script: str
+) -> None:
+    session, engine, notes = make()
+    for _ in range(2):
+        finish(session.take(Utterance(text, 0)))
+    finish(session.take(Utterance("Ещё раз.", 0)))
+    session.takes(Utterance(text, 0), 2)
+    warning = f"the model speaks English: of {script} letters it makes sounds, and no words"
+    assert notes == [warning]
+    assert len(engine.calls) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["Café naïve, Łódź, straße.", "The π meson.", "\uff28\uff49 there", "2 µm"]
+)
+def test_letters_that_english_readers_meet_are_no_foreign_script(text: str) -> None:
+    session, _, notes = make()
+    finish(session.take(Utterance(text, 0)))
+    assert notes == []
 
 
 def test_history_is_the_dialogue_with_names() -> None:

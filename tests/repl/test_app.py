@@ -101,23 +101,20 @@ def test_line_without_reading_stays_with_the_reason_and_the_cursor_at_it(worker)
     assert worker.entries == []
 
 
-def test_unknown_command_is_not_spoken(worker):
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [("$CLAER$", "Did you mean $CLEAR$?"), ("$SPEAKER bem$", "Did you mean Ben?")],
+)
+def test_a_command_that_is_not_understood_is_not_spoken_and_brings_its_line_back(
+    worker, line, answer
+):
     async def script(terminal):
-        await terminal.type("$CLAER$" + ENTER)
-        await terminal.shows("Did you mean $CLEAR$?")
-        assert terminal.line == "$CLAER$"
+        await terminal.type(line + ENTER)
+        await terminal.shows(answer)
+        await terminal.until(lambda: terminal.line == line)
 
     on_terminal(script, worker)
     assert worker.entries == []
-
-
-def test_error_of_a_command_brings_its_line_back(worker):
-    async def script(terminal):
-        await terminal.type("$SPEAKER bem$" + ENTER)
-        await terminal.shows("Did you mean Ben?")
-        await terminal.until(lambda: terminal.line == "$SPEAKER bem$")
-
-    on_terminal(script, worker)
 
 
 def test_command_answers_above_the_prompt_which_changes(worker):
@@ -447,11 +444,11 @@ def test_signal_is_a_ctrl_c(worker):
 
 
 def test_run_prompts_until_left_and_starts_the_worker_before_anything_is_said(worker, tmp_path):
+    worker.config = Config(speaker=1)
     with create_pipe_input() as keys:
         keys.send_text("Hi!" + ENTER + "$EXIT$" + ENTER)
         code = run(
             worker,
-            Config(speaker=1),
             "banner",
             history=tmp_path / "history",
             input=keys,

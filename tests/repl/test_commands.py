@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from csm_chat.config.settings import Config, keys
+from csm_chat.config.settings import keys
 from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
 from csm_chat.repl.commands import BY_NAME, COMMANDS, help_markdown, help_text, match
@@ -13,14 +13,12 @@ from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, check
 from csm_chat.types import Segment, Utterance, Voice
 from tests.fake_worker import FakeWorker
-from tests.fakes import ListView, fake_backend
+from tests.fakes import fake_backend
 
 
 @pytest.fixture
 def state():
-    worker = FakeWorker()
-    worker.view = ListView()
-    return PromptState(worker, Config())
+    return PromptState(FakeWorker())
 
 
 def answers(state, line):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Status
 from csm_chat.repl.plain import run, wanted
 from csm_chat.types import Segment, Timings, Turn, Utterance
@@ -21,7 +20,7 @@ from tests.fake_worker import FakeWorker
 def talk(worker, text):
     """Exit code, what went to stdout, what to stderr."""
     out, err = io.StringIO(), io.StringIO()
-    code = run(worker, Config(), io.StringIO(text), out, err)
+    code = run(worker, io.StringIO(text), out, err)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -61,9 +60,9 @@ def test_paths_go_to_stdout_and_everything_else_to_stderr():
 
 def test_line_without_reading_is_reported_and_the_rest_spoken():
     worker = FakeWorker()
-    code, _, err = talk(worker, "One.\n$CLAER$\n||\nTwo.\n")
+    code, _, err = talk(worker, "One.\n$CLAER$\n||\n***\nTwo.\n")
     assert code == 1
-    assert "line 2: Unknown command $CLAER$" in err and "line 3: There is nothing to say" in err
+    assert "line 2: Unknown command $CLAER$" in err and err.count(": There is nothing to say") == 2
     assert [entry[0].text for entry in worker.entries] == ["One.", "Two."]
 
 
@@ -85,11 +84,35 @@ def test_notes_on_how_a_line_was_read_are_told():
     assert "part 2 is empty" in talk(FakeWorker(), "Hi!||\n")[2]
 
 
-def test_bytes_that_are_no_text_are_left_out():
+def test_a_pipe_is_read_in_the_encoding_that_it_shows():
+    typed = "$SWAP$\nCafé there!\n"
+    for given, n_remarks in (
+        (b"\xef\xbb\xbf$SWAP$\nCaf\xe9 there!\n", 1),
+        (typed.encode("utf-8-sig"), 0),
+        (typed.encode("utf-16"), 0),
+        (typed.encode("utf-16-be"), 0),
+    ):
+        worker, err = FakeWorker(), io.StringIO()
+        lines = io.TextIOWrapper(io.BytesIO(given), "ascii")  # as a POSIX locale has it
+        assert run(worker, lines, io.StringIO(), err) == 0
+        assert worker.entries == [(Utterance("Café there!", 1),)]
+        assert err.getvalue().count("standard input is not UTF-8: read as") == n_remarks
+
+
+def test_a_line_of_a_pipe_is_carried_out_before_the_next_is_written():
+    reading, writing = os.pipe()
     worker = FakeWorker()
-    lines = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf$SWAP$\nHi\xff\xfe there\0!\n"), "utf-8")
-    assert run(worker, Config(), lines, io.StringIO(), io.StringIO()) == 0
-    assert worker.entries == [(Utterance("Hi there !", 1),)]
+    os.write(writing, b"Hi.\n")
+
+    def say_more(utterances):
+        if len(worker.entries) == 1:
+            os.write(writing, b"Caf\xe9.\n")
+            os.close(writing)
+
+    worker.on_say = say_more
+    with os.fdopen(reading) as lines:
+        assert run(worker, lines, io.StringIO(), io.StringIO()) == 0
+    assert [entry[0].text for entry in worker.entries] == ["Hi.", "Café."]
 
 
 def test_reader_that_went_away_ends_it_quietly():
@@ -99,7 +122,7 @@ def test_reader_that_went_away_ends_it_quietly():
     worker.saves = True
     err = io.StringIO()
     with os.fdopen(writing, "w") as out:
-        assert run(worker, Config(), io.StringIO("One.\nTwo.\n"), out, err) == 1
+        assert run(worker, io.StringIO("One.\nTwo.\n"), out, err) == 1
     assert len(worker.entries) == 1
     assert worker.calls[-1] == ("close",)
     assert err.getvalue() == ""
@@ -118,7 +141,7 @@ def test_reader_that_goes_away_ends_the_waiting():
     worker.on_wait = wait
     started = time.monotonic()
     with os.fdopen(writing, "w") as out:
-        assert run(worker, Config(), io.StringIO("One.\n"), out, io.StringIO()) == 1
+        assert run(worker, io.StringIO("One.\n"), out, io.StringIO()) == 1
     assert time.monotonic() - started < 5
     never.set()
 
@@ -150,7 +173,7 @@ class Typist(io.StringIO):
 def test_simple_terminal_prompts_by_name_and_reads_scenes_back():
     worker, err = FakeWorker(), io.StringIO()
     typist = Typist("Hi!||Oh.\n", "$SWAP$\n", "$CLAER$\n", "Yes.\n")
-    assert run(worker, Config(), typist, io.StringIO(), err) == 0
+    assert run(worker, typist, io.StringIO(), err) == 0
     assert err.getvalue().startswith("Ana> Ana: Hi!   Ben: Oh.\nAna> Now speaking: Ben.\nBen> ")
     assert ("wait",) not in worker.calls
     assert len(worker.entries) == 2
@@ -168,7 +191,7 @@ def loading(monkeypatch, term):
             worker.view.changed()
 
     worker.on_wait = load
-    assert run(worker, Config(), io.StringIO("One.\n"), io.StringIO(), err) == 0
+    assert run(worker, io.StringIO("One.\n"), io.StringIO(), err) == 0
     return err.getvalue()
 
 
@@ -181,7 +204,7 @@ def test_interrupt_at_a_simple_terminal_stops_speech_or_hints():
     worker, err = FakeWorker(), io.StringIO()
     worker.now = Status("speaking")
     typist = Typist(KeyboardInterrupt, KeyboardInterrupt, "Yes.\n")
-    assert run(worker, Config(), typist, io.StringIO(), err) == 0
+    assert run(worker, typist, io.StringIO(), err) == 0
     assert worker.calls[1:3] == [("cancel",), ("cancel",)]
     assert err.getvalue().count("Ctrl-D") == 1
     assert worker.entries
@@ -194,7 +217,7 @@ def test_empty_line_at_a_simple_terminal_tries_a_failed_model_again():
         worker.now = replace(worker.now, state="ready")
         return ""
 
-    assert run(worker, Config(), Typist("\n", ready), io.StringIO(), io.StringIO()) == 0
+    assert run(worker, Typist("\n", ready), io.StringIO(), io.StringIO()) == 0
     assert ("retry_loading",) in worker.calls
 
 

@@ -16,9 +16,9 @@ from csm_chat.audio.takes import Takes
 from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded
 from csm_chat.conversation.session import Session
-from csm_chat.errors import HubError
+from csm_chat.errors import ConfigError, HubError
 from csm_chat.notices import Reporting
-from csm_chat.repl.worker import Worker
+from csm_chat.repl.worker.worker import Worker
 from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
 from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
 
@@ -26,7 +26,7 @@ HI = (Utterance("Hi there.", 0),)
 SCENE = (Utterance("Hi there.", 0), Utterance("Oh, hello.", 1), Utterance("Yes.", 0))
 
 
-def max_rtf(expected_s: float, rtf: float | None) -> float:
+def max_rtf(expected_s: float, rtf: float | None, start: str) -> float:
     return expected_s * (rtf or 0.0)
 
 
@@ -39,14 +39,16 @@ class Stage:
         self.backend = fake_backend(script, frame_s=frame_s)  # type: ignore[arg-type]
         self.failures: list[Exception] = []  # what loading raises, in order
         self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, {})
-        self.worker.view = self.view
 
-    def _load(self, reports: Reporting) -> Loaded:
+    def start(self) -> None:
+        self.worker.start(self.view)
+
+    def _load(self, config: Config, reports: Reporting) -> Loaded:
         tell = reports.tell
         reports.progress("loading")
         if self.failures:
             raise self.failures.pop(0)
-        self.session = Session(self.backend, sampling=self.worker.config.sampling, listener=tell)
+        self.session = Session(self.backend, sampling=config.sampling, listener=tell)
         self.session.voices = self.voices.load()
         takes = Takes(self.folder, tell)
         return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5)
@@ -74,7 +76,7 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
         stage = Stage(tmp_path / "takes", list(script), frame_s)
         stages.append(stage)
         if start:
-            stage.worker.start()
+            stage.start()
         return stage
 
     yield make
@@ -147,7 +149,7 @@ def test_lines_typed_while_loading_are_spoken_in_order(stage: Make) -> None:
     s.worker.say(HI)
     s.worker.run(lambda session: f"{len(session.turns)} so far")
     s.worker.say(HI)
-    s.worker.start()
+    s.start()
     s.worker.wait()
     assert ("info", "1 so far") in s.view.notes
     assert [number for number, _ in s.view.turns] == [1, 2]
@@ -231,7 +233,7 @@ def test_loading_that_fails_can_be_tried_again_and_the_queue_survives(stage: Mak
     s = stage(3, start=False)
     s.failures = [HubError("1. do this"), OSError("odd")]
     s.worker.say(HI)
-    s.worker.start()
+    s.start()
     s.worker.wait()
     assert s.worker.status().state == "failed"
     assert s.worker.error is not None
@@ -281,15 +283,26 @@ def test_a_changed_references_folder_is_picked_up_when_idle(stage: Make) -> None
 def test_set_changes_sampling_and_refuses_what_is_read_at_the_start(stage: Make) -> None:
     s = stage(3)
     s.worker.set("temperature", "0.5")
-    s.worker.set("model", "elsewhere")
+    with pytest.raises(ConfigError, match="model is read at the start"):
+        s.worker.set("model", "elsewhere")
     s.worker.set("seed", "99")
     s.worker.say(HI)
     s.worker.wait()
     sampling = s.engine.calls[0][1]
     assert (sampling.temperature, sampling.seed) == (0.5, 99)
-    errors = [text for kind, text in s.view.notes if kind == "error"]
-    assert len(errors) == 1
-    assert "model" in errors[0]
+    assert s.worker.config.model == Config().model
+
+
+def test_a_line_is_said_with_the_settings_it_was_typed_under(stage: Make) -> None:
+    s = stage(3, 4, start=False)
+    s.worker.set("temperature", "0.5")
+    s.worker.say(HI)
+    s.worker.set("temperature", "0.9")
+    s.worker.say(HI)
+    assert s.worker.config.sampling.temperature == 0.9  # of what is typed next, at once
+    s.start()
+    s.worker.wait()
+    assert [sampling.temperature for _, sampling in s.engine.calls] == [0.5, 0.9]
 
 
 def test_an_unwritable_folder_is_said_and_speech_goes_on(stage: Make) -> None:
@@ -334,11 +347,22 @@ def test_a_speaker_without_a_voice_is_said_once(stage: Make) -> None:
     ]
 
 
+def test_a_speaker_whose_clip_was_refused_is_told_why(stage: Make) -> None:
+    s = stage()
+    s.voices.refusals = {1: "reference1.wav was refused: too short"}
+    s.worker.say(SCENE)
+    s.worker.say(SCENE)
+    s.worker.wait()
+    assert [text for _, text in s.view.notes if "speaker 1" in text] == [
+        "speaker 1 has a random voice: reference1.wav was refused: too short"
+    ]
+
+
 def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
     s = stage(start=False)
     reading, read = threading.Event(), threading.Event()
 
-    def load(reports: Reporting) -> Loaded:
+    def load(config: Config, reports: Reporting) -> Loaded:
         reports.progress("a large file")
         reading.set()
         read.wait(20)
@@ -346,7 +370,7 @@ def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
         raise AssertionError("the loader goes on after the worker was closed")
 
     s.worker._load = load
-    s.worker.start()
+    s.start()
     assert reading.wait(5)
     assert not s.worker.close()
     read.set()

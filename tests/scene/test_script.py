@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csm_chat.errors import EntryError, UsageError
-from csm_chat.scene.script import Script, parse_script, read_script
+from csm_chat.scene.read import read_script
+from csm_chat.scene.script import Script, parse_script
 
 NAMES = {0: "Ana", 1: "Ben"}
 PATH = Path("market.txt")
@@ -63,6 +64,15 @@ def test_a_line_begins_with_the_speaker_that_is_set() -> None:
         ("Hi. (Pause 1s) So.", [("Hi.", None), ("So.", 1.0)], 0.0),
         ("Ana: (pause 1) Hi.", [("Hi.", 1.0)], 0.0),
         ("(pause 1) Ana: Hi.", [("Hi.", 1.0)], 0.0),
+        ('Hi.<break time="500ms"/>So.', [("Hi.", None), ("So.", 0.5)], 0.0),
+        ("Hi.\n<break time='2s'></break>\nYes.", [("Hi.", None), ("Yes.", 2.0)], 0.0),
+        ('Hi <break time="0.2s"/> so.', [('Hi <break time="0.2s"/> so.', None)], 0.0),
+        ('\\Hi <break time="2s"/>', [('Hi <break time="2s"/>', None)], 0.0),
+        ("Hi.\n...\nYes.", [("Hi.", None), ("Yes.", 1.0)], 0.0),
+        ("Hi.\n* * *\n(pause 2) --- (pause 1)\nYes.\n…", [("Hi.", None), ("Yes.", 5.0)], 1.0),
+        ("Hi.\nBen: ...\nYes.", [("Hi.", None), ("Yes.", 1.0)], 0.0),
+        ("Hi. (pause 1) ... (pause 1) So.", [("Hi.", None), ("So.", 3.0)], 0.0),
+        ("Hi. (pause 1) ?", [("Hi.", None)], 1.0),
         ("Hi. (pause 0)\nYes.", [("Hi.", None), ("Yes.", 0.0)], 0.0),
         ("\\(pause 1) is said.", [("(pause 1) is said.", None)], 0.0),
     ],
@@ -114,6 +124,18 @@ def test_all_that_is_wrong_is_told_at_once_with_its_line() -> None:
         assert words in line
 
 
+def test_dots_in_a_scene_are_a_silence_that_takes_a_turn() -> None:
+    script = read("Hi!||...||Oh.")
+    assert said(script) == [(0, "Hi!"), (2, "Oh.")]
+    assert pauses(script) == [None, 1.0]
+
+
+@pytest.mark.parametrize("line", ["?", "🙂", "Ana: !", "<break/>", "\\..."])
+def test_a_line_that_says_nothing_is_refused(line: str) -> None:
+    (found,) = problems(f"Hi.\n{line}\nYes.")
+    assert found.startswith("market.txt:2  There is nothing to say")
+
+
 def test_a_script_that_says_nothing_is_refused() -> None:
     assert problems("# nothing\n\n(pause 1)\n") == [
         "market.txt: has no line to say: write one entry a line"
@@ -127,12 +149,20 @@ def test_files_of_any_editor_are_read(tmp_path: Path) -> None:
         assert [text for _, text in said(read_script(path, 0, NAMES, "strict"))] == ["Hi.", "Yes."]
 
 
+def test_a_script_in_another_encoding_is_read_and_the_guess_is_told(tmp_path: Path) -> None:
+    for content, n_notes in ((b"Caf\xe9.", 1), ("Café.".encode("utf-16"), 0)):
+        path = tmp_path / "a.txt"
+        path.write_bytes(content)
+        script = read_script(path, 0, NAMES, "strict")
+        assert said(script) == [(0, "Café.")]
+        assert len(script.notes) == n_notes
+        assert all("a.txt: is not UTF-8: read as Windows-1252" in note for note in script.notes)
+
+
 def test_what_is_no_text_file_is_refused_in_one_line(tmp_path: Path) -> None:
-    latin, binary = tmp_path / "latin.txt", tmp_path / "binary.txt"
-    latin.write_bytes(b"Hi.\ncaf\xe9")
+    binary = tmp_path / "binary.txt"
     binary.write_bytes(b"RIFF\0\0")
     for path, kind, words in (
-        (latin, EntryError, "latin.txt:2  is not UTF-8"),
         (binary, EntryError, "not a text file"),
         (tmp_path, UsageError, "is a folder"),
         (tmp_path / "none.txt", UsageError, "No such file"),

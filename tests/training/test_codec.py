@@ -14,7 +14,7 @@ import torch
 
 from csm_chat.codec.load import load_codec
 from csm_chat.codec.spectral.quantizer import Quantizer, nearest, pitch_of
-from csm_chat.codec.spectral.sizes import HOP, STEPS, Sizes
+from csm_chat.codec.spectral.sizes import HOP, STEPS
 from csm_chat.codec.spectral.waves import waves_of
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.codec.adversary import Adversary
@@ -31,19 +31,9 @@ from csm_chat.training.export import codec_sizes, export_codec
 from csm_chat.training.loop import Plan, Run
 from csm_chat.training.speech.sounds import PAUSE_SOUND, sound_class
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
+from tests.codec import test_spectral as tiny
 
-TINY = Sizes(
-    codebooks=4,
-    entries=8,
-    coefficients=12,
-    said_width=4,
-    listener_width=5,
-    frame_width=16,
-    frame_layers=1,
-    width=12,
-    slow_layers=1,
-    step_layers=1,
-)
+TINY = replace(tiny.TINY, coefficients=12)
 RECIPE = Recipe(batch=2, crop_frames=6)
 
 

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import csm_chat
+from csm_chat.checkpoint.codec_files import KYUTAI_FILE
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
-from csm_chat.codec.files import KYUTAI_FILE
 from csm_chat.conversation import prompt
 from csm_chat.conversation.tokenizer import CsmTokenizer, load_tokenizer
 from csm_chat.engine.torch.engine import TorchEngine

@@ -193,6 +193,30 @@ def test_a_number_taken_while_running_is_free_at_the_next_start(desk: Desk) -> N
     assert [voice.name for voice in desk.start().load()] == ["reference", "ana"]
 
 
+def test_only_the_clips_that_are_needed_are_read_and_those_that_were_are_kept(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        save(desk.folder / f"reference{number}.wav", speech(4 + number))
+    (desk.folder / "reference4.wav").write_bytes(b"no sound")
+    library = desk.start()
+    assert [voice.speaker for voice in library.load({2})] == [2]
+    assert desk.codec.n_encoded == 1 and len(desk.lines) == 1
+    assert [voice.speaker for voice in library.load({1})] == [1, 2]
+    assert desk.codec.n_encoded == 2 and not desk.about("has no voice now")
+    assert desk.about("reference3") == desk.about("reference4") == []
+    assert [voice.speaker for voice in library.load()] == [1, 2, 3]
+
+
+def test_it_is_known_why_a_clip_was_refused_until_it_is_mended(desk: Desk) -> None:
+    clip = save(desk.folder / "reference10.wav", speech(0.2))
+    library = desk.start()
+    library.load()
+    assert library.refused(10).startswith("reference10.wav was refused: ")
+    assert "\n" not in library.refused(10) and library.refused(0) == ""
+    save(clip, speech(4))
+    library.load()
+    assert library.refused(10) == ""
+
+
 def test_names_from_the_settings_win(desk: Desk) -> None:
     save(desk.folder / "reference-ana.wav", speech(4))
     save(desk.folder / "reference3-Cleo.wav", speech(4))

@@ -1,6 +1,6 @@
 """Inaudible marks that say "synthetic": put into audio piece by piece, and found again.
 
-Knows the shape of a method; perth.py and silentcipher.py are methods.
+The methods are perth.py and silentcipher.py.
 """
 
 from __future__ import annotations

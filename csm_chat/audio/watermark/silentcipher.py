@@ -1,7 +1,6 @@
 """Marks by Sony's SilentCipher at 44.1 kHz, the ones that Sesame puts into CSM's speech.
 
-Knows the package's interface (silentcipher 1.0.5, and Sesame's own branch of it). A key is a
-message of five numbers, and stays in here: no text, repr or error shows it.
+A key is a message of five numbers, and stays in here: no text, repr or error shows it.
 """
 
 from __future__ import annotations

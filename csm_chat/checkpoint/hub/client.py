@@ -1,4 +1,4 @@
-"""Asks the process that talks to the hub. Knows repositories and files, not what a checkpoint is.
+"""Asks the process that talks to the hub.
 
 A process of its own because the client library cannot be stopped from outside while it waits for
 the network, writes its retries to stderr, and takes its settings from the environment at import.

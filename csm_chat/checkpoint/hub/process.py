@@ -1,6 +1,6 @@
 """The process that talks to the Hugging Face hub: a line of JSON in, a line of JSON out.
 
-`client.py` runs it as a script. Knows repositories, files and failures, not what a checkpoint is.
+`client.py` runs it as a script.
 """
 
 from __future__ import annotations

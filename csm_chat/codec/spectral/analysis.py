@@ -1,4 +1,4 @@
-"""What a codec hears of whole clips. Knows no codes."""
+"""What a codec hears of whole clips."""
 
 from __future__ import annotations
 

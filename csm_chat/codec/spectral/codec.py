@@ -1,4 +1,4 @@
-"""The spectral codec, streamed, in float32 on the cpu. Knows neither CSM nor training."""
+"""The spectral codec, streamed, in float32 on the cpu."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from csm_chat.checkpoint.codec_files import SPECTRAL_WEIGHTS
 from csm_chat.checkpoint.files import Shape, safetensors_shapes, unreadable
-from csm_chat.codec.files import SPECTRAL_WEIGHTS
 from csm_chat.codec.spectral.analysis import frames_of
 from csm_chat.codec.spectral.features import Mels
 from csm_chat.codec.spectral.nets import Decoder

@@ -1,4 +1,4 @@
-"""The spectra of a clip, every 10 ms. Know no network."""
+"""The spectra of a clip, every 10 ms."""
 
 from __future__ import annotations
 

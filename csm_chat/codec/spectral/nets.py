@@ -1,4 +1,4 @@
-"""The decoder: frames to spectra, and these to samples. Knows no files and no codes.
+"""The decoder: frames to spectra, and these to samples.
 
 After Vocos (Siuzdak, arXiv 2306.00814): all work is done at 12.5 to 100 Hz, and an inverse STFT
 makes the samples. Vocos says magnitude and phase of every bin anew; here spectra of pulses and of

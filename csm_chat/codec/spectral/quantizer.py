@@ -1,4 +1,4 @@
-"""Codebooks: what is heard in a frame to codes, and back. Know no sound and no stream.
+"""Codebooks: what is heard in a frame to codes, and back.
 
 Codebook 0 says what phonemes are heard, as Mimi's does (arXiv 2410.00037, 3.3.2), codebook 1 how
 high the voice is; the others say in turn, each what those before it left, how a frame's spectra

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from csm_chat.checkpoint.codec_files import SPECTRAL_CONFIG
 from csm_chat.checkpoint.sizes import read_json
-from csm_chat.codec.files import SPECTRAL_CONFIG
 from csm_chat.errors import CheckpointError
 from csm_chat.types import FRAME_SAMPLES
 

@@ -1,4 +1,4 @@
-"""Where in its period a voice is, moment by moment. Knows waveforms, no model.
+"""Where in its period a voice is, moment by moment.
 
 A decoder that is driven by waves in the original's own places can be compared with it sample by
 sample: then phases are learned by regression, as the spectrum is, and need no adversary.

@@ -1,4 +1,4 @@
-"""Clips given on the command line as what was said before. Knows no reference folder."""
+"""Clips given on the command line as what was said before."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
-from csm_chat.notices import ModelReady, Reporting
+from csm_chat.notices import ForeignScript, ModelReady, RandomVoice, Reporting
 from csm_chat.printing import put_path
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
@@ -50,6 +50,7 @@ class Rendering:
         self._watermark = watermark
         self._session: Session | None = None
         self._is_loading = True
+        self._refused: Callable[[int], str] = lambda speaker: ""
 
     def script(self, script: Script, folder: SceneFolder) -> int:
         """Render one and print its mix; how many turns did not end by themselves.
@@ -84,14 +85,16 @@ class Rendering:
         def tell(notice: Notice) -> None:
             # later on they are of single takes
             log.info(words(notice, COMMAND_LINE))
-            if self._is_loading:
+            if self._is_loading or isinstance(notice, ForeignScript):
                 self._console.tell(notice)
 
         with self._console.bar(None) as bar:
             reports = Reporting(tell, lambda step: bar.update(0, step))
             session = assemble.open_session(self._config, reports)
             bar.update(0, "the voices")
-            session.voices = assemble.open_library(self._config, session.backend.codec, tell).load()
+            library = assemble.open_library(self._config, session.backend.codec, tell)
+            session.voices = library.load()
+            self._refused = library.refused
         self._is_loading = False
         backend = session.backend
         self._console.tell(
@@ -103,7 +106,11 @@ class Rendering:
         """Who has no clip: a whole scene in an unexpected voice would be dear."""
         voiced = {voice.speaker for voice in session.voices}
         speakers = dict.fromkeys(turn.utterance.speaker for turn in script.turns)
-        missing = [label(n, script.names) for n in speakers if n not in voiced]
+        unvoiced = [n for n in speakers if n not in voiced]
+        for n in unvoiced:
+            if reason := self._refused(n):
+                self._console.tell(RandomVoice(n, reason))
+        missing = [label(n, script.names) for n in unvoiced if not self._refused(n)]
         if missing:
             has = "has no clip" if len(missing) == 1 else "have no clips"
             self._console.note(f"{name}: {', '.join(missing)} {has}: a random voice each")

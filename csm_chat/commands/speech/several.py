@@ -40,7 +40,7 @@ def say_several(
         raise UsageError(f"--times says one line, here are {len(said)}; leave out || and new lines")
     watermark = assemble.open_watermark(config, console.tell)
     speech = Speech(config, Player(OFF), None, names)
-    session = speech.load(clips, console)
+    session = speech.load(clips, console, [said[0].speaker])
     if len(session.split(said[0])) > 1:
         raise UsageError("--times says one turn; this is longer (context.max_turn_s)")
     with console.bar(None) as bar:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csm_chat import assemble
+from csm_chat.audio.play_buffer import prebuffer_s
 from csm_chat.bench.machine import peak_bytes
 from csm_chat.commands.speech.context_clips import voices
 from csm_chat.commands.terminal.wording import COMMAND_LINE
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session
     from csm_chat.notices import Listener, Notice
-    from csm_chat.types import Pcm, Turn
+    from csm_chat.types import Pcm, Turn, Voice
+    from csm_chat.voices.library import VoiceLibrary
     from csm_chat.voices.transcribe import Transcriber
 
 COLUMNS = 10_000  # nothing is shortened
@@ -155,23 +157,31 @@ class Speech:
         self._names = names
         self._audible = player.status().state != "off"
         self._loaded: Loaded | None = None
+        self._library: VoiceLibrary | None = None
+        self._speakers: set[int] = set()  # whose clips were looked for
+        self._context: tuple[Voice, ...] = ()
 
-    def load(self, clips: list[Clip], console: Console) -> Session:
-        """The model, the voices of the references folder, and `clips` behind them."""
+    def load(self, clips: list[Clip], console: Console, speakers: Iterable[int]) -> Session:
+        """The model, the voices of `speakers` in the references folder, and `clips` behind them.
+
+        Who else speaks is read when it is known.
+        """
         tell = console.tell
         with console.bar(None) as bar, closing(self._transcriber(tell)) as transcribe:
             reports = Reporting(tell, lambda step: bar.update(0, step))
             session = assemble.open_session(self._config, reports)
             codec = session.backend.codec
             bar.update(0, "the voices")
-            library = assemble.open_library(self._config, codec, tell)
-            session.voices = library.load() + voices(clips, codec, transcribe, self._names)
+            library = self._library = assemble.open_library(self._config, codec, tell)
+            self._speakers.update(speakers)
+            own = library.load(self._speakers)
+            self._context = voices(clips, codec, transcribe, self._names)
+            session.voices = own + self._context
             rtf = None
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
                 rtf = assemble.warm_up(session, tell)
-        prebuffer = assemble.prebuffer_by(lambda: self._config.audio.start)
-        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer, rtf)
+        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer_s, rtf)
         self.figures.loaded = time.perf_counter()
         return session
 
@@ -180,14 +190,24 @@ class Speech:
         assert self._loaded, "load comes first"
         with console.bar(expected_s, "s") as bar:
             view = _View(console, bar, self._outputs, self.figures, self._names)
-            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names)
+            start = self._config.audio.start
+            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names, start)
             whole = True
             for entry in entries:
                 for note in entry.notes:
                     console.note(note)
+                self._read_voices({said.speaker for said in entry.utterances})
                 whole &= performer.say(entry.utterances, time.perf_counter(), 0)
                 self.check_sound()
         return whole and bool(self.figures.turns)
+
+    def _read_voices(self, speakers: set[int]) -> None:
+        """Those of who speaks now for the first time."""
+        assert self._loaded and self._library, "load comes first"
+        if speakers - self._speakers:
+            self._speakers |= speakers
+            own = self._library.load(self._speakers)
+            self._loaded.session.voices = own + self._context
 
     def check_sound(self) -> None:
         """Raise DeviceError if the loudspeaker went away."""

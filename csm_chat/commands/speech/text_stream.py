@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO
 
-from csm_chat.conversation.grammar import Entry, by_name, folded, parse
+from csm_chat.conversation.grammar import SEPARATOR, Entry, by_name, folded, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
+from csm_chat.normalise import says_nothing
+from csm_chat.normalise.marks import TERMINAL_SEQUENCE
 
-CHUNK_BYTES = 1 << 16
-
-
-def chunks(stream: BinaryIO) -> Iterator[str]:
-    """UTF-8 as it comes, lines ended by newlines; what is no UTF-8 is replaced."""
-    text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    lines = io.IncrementalNewlineDecoder(text, translate=True)
-    read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
-    while data := read(CHUNK_BYTES):
-        yield lines.decode(data)
-    yield lines.decode(b"", final=True)
+# the beginning of one, as far as a chunk has it
+_SEQUENCE_BEGUN = re.compile(
+    r"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?|[ -/]*)|\x9b[0-?]*[ -/]*)\Z"
+)
 
 
 class Arriving:
@@ -38,23 +30,37 @@ class Arriving:
         names: Mapping[int, str],
         offsets: str,
         refuse: Callable[[EntryError], None],
+        skip: Callable[[str], None],
     ) -> None:
-        """`refuse` is told of each piece that has no reading; the rest goes on."""
+        """`refuse` is told of each piece that has no reading; the rest goes on.
+
+        `skip` gets those without a word: a rule or an emoji on a line of its own is no mistake.
+        """
         self._refuse = refuse
+        self._skip = skip
         self._first_speaker = self._speaker = speaker
         self._names = names
         self._offsets = offsets
         self._known = by_name(names)
         self._longest = max((len(name) for name in self._known), default=0)
+        self._sequence = ""  # begun, that the terminal would act upon
         self._begun = ""  # of a line, not yet enough to tell who says it
         self._in_line = False
         self._sentences = Sentences()
 
     def feed(self, chunk: str) -> Iterator[Entry]:
-        return self._entries(self._pieces(chunk))
+        return self._entries(self._pieces(self._shown(chunk)))
 
     def close(self) -> Iterator[Entry]:
         return self._entries(self._rest())
+
+    def _shown(self, chunk: str) -> str:
+        """A chunk without colours and the like, which may be cut anywhere."""
+        text = self._sequence + chunk
+        begun = _SEQUENCE_BEGUN.search(text)
+        end = begun.start() if begun else len(text)
+        self._sequence = text[end:]
+        return TERMINAL_SEQUENCE.sub("", text[:end])
 
     def _pieces(self, chunk: str) -> Iterator[str]:
         text, self._begun = self._begun + chunk, ""
@@ -85,6 +91,9 @@ class Arriving:
 
     def _entries(self, pieces: Iterable[str]) -> Iterator[Entry]:
         for piece in pieces:
+            if SEPARATOR not in piece and says_nothing(piece):
+                self._skip(piece)
+                continue
             try:
                 entry = parse(piece, self._speaker, self._names, self._offsets)
             except EntryError as error:

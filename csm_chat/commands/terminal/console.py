@@ -1,4 +1,4 @@
-"""What a command says on its way: words and bars on stderr. Knows no command."""
+"""What a command says on its way: words and bars on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and values of what was computed, and the turns of RoPE. Knows no layer."""
+"""Keys and values of what was computed, and the turns of RoPE."""
 
 from __future__ import annotations
 

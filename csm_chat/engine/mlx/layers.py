@@ -1,4 +1,4 @@
-"""A plain Llama: matrices, attention, layers, over a cache. Knows no codebook and no file."""
+"""A plain Llama: matrices, attention, layers, over a cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a checkpoint folder to an MLX engine, tensor by tensor. Knows files and memory only."""
+"""From a checkpoint folder to an MLX engine, tensor by tensor."""
 
 from __future__ import annotations
 

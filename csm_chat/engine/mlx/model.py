@@ -1,8 +1,7 @@
 """A CSM: backbone, depth decoder, tables, heads.
 
 `torch/model.py` on MLX: the same names in the same order, what differs is said. One take,
-inference. Knows rows and hidden states, no prompt, no sampling. Nothing is computed before it is
-waited for.
+inference. Nothing is computed before it is waited for.
 """
 
 from __future__ import annotations

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 import mlx.core as mx
 import numpy as np
 
-from csm_chat.engine.sampling import Filters, chosen, processed
-from csm_chat.engine.sampling import samplers as of_framework
-from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
+from csm_chat.engine import sampling as base
+from csm_chat.engine.sampling import Filters
+from csm_chat.types import Logits, Sampling
 
-
-class Draw(Protocol):
-    @property
-    def n_kept(self) -> int:
-        """Noise it needs."""
-        ...
-
-    def __call__(self, logits: mx.array, noise: mx.array, /) -> mx.array:
-        """`logits` is (vocab,), `noise` exponential, (n_kept,) or longer; the code is (1,)."""
-        ...
+# logits (vocab,) and exponential noise, (n_kept,) or longer, to a code (1,)
+Draw: TypeAlias = base.Draw[mx.array]
 
 
 class Sampler(Filters):
@@ -52,43 +43,20 @@ def _filtered(shares: mx.array, top_p: float, min_p: float, min_kept: int) -> mx
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The caller's sampler."""
-
-    sampler: CodeSampler
-    n_codes: int
-    n_kept: int = 0
-
-    def __call__(self, logits: mx.array, noise: mx.array) -> mx.array:
-        return mx.array([chosen(self.sampler, _array(logits), self.n_codes)])
+def _rows(logits: mx.array) -> Logits:
+    row: Logits = np.array(logits.astype(mx.float32))
+    return row[None]
 
 
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """Codebook 0 of one take, behind the caller's logits processors."""
-
-    inner: Draw
-    processors: tuple[LogitsProcessor, ...]
-    n_codes: int
-    history: list[int] = field(default_factory=list)
-
-    @property
-    def n_kept(self) -> int:
-        return self.inner.n_kept
-
-    def __call__(self, logits: mx.array, noise: mx.array) -> mx.array:
-        changed = processed(self.processors, self.history, _array(logits), self.n_codes)
-        code = self.inner(mx.array(changed), noise)
-        self.history.append(int(np.array(code)[0]))
-        return code
-
-
-def _array(logits: mx.array) -> Logits:
-    array: Logits = np.array(logits.astype(mx.float32))
-    return array
+# one take at a time
+ARRAYS: base.Arrays[mx.array] = base.Arrays(
+    rows=_rows,
+    logits=lambda rows, _: mx.array(rows[0]),
+    codes=lambda codes, _: mx.array(codes),
+    ids=lambda codes: np.array(codes).tolist(),
+)
 
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     """For codebook 0 of one take, and for those after it."""
-    return of_framework(sampling, n_codes, Sampler, Chosen, Processed)
+    return base.samplers(sampling, n_codes, Sampler, ARRAYS)

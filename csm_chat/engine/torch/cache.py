@@ -1,4 +1,4 @@
-"""Keys and values of what was computed, and the RoPE tables of their rows. Knows no layer."""
+"""Keys and values of what was computed, and the RoPE tables of their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain Llama: matrices, attention, layers, over a cache. Knows no codebook and no file.
+"""A plain Llama: matrices, attention, layers, over a cache.
 
 RoPE turns halves: where a checkpoint pairs neighbours, the rows of query and key matrices are
 reordered on loading.

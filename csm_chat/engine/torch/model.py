@@ -1,6 +1,6 @@
 """A CSM: backbone, depth decoder, tables, heads.
 
-Inference, of takes that are equally long. Knows rows and hidden states, no prompt, no sampling.
+Inference, of takes that are equally long.
 """
 
 from __future__ import annotations

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from csm_chat.engine.sampling import Filters, chosen, processed
-from csm_chat.engine.sampling import samplers as of_framework
-from csm_chat.types import CodeSampler, Logits, LogitsProcessor, Sampling
+from csm_chat.engine import sampling as base
+from csm_chat.engine.sampling import Filters
+from csm_chat.types import Sampling
 
 _TINY = 1e-10  # torch's exponential noise can be 0, and 0 / 0 would win every argmax
 
 
-class Draw(Protocol):
-    @property
-    def n_kept(self) -> int:
-        """Noise it needs."""
-        ...
-
-    def __call__(self, logits: Tensor, noise: Tensor, /) -> Tensor:
-        """Logits (takes, vocab) and exponential noise, (takes, n_kept) or more, to (takes, 1)."""
-        ...
+# logits (takes, vocab) and exponential noise, (takes, n_kept) or more, to codes (takes, 1)
+Draw: TypeAlias = base.Draw[Tensor]
 
 
 class Sampler(Filters):
@@ -60,52 +51,17 @@ def _filtered(shares: Tensor, top_p: float, min_p: float, min_kept: int) -> Tens
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The caller's sampler."""
-
-    sampler: CodeSampler
-    n_codes: int
-    n_kept: int = 0
-
-    def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
-        codes = [chosen(self.sampler, take, self.n_codes) for take in _array(logits)]
-        return torch.tensor(codes, device=logits.device)[:, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """Codebook 0, behind the caller's logits processors; what each take has so far is its own."""
-
-    inner: Draw
-    processors: tuple[LogitsProcessor, ...]
-    n_codes: int
-    histories: list[list[int]] = field(default_factory=list)
-
-    @property
-    def n_kept(self) -> int:
-        return self.inner.n_kept
-
-    def __call__(self, logits: Tensor, noise: Tensor) -> Tensor:
-        self.histories.extend([] for _ in range(len(logits) - len(self.histories)))
-        changed = [
-            processed(self.processors, history, take, self.n_codes)
-            for history, take in zip(self.histories, _array(logits), strict=True)
-        ]
-        codes = self.inner(torch.from_numpy(np.stack(changed)).to(logits.device), noise)
-        for history, code in zip(self.histories, codes[:, 0].tolist(), strict=True):
-            history.append(code)
-        return codes
-
-
-def _array(logits: Tensor) -> Logits:
-    array: Logits = logits.float().cpu().numpy()
-    return array
+ARRAYS: base.Arrays[Tensor] = base.Arrays(
+    rows=lambda logits: logits.float().cpu().numpy(),
+    logits=lambda rows, beside: torch.from_numpy(rows).to(beside.device),
+    codes=lambda codes, beside: torch.tensor(codes, device=beside.device)[:, None],
+    ids=lambda codes: codes[:, 0].tolist(),
+)
 
 
 def samplers(sampling: Sampling, n_codes: int) -> tuple[Draw, Draw]:
     """For codebook 0 of takes that begin together, and for those after it."""
-    return of_framework(sampling, n_codes, Sampler, Chosen, Processed)
+    return base.samplers(sampling, n_codes, Sampler, ARRAYS)
 
 
 class Noise:

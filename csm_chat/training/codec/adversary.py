@@ -1,4 +1,4 @@
-"""Judges that learn to tell a codec's sound from the original. Know waveforms, no codec.
+"""Judges that learn to tell a codec's sound from the original.
 
 After EnCodec's multi-scale STFT discriminator (facebookresearch/encodec, arXiv 2210.13438), with
 two scales, half the channels, and squared distances in place of the hinge. Levels are compressed,

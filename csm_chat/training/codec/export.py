@@ -1,4 +1,4 @@
-"""Write a trained codec as the program reads it, and clips through it. Knows no training step."""
+"""Write a trained codec as the program reads it, and clips through it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from csm_chat.codec.files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS
+from csm_chat.checkpoint.codec_files import SPECTRAL_CONFIG, SPECTRAL_WEIGHTS
 from csm_chat.codec.spectral.analysis import frames_of
 from csm_chat.codec.spectral.features import Mels
 from csm_chat.codec.spectral.shapes import tensor_shapes

@@ -1,4 +1,4 @@
-"""Fit what turns clips into codes: principal components, a listener, and means. Knows no decoder.
+"""Fit what turns clips into codes: principal components, a listener, and means.
 
 All but the listener is computed, not descended to: codes of half an hour of speech say spectra
 better after minutes than those of an encoder that learned by descent for half an hour.

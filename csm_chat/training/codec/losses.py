@@ -1,4 +1,4 @@
-"""How far a codec's sound is from the original. Knows waveforms, no codec."""
+"""How far a codec's sound is from the original."""
 
 from __future__ import annotations
 

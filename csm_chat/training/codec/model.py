@@ -1,4 +1,4 @@
-"""A spectral codec whose decoder learns. Knows no losses of sound."""
+"""A spectral codec whose decoder learns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a voice's pulses are, as sharply as its high harmonics tell. Knows waveforms, no model.
+"""Where a voice's pulses are, as sharply as its high harmonics tell.
 
 The fundamental alone leaves the eighth harmonic's phase to chance (0.62 rad from one 10 ms to the
 next, where chance is 0.8); followed by all harmonics together it moves by half of that.

@@ -1,4 +1,4 @@
-"""Pulses for the decoder: in the original's places, or its own. Knows no network."""
+"""Pulses for the decoder: in the original's places, or its own."""
 
 from __future__ import annotations
 

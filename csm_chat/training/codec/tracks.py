@@ -1,4 +1,4 @@
-"""The pitch and pulses of spoken turns, found once and kept beside them. Knows no codec."""
+"""The pitch and pulses of spoken turns, found once and kept beside them."""
 
 from __future__ import annotations
 

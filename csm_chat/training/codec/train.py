@@ -1,4 +1,4 @@
-"""Train a spectral codec on spoken turns. Knows the codec, not the model that speaks in it."""
+"""Train a spectral codec on spoken turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frozen codec that encodes clips by the batch, on any device. Knows no CSM."""
+"""A frozen codec that encodes clips by the batch, on any device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from moshi.utils.compile import no_compile, no_cuda_graph
 from safetensors.torch import load_file
 from torch import Tensor
 
+from csm_chat.checkpoint.codec_files import find_mimi, is_spectral
 from csm_chat.codec.config import mimi_config
-from csm_chat.codec.encoder import MimiEncoder
-from csm_chat.codec.files import find_mimi, is_spectral
-from csm_chat.codec.quantizer import Quantizer
+from csm_chat.codec.nets import MimiEncoder, Quantizer
 from csm_chat.codec.sizes import sizes_of
 from csm_chat.codec.spectral.codec import load_spectral
 from csm_chat.codec.spectral.sizes import read_sizes as read_spectral_sizes

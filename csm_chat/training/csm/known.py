@@ -1,4 +1,4 @@
-"""What is known of each frame of speech besides its codes. Knows no model and no batch."""
+"""What is known of each frame of speech besides its codes."""
 
 from __future__ import annotations
 

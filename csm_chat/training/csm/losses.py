@@ -1,4 +1,4 @@
-"""What a CSM is asked: the next row's codebook 0, and the codes behind it. Knows no data, no loop.
+"""What a CSM is asked: the next row's codebook 0, and the codes behind it.
 
 The frame that ends speech is a target like any other: all codes 0. Positions are masked, codes
 never are.

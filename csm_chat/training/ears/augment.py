@@ -1,4 +1,4 @@
-"""Spectra changed at random, so that a recogniser judges words. Knows no network and no corpus.
+"""Spectra changed at random, so that a recogniser judges words.
 
 All draws come from torch's own generator.
 """

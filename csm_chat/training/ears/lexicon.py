@@ -1,7 +1,4 @@
-"""Words that may be heard, and how often: what turns letters heard into words.
-
-Knows log-probabilities, no network and no corpus.
-"""
+"""Words that may be heard, and how often: what turns letters heard into words."""
 
 from __future__ import annotations
 

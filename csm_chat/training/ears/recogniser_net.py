@@ -1,4 +1,4 @@
-"""A small network from waveforms to letters. Knows no data and no training."""
+"""A small network from waveforms to letters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How many words a listener got wrong, whatever spelling or digits they were written in.
-
-Knows text, no sound.
-"""
+"""How many words a listener got wrong, whatever spelling or digits they were written in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""When each phoneme of a recording starts, and of which word of its text it is.
-
-Knows the teacher's symbols and lengths; no sound, no file.
-"""
+"""When each phoneme of a recording starts, and of which word of its text it is."""
 
 from __future__ import annotations
 

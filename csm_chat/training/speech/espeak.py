@@ -1,4 +1,4 @@
-"""Speech by libespeak-ng, in this process. Knows voices as settings of it; knows no corpus.
+"""Speech by libespeak-ng, in this process.
 
 The library keeps one voice and one callback for the whole process and is not re-entrant: call
 `speak` from one thread, and use processes to go faster (`corpus.background`).

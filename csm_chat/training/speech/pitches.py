@@ -1,7 +1,4 @@
-"""How high a voice is at a moment, as classes to learn, and where its waves are then.
-
-Knows waveforms, no model and no batch.
-"""
+"""How high a voice is at a moment, as classes to learn, and where its waves are then."""
 
 from __future__ import annotations
 

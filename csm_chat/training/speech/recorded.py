@@ -1,4 +1,4 @@
-"""Recordings read back, as clips and conversations without end. Knows files; speaks nothing."""
+"""Recordings read back, as clips and conversations without end."""
 
 from __future__ import annotations
 

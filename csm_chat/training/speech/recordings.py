@@ -1,7 +1,7 @@
 """Spoken conversations on disk: a FLAC file a turn, a line of JSON a turn, a file of those each.
 
 FOLDER/00012/002431-0.flac ... and 002431.jsonl, which is written last: what has none is not there.
-Beside them `heard.jsonl` says what a recogniser heard. Knows files; speaks nothing.
+Beside them `heard.jsonl` says what a recogniser heard.
 """
 
 from __future__ import annotations

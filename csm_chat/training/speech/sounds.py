@@ -1,7 +1,4 @@
-"""What is being said at a moment, as classes to learn, and how well that is told.
-
-Knows phonemes, no model and no batch.
-"""
+"""What is being said at a moment, as classes to learn, and how well that is told."""
 
 from __future__ import annotations
 

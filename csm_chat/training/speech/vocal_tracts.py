@@ -1,4 +1,4 @@
-"""What a voice of espeak-ng is made of, as its voice files say it. Knows no synthesiser.
+"""What a voice of espeak-ng is made of, as its voice files say it.
 
 The files have too few voices to learn from: a codec that heard 48 made others of anyone else's
 upper formants. `draw_throat` makes new ones without end.

@@ -1,4 +1,4 @@
-"""Text from a grammar file: sections, alternatives, inflected words. Knows no split and no sound.
+"""Text from a grammar file: sections, alternatives, inflected words.
 
 The files say at their top how they are written.
 """

@@ -1,4 +1,4 @@
-"""Forms of English words: plurals, verb forms, degrees. Knows words one at a time."""
+"""Forms of English words: plurals, verb forms, degrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endless English sentences, split by what they say. Knows text; knows no voice and no sound.
+"""Endless English sentences, split by what they say.
 
 Characters: ASCII letters, digits, space and . , ; : ! ? ' " - % $ &. What digits and abbreviations
 sound like: `spoken.spoken_words`.

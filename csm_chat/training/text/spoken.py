@@ -1,4 +1,4 @@
-"""Digits and abbreviations as the words they are read as. Knows how to read; makes no text.
+"""Digits and abbreviations as the words they are read as.
 
 Read: whole numbers (grouped by commas or not), years, ordinals, decimals, percent, dollars and
 cents, times of day, decades, telephone numbers (three digits, a hyphen, four digits), minus signs

@@ -1,6 +1,6 @@
 """Packed weights on disk: a folder a checkpoint and mode, one file a part of the model.
 
-Written whole or not at all. Knows tensors by name, no model.
+Written whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Graphs that ONNX Runtime runs on packed matrices: products, and layers of a Llama.
 
-Knows the operators and their threads, no checkpoint. Products are MatMulNBits, whose activations
-are rounded to 8 bits block by block; everything else is float32.
+Products are MatMulNBits, whose activations are rounded to 8 bits block by block; everything else is
+float32.
 """
 
 from __future__ import annotations

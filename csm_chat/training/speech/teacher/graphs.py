@@ -1,7 +1,4 @@
-"""ONNX graphs taken apart: integer arithmetic made plain again, parts cut out, weights found.
-
-Knows graphs, no model in particular.
-"""
+"""ONNX graphs taken apart: integer arithmetic made plain again, parts cut out, weights found."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Who says what in which voice, conversation by conversation, each fixed by its number.
-
-Knows names of voices and text; makes no sound.
-"""
+"""Who says what in which voice, conversation by conversation, each fixed by its number."""
 
 from __future__ import annotations
 

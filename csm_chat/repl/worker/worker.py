@@ -1,0 +1,170 @@
+"""What the prompt talks to: entries and commands queue here, in the order typed.
+
+Owns the settings, as they were asked for last. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from csm_chat.config.override import override_live
+from csm_chat.config.settings import Config
+from csm_chat.conversation.ports import Loader, Status, View
+from csm_chat.errors import CsmChatError
+from csm_chat.repl.worker.jobs import JobQueue
+from csm_chat.repl.worker.model_thread import ModelThread
+from csm_chat.repl.worker.published import Published
+from csm_chat.types import Utterance
+from csm_chat.visible import one_line
+
+if TYPE_CHECKING:
+    from csm_chat.conversation.session import Session
+
+LOADING_S = 1.0  # how long leaving waits for a step of loading
+LEAVING_S = 2.0  # and for all: the take that is finished, the device that is let go
+
+
+class Worker:
+    """Ask from any thread; what is asked is done on the model's own thread, in order."""
+
+    def __init__(self, config: Config, load: Loader, names: Mapping[int, str]) -> None:
+        """`names` are those of speakers until the voices are read."""
+        self._config = config
+        self._load = load
+        self._changed = threading.Condition()
+        self._jobs = JobQueue(self._changed)
+        self._published = Published(names, self._changed)
+        self._thread: threading.Thread | None = None
+        self._leave_by = 0.0  # on the monotonic clock, once it is closing
+
+    def start(self, view: View) -> None:
+        """Begin to load; `view` is told of all there is to tell, on the model's thread. Once."""
+        assert self._thread is None, "started twice"
+        model = ModelThread(
+            self._config, self._load, self._jobs, self._published, view, self._changed
+        )
+        self._thread = threading.Thread(target=model.run, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def config(self) -> Config:
+        """The settings for what is typed next."""
+        return self._config
+
+    @property
+    def n_failed(self) -> int:
+        """Entries that did not end as asked."""
+        return self._published.n_failed
+
+    @property
+    def error(self) -> CsmChatError | None:
+        """Why loading failed."""
+        return self._published.error
+
+    def say(self, utterances: tuple[Utterance, ...]) -> None:
+        """Queue an entry."""
+        asked = time.perf_counter()
+        self._jobs.put(
+            lambda model, epoch: model.performer.say(utterances, asked, epoch), is_entry=True
+        )
+
+    def run(self, action: Callable[[Session], str]) -> None:
+        """Queue a command on the session; its answer, if any, goes to `view.note`."""
+        self._jobs.put(lambda model, _: model.answer(action(model.session)))
+
+    def ask(self, question: Callable[[Session], str]) -> str:
+        """Answer at once, in the caller's thread, from what the session holds now."""
+        loaded = self._published.loaded
+        return question(loaded.session) if loaded else "The model is still loading."
+
+    def retry(self) -> None:
+        """Queue: say the last utterance again; a take that ends well replaces it."""
+        asked = time.perf_counter()
+        self._jobs.put(lambda model, epoch: model.performer.retry(asked, epoch), is_entry=True)
+
+    def replay(self, number: int | None) -> None:
+        """Queue: play the take with that number again (None: the last entry)."""
+        self._jobs.put(lambda model, _: model.performer.replay(number), is_entry=True)
+
+    def reload(self) -> None:
+        """Queue: look at the references folder again."""
+        self._jobs.put(lambda model, _: model.reload())
+
+    def set_audio(self, device: str | None) -> None:
+        """Queue: open another output device (None: the configured one, again)."""
+        self._jobs.put(lambda model, _: model.open_audio(device))
+
+    def set(self, key: str, value: str) -> None:
+        """Change a setting for the lines after it. Raises ConfigError, and changes nothing."""
+        with self._changed:
+            self._config = new = override_live(self._config, key, value)
+
+        def apply(model: ModelThread, _: int) -> None:
+            model.apply(new)
+            model.answer(one_line(f"{key} = {value}"))
+
+        self._jobs.put(apply)
+
+    def retry_loading(self) -> None:
+        """When loading failed: try again. Otherwise nothing."""
+        with self._changed:
+            if self._published.state == "failed":
+                self._published.become("loading")
+
+    def cancel(self) -> bool:
+        """Stop speech and generation now; queued entries stay. True if there was any."""
+        stopped = self.status().state in ("generating", "speaking")
+        self._jobs.cancel()
+        if loaded := self._published.loaded:
+            loaded.sound.cancel()
+            loaded.session.backend.engine.interrupt()
+        return stopped
+
+    def drop_queue(self) -> int:
+        """Forget the entries that wait; how many there were. Commands stay."""
+        return self._jobs.drop_entries()
+
+    def status(self) -> Status:
+        return self._published.status(self._jobs.n_entries)
+
+    def speakers(self) -> dict[int, str]:
+        """Names by speaker number, of voices and of `config.voices`."""
+        return self._published.names()
+
+    def settle(self) -> None:
+        """Return when the queue is empty and the model is idle, or failed to load."""
+        with self._changed:
+            self._changed.wait_for(self._is_settled)
+
+    def wait(self) -> None:
+        """`settle`, and return when all was heard."""
+        self.settle()
+        if loaded := self._published.loaded:
+            loaded.sound.drain()
+
+    def close(self) -> bool:
+        """Stop, finish files, end the thread. Safe to call twice.
+
+        False if what cannot be stopped is still under way: a step of loading, which does no harm,
+        or a library that does not come back.
+        """
+        if not self._jobs.is_closed:
+            self._leave_by = time.monotonic() + LEAVING_S
+        self._jobs.close()
+        self.cancel()
+        loaded = self._published.loaded
+        if loaded:  # first, or a device that is stuck would keep the thread waiting
+            loaded.sound.close()
+        if self._thread is None:
+            return True
+        left_s = max(self._leave_by - time.monotonic(), 0.1)
+        self._thread.join(left_s if loaded else LOADING_S)
+        return not self._thread.is_alive()
+
+    def _is_settled(self) -> bool:
+        if self._jobs.is_closed or self._published.state == "failed":
+            return True
+        return self._published.loaded is not None and self._jobs.is_idle
