@@ -132,6 +132,7 @@ def open_conversation(config: Config, reports: Reporting, start: Callable[[], st
         reports.progress("warming up")
         rtf = warm_up(session, tell)
         takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
+        takes.tell_cut_off()
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer_by(start), rtf)
 

@@ -281,10 +281,37 @@ class NoWatermark(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeCutOff(Notice):
+    """A take of an earlier run, which died while it was spoken."""
+
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakesFolderGone(Notice):
+    """Somebody removed the folder of this session's takes; it is made anew."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TakeUnsaved(Notice):
+    error: str
+    kept: Path | None = None  # what was said before it failed
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUnsaved(Notice):
+    """A take is saved, but not the line about it."""
+
+    path: Path
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class SceneUnsaved(Notice):
     error: str
+
+
+UNSAVED = (TakeUnsaved, RecordUnsaved, SceneUnsaved)  # something that was to be on disk is not

@@ -141,11 +141,13 @@ def test_without_sound_takes_are_saved_and_it_is_said_once(
     assert len(takes(tmp_path)) == 3
 
 
-def test_a_full_disk_is_said_and_speech_goes_on(checkpoint: Path, tmp_path: Path) -> None:
+def test_takes_that_cannot_be_saved_are_said_once_and_fail_the_run(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     (tmp_path / "takes").write_text("in the way")
     ran = piped("Hi.\nYes.\n", "--model", str(checkpoint), "--audio", "off", folder=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stderr.count("cannot be made") == 1
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.count("cannot be made (Not a directory); a file is in the place") == 1
     assert ran.stderr.count("seed") == 2
 
 

@@ -17,6 +17,7 @@ from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
+from csm_chat.notices import UNSAVED
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, reading
 from csm_chat.repl.toolbar import plain, turn_line
@@ -61,7 +62,7 @@ def run(
         n_refused = _carry_out_all(view, _settled(view, lines))
         view.wait()
         return _model_failure(worker) or (
-            FAILED if n_refused or view.deaf or worker.n_failed else 0
+            FAILED if n_refused or view.deaf or view.n_unsaved or worker.n_failed else 0
         )
     except KeyboardInterrupt as interrupt:
         return code_of(interrupt)
@@ -138,12 +139,14 @@ class _View:
         self.worker = worker
         self.state = PromptState(worker, config, config.speaker)
         self.deaf = False  # nothing can be written any more
+        self.n_unsaved = 0  # told of files that are missing
         self._over = threading.Event()
         self._detail = ""  # shown of what is being loaded
         self._out = out
         self._err = err
 
     def tell(self, notice: Notice) -> None:
+        self.n_unsaved += isinstance(notice, UNSAVED)
         self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:

@@ -17,11 +17,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.audio.files import create_free, from_16_bit, to_16_bit, write_all, write_clip
-from csm_chat.errors import TakeError, UsageError
+from csm_chat.audio.files import (
+    create_free,
+    from_16_bit,
+    to_16_bit,
+    unsaved,
+    write_all,
+    write_clip,
+)
+from csm_chat.errors import UsageError
 from csm_chat.types import Codes, Ended, Pcm, Turn
 
 MAX_SEED = 2**32 - 1
+ANOTHER_FOLDER = "choose another folder with -o"
 TURNS, STATE = "turns", "render.json"
 _TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
 
@@ -70,9 +78,7 @@ class SceneFolder:
                 )
             self._state.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TakeError(
-                f"{path}: cannot be made ({error.strerror}); choose another folder with -o"
-            ) from error
+            raise unsaved(path, error, ANOTHER_FOLDER, "made") from error
         if not self._state.exists():
             save(self._state, json.dumps({"seed": None}).encode())
 
@@ -144,7 +150,7 @@ def save(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
+        raise unsaved(path, error, ANOTHER_FOLDER) from error
 
 
 def save_audio(path: Path, pcm: Pcm, mark: Mark) -> None:
@@ -152,5 +158,5 @@ def save_audio(path: Path, pcm: Pcm, mark: Mark) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
-    write_clip(path, mark(pcm), replace=True)
+        raise unsaved(path, error, ANOTHER_FOLDER) from error
+    write_clip(path, mark(pcm), replace=True, otherwise=ANOTHER_FOLDER)
