@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -77,7 +78,7 @@ def _run(args: argparse.Namespace, log_file: Path) -> int:
         log.debug("ended by", exc_info=True)
         if args.debug:
             raise
-        print(f"csm-chat: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -85,8 +86,13 @@ def _run(args: argparse.Namespace, log_file: Path) -> int:
         log.exception("ended by a defect")
         if args.debug:
             raise
-        print(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
+        _complain(f"{type(error).__name__}: {error} (see {log_file})")
         return 1
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(f"csm-chat: {text}", file=sys.stderr, flush=True)
 
 
 def _config(args: argparse.Namespace) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from csm_chat.commands.terminal.wording import COMMAND_LINE
@@ -40,11 +40,12 @@ class Bar:
         """`done` of the total are done so far; `text` stands in front."""
         if self._bar is None:
             return
-        if self._total is None:
-            self._bar.set_description_str(text)
-            return
-        self._bar.set_description_str(f"{text} " if text else "", refresh=False)
-        self._bar.update(min(done, self._total) - self._bar.n)
+        with suppress(OSError):  # a terminal that was closed
+            if self._total is None:
+                self._bar.set_description_str(text)
+                return
+            self._bar.set_description_str(f"{text} " if text else "", refresh=False)
+            self._bar.update(min(done, self._total) - self._bar.n)
 
     def grow(self, total: float) -> None:
         """There is more to do than was thought."""
@@ -55,7 +56,8 @@ class Bar:
         """Wipe it off. Twice is fine."""
         if self._bar is not None:
             self._bar.delay = 0  # else one that a note has drawn before its time would stay
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
 
     def __enter__(self) -> Bar:
         return self
@@ -96,13 +98,14 @@ class Console:
             self.warn(text)
 
     def warn(self, text: str) -> None:
-        """Said in any case."""
-        if self._bar is None:
-            print(text, file=self._err, flush=True)
-            return
-        from tqdm import tqdm
+        """Said in any case, if somebody is there to hear it: a terminal may have been closed."""
+        with suppress(OSError):
+            if self._bar is None:
+                print(text, file=self._err, flush=True)
+                return
+            from tqdm import tqdm
 
-        tqdm.write(text, file=self._err)
+            tqdm.write(text, file=self._err)
 
     @contextmanager
     def bar(self, total: float | None, unit: str = "") -> Iterator[Bar]:
