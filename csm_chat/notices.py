@@ -227,6 +227,18 @@ class TakeStopped(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeTooShort(Notice):
+    """A take ended long before its text can have been said; it is no part of it either."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidAgain(Notice):
+    """A take that was too short is made anew, unasked."""
+
+
+@dataclass(frozen=True, slots=True)
 class RandomVoice(Notice):
     """A speaker without a clip."""
 

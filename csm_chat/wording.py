@@ -141,6 +141,8 @@ GENERAL: Wording = {
     notices.TurnsDropped: _dropped,
     notices.EmptyTake: "seed {0.seed} gave no sound".format,
     notices.TakeStopped: "stopped: {0.reason}. It is not part of the dialogue".format,
+    notices.TakeTooShort: "{0.reason}. It is not part of the dialogue".format,
+    notices.SaidAgain: "it is said again with the next seed".format,
     notices.RandomVoice: _random_voice,
     # sound and files
     notices.SoundOpened: "audio: {0.device}".format,

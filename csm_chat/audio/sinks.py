@@ -74,6 +74,7 @@ class WavSink:
         self.failure: TakeError | None = None  # why writing stopped
         self._marking = marking
         self._n_marked = 0
+        self._n_settled = 0
         self._otherwise = otherwise
         try:
             self.part, self._file = create_free(path.with_name(path.name + ".part"))
@@ -101,6 +102,21 @@ class WavSink:
 
     def cancel(self) -> None:
         """What was said stays in the file; `finish(CUT)` tells so by its name."""
+
+    def settle(self) -> None:
+        """What is there stays: `take_back` goes back to here. Raises TakeError."""
+        if self._marking:
+            self._mark(self._marking.end())
+        self._n_settled = self.n_samples
+
+    def take_back(self) -> None:
+        """Drop what was written since `settle`. Raises TakeError."""
+        if self._marking:
+            self._marking.end()
+        self.n_samples = self._n_marked = self._n_settled
+        with self._failing():
+            self._file.truncate(HEADER_BYTES + SAMPLE_BYTES * self.n_samples)
+            self._say_length(self.n_samples)
 
     def finish(self, suffix: str = "") -> Path:
         """Give the file its name, `009-ana.wav`, or with CUT `009-ana.cut.wav`.

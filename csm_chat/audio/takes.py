@@ -30,7 +30,7 @@ from csm_chat.types import Pcm, Turn
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "cut": CUT}
+SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "early": ".guard", "cut": CUT}
 SIDECAR = "takes.jsonl"
 
 
@@ -67,6 +67,9 @@ class Takes:
         """Begin the next take, spoken by `name`."""
         self._n_takes += 1
         return SavedTake(self._n_takes, self._sink(name), self)
+
+    def take_back(self) -> None:
+        """Each take has a file of its own, whose name tells that it went wrong: it stays."""
 
     def combine(self, numbers: Sequence[int]) -> Path | None:
         """One file of several takes as saved, end to end; None if it cannot be saved."""

@@ -35,6 +35,14 @@ UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # what a WAV header says of a stream
 class Output(Protocol):
     def write(self, pcm: Pcm) -> None: ...
 
+    def settle(self) -> None:
+        """A take begins: what is there stays."""
+        ...
+
+    def take_back(self) -> None:
+        """Drop what was written since `settle`, unless it is heard already."""
+        ...
+
     def finish(self, cut: bool) -> Path | None:
         """Complete it, `cut` if speech ended before its time. The file's path if there is one."""
         ...
@@ -58,11 +66,29 @@ class Recording:
         self._marking = None if is_wav else marking
         self._pcm: list[Pcm] = []  # all of it, unless there is a file that grows
         self._n_samples = 0
+        self._settled = (0, 0)  # samples and blocks that stay
 
     def write(self, pcm: Pcm) -> None:
         """Raises TakeError."""
         self._n_samples += len(pcm)
         self._add(self._marking.write(pcm) if self._marking else pcm)
+
+    def settle(self) -> None:
+        """Raises TakeError."""
+        if self._wav:
+            self._wav.settle()
+        elif self._marking:
+            self._add(self._marking.end())
+        self._settled = self._n_samples, len(self._pcm)
+
+    def take_back(self) -> None:
+        """Raises TakeError."""
+        if self._wav:
+            self._wav.take_back()
+        elif self._marking:
+            self._marking.end()
+        self._n_samples, n_blocks = self._settled
+        del self._pcm[n_blocks:]
 
     def finish(self, cut: bool) -> Path | None:
         """Raises TakeError."""
@@ -119,6 +145,12 @@ class Pipe:
             raise TakeError(
                 f"standard output: cannot be written ({error.strerror})", error.errno
             ) from error
+
+    def settle(self) -> None:
+        """What is written is heard."""
+
+    def take_back(self) -> None:
+        """Too late."""
 
     def finish(self, cut: bool) -> None:
         """Nothing to complete: the length was left open."""
