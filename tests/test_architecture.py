@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "leaving": (),
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
-    "audio": ("audio", "plain_files", "notices", "errors", "types"),
+    "audio": ("audio", "plain_files", "places", "notices", "errors", "types"),
     "checkpoint": ("checkpoint", "plain_files", "codec.files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
@@ -51,7 +51,7 @@ MAY_IMPORT = {
     ),
     "scene": (
         *("scene", "audio.clips", "audio.files", "conversation", "voices", "config"),
-        *("errors", "types"),
+        *("places", "errors", "types"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -26,6 +25,7 @@ from csm_chat.notices import (
     TakesFolderGone,
     TakeUnsaved,
 )
+from csm_chat.places import inside, slug
 from csm_chat.types import Pcm, Turn
 
 log = logging.getLogger(__name__)
@@ -135,10 +135,11 @@ class Takes:
         return self._folder
 
     def _sink(self, name: str) -> WavSink | None:
-        slug = re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "voice"
         marking = self._watermark.stream() if self._watermark else None
         try:
-            return WavSink(self.made() / f"{self._n_takes:03d}-{slug}.wav", marking)
+            return WavSink(
+                inside(self.made(), f"{self._n_takes:03d}-{slug(name)}.wav", name), marking
+            )
         except TakeError as error:
             self.failed(error)
             return None
