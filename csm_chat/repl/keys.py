@@ -44,6 +44,10 @@ def key_bindings(prompt: Prompt) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         prompt.interrupt()
 
+    @keys.add("c-z", filter=typing)
+    def _(event: KeyPressEvent) -> None:
+        prompt.suspend()
+
     for sequence, command in COMMAND_KEYS:
         _bind(keys, prompt, sequence, command)
     return keys

@@ -132,6 +132,15 @@ class Worker:
             loaded.session.backend.engine.interrupt()
         return stopped
 
+    def suspend_sound(self) -> None:
+        """Let the device go, at once, while the process is stopped."""
+        if self._loaded:
+            self._loaded.sound.suspend()
+
+    def resume_sound(self) -> None:
+        if self._loaded:
+            self._loaded.sound.resume()
+
     def drop_queue(self) -> int:
         """Forget the entries that wait; how many there were. Commands stay."""
         with self._lock:
