@@ -85,8 +85,9 @@ def load(
     """
     let_threads_sleep()
     from csm_chat.checkpoint.find import find_checkpoint
+    from csm_chat.codec.load import check_codec, load_codec
     from csm_chat.conversation.tokenizer import load_tokenizer
-    from csm_chat.engine.choice import choose_backend, load_engine, resolve
+    from csm_chat.engine.choice import check_weights, choose_backend, load_engine, resolve
     from csm_chat.engine.options import LoadOptions
     from csm_chat.types import Backend
 
@@ -95,6 +96,7 @@ def load(
         str(model), tell, lambda state: progress(f"downloading {state.bar} {state}"), cancelled
     )
     folder = checkpoint.weights
+    check_codec(checkpoint.codec, check_weights(folder).codebooks)
     backend = choose_backend(backend, device, tell)
     progress(backend)
     cache = Path(packed) if packed else cache_folder() / "quantised"
@@ -104,8 +106,6 @@ def load(
     progress(f"{checkpoint.name} on {options.device}, {words}")
     engine = load_engine(folder, options, tell)
     progress("the codec")
-    from csm_chat.codec.load import load_codec
-
     codec = load_codec(checkpoint.codec, engine.codebooks, options.codec_device)
     tokenizer = load_tokenizer(checkpoint.tokenizer)
     of_engine = options.device, options.dtype, folder, options.quantize
@@ -133,6 +133,7 @@ def open_conversation(config: Config, reports: Reporting) -> Loaded:
         reports.progress("warming up")
         rtf = warm_up(session, tell)
         takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
+        takes.tell_cut_off()
         on_failure.pop_all()
     return Loaded(session, library, takes, player, prebuffer_s, rtf)
 

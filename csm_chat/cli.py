@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -87,7 +88,7 @@ def _run(args: argparse.Namespace, log_file: Path) -> int:
             put_traceback(error)
         else:
             first, *others = error.lines or ("",)
-            put(f"csm-chat: {first}", *others, file=sys.stderr)
+            _complain(first, *others)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -96,8 +97,13 @@ def _run(args: argparse.Namespace, log_file: Path) -> int:
         if args.debug:
             put_traceback(error)
         else:
-            put(f"csm-chat: {type(error).__name__}: {error} (see {log_file})", file=sys.stderr)
+            _complain(f"{type(error).__name__}: {error} (see {log_file})")
         return 1
+
+
+def _complain(first: str, *others: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        put(f"csm-chat: {first}", *others, file=sys.stderr)
 
 
 def _config(args: argparse.Namespace) -> Config:

@@ -105,7 +105,11 @@ class NoWordsError(TranscriptError):
 
 
 class TakeError(CsmChatError):
-    """A take cannot be saved; speech goes on."""
+    """A take cannot be saved; speech goes on. `reason` is the system's number for why, if any."""
+
+    def __init__(self, message: str, reason: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class WatermarkError(CsmChatError):

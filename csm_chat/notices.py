@@ -256,6 +256,18 @@ class TakeStopped(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeTooShort(Notice):
+    """A take ended long before its text can have been said; it is no part of it either."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidAgain(Notice):
+    """A take that was too short is made anew, unasked."""
+
+
+@dataclass(frozen=True, slots=True)
 class RandomVoice(Notice):
     """A speaker without a clip."""
 
@@ -311,10 +323,37 @@ class NoWatermark(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeCutOff(Notice):
+    """A take of an earlier run, which died while it was spoken."""
+
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakesFolderGone(Notice):
+    """Somebody removed the folder of this session's takes; it is made anew."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TakeUnsaved(Notice):
+    error: str
+    kept: Path | None = None  # what was said before it failed
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUnsaved(Notice):
+    """A take is saved, but not the line about it."""
+
+    path: Path
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class SceneUnsaved(Notice):
     error: str
+
+
+UNSAVED = (TakeUnsaved, RecordUnsaved, SceneUnsaved)  # something that was to be on disk is not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +27,14 @@ def inside(folder: Path, name: str, what: str) -> Path:
 
     Raises UsageError, which begins with `what`: what the name was made from.
     """
-    if name in ("", ".", "..") or "/" in name or os.sep in name:
+    if name in ("", ".", "..") or any(mark in name for mark in ("/", "\0", os.sep)):
         raise UsageError(f"{what}: {name!r} is no name for a folder of its own; rename the file")
     return folder / name
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's, on any system: letters, digits, - and _; never empty."""
+    return re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "voice"
 
 
 def state_folder() -> Path | None:

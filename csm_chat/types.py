@@ -37,7 +37,7 @@ Logits: TypeAlias = "npt.NDArray[np.float32]"  # (audio_vocab,), of one codebook
 LogitsProcessor: TypeAlias = "Callable[[npt.NDArray[np.int32], Logits], npt.ArrayLike]"
 CodeSampler: TypeAlias = "Callable[[Logits], SupportsIndex]"  # logits -> code
 
-Ended: TypeAlias = Literal["eos", "limit", "guard", "cut"]
+Ended: TypeAlias = Literal["eos", "limit", "guard", "early", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Turn:
 
     segment: Segment
     seed: int
-    ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; cut: cancelled
+    ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; early; cut: cancelled
     timings: Timings
 
 

@@ -82,6 +82,11 @@ def _dropped(turns: notices.TurnsDropped) -> str:
     return f"context: dropped the oldest, {which} (-{turns.n_rows} rows)"
 
 
+def _take_unsaved(take: notices.TakeUnsaved) -> str:
+    kept = f". What was said before is in {take.kept}" if take.kept else ""
+    return f"{take.error}{kept}. Speech goes on"
+
+
 def _quoted(text: str) -> str:
     return f'"{text}"' if len(text) <= SHOWN_CHARS else f'"{text[: SHOWN_CHARS - 1].rstrip()}…"'
 
@@ -145,6 +150,8 @@ GENERAL: Wording = {
     notices.TurnsDropped: _dropped,
     notices.EmptyTake: "seed {0.seed} gave no sound".format,
     notices.TakeStopped: "stopped: {0.reason}. It is not part of the dialogue".format,
+    notices.TakeTooShort: "{0.reason}. It is not part of the dialogue".format,
+    notices.SaidAgain: "it is said again with the next seed".format,
     notices.RandomVoice: _random_voice,
     # sound and files
     notices.SoundOpened: "audio: {0.device}".format,
@@ -154,7 +161,14 @@ GENERAL: Wording = {
     notices.WatermarkOff: "watermark: off (watermark.method)".format,
     notices.WatermarkOn: "watermark: {0.words}, on saved files".format,
     notices.NoWatermark: "{0.error}. Files are saved without a watermark".format,
-    notices.TakeUnsaved: "{0.error}. Speech goes on".format,
+    notices.TakeCutOff: (
+        "{0.path}: a take that was cut off when the program died, {0.seconds:.1f} s"
+    ).format,
+    notices.TakesFolderGone: (
+        "{0.folder} is gone, with the takes in it: made anew for those to come"
+    ).format,
+    notices.TakeUnsaved: _take_unsaved,
+    notices.RecordUnsaved: "{0.path} is saved, but not what is told of it: {0.error}".format,
     notices.SceneUnsaved: "{0.error}".format,
 }
 

@@ -169,6 +169,12 @@ class ListSound:
     def reopen(self, device: str | None = None) -> None:
         self.calls.append(f"reopen {device}")
 
+    def suspend(self) -> None:
+        self.calls.append("suspend")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
     def gaps_heard(self, rtf: float | None = None) -> GapsHeard | None:
         return None
 

@@ -20,7 +20,7 @@ from csm_chat.audio.files import to_16_bit
 TESTS = Path(__file__).parent
 COMMAND = [sys.executable, "-W", "error::RuntimeWarning", "-m", "csm_chat"]
 PATIENCE_S = 60.0
-CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+CTRL_C, CTRL_D, CTRL_Z, ENTER = "\x03", "\x04", "\x1a", "\r"
 
 
 def environment(sound: str | None = None) -> dict[str, str]:
@@ -64,10 +64,16 @@ class Typist:
     stream: pyte.ByteStream
 
     @classmethod
-    def start(cls, *flags: str, folder: Path, sound: str | None = None) -> Typist:
+    def start(
+        cls,
+        *flags: str,
+        folder: Path,
+        sound: str | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> Typist:
         child = pexpect.spawn(
-            COMMAND[0],
-            [*COMMAND[1:], *flags],
+            command[0],
+            [*command[1:], *flags],
             cwd=folder,
             env=environment(sound),
             dimensions=(30, 100),

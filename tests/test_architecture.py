@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "leaving": (),
     "runtime": (),
     "config": ("config", "places", "errors", "types"),
-    "audio": ("audio", "plain_files", "notices", "errors", "types", "visible"),
+    "audio": ("audio", "plain_files", "places", "notices", "errors", "types", "visible"),
     "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
@@ -54,7 +54,7 @@ MAY_IMPORT = {
     ),
     "scene": (
         *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices"),
-        *("plain_files", "config", "errors", "types", "visible"),
+        *("plain_files", "places", "config", "errors", "types", "visible"),
     ),
     "assemble": (
         *("assemble", "scene", "conversation", "voices", "normalise", "places"),
@@ -352,6 +352,7 @@ UNKNOWN = {
     "text": ("csm_chat.conversation", "csm_chat.normalise", "tokenizers"),
     "audio": ("csm_chat.audio", "soundfile", "soxr"),
     "sound": ("csm_chat.audio", "soundfile", "soxr"),
+    "take": ("csm_chat.audio.takes", "csm_chat.conversation.take"),
     "loss": ("csm_chat.training.codec.losses", "csm_chat.training.csm.losses"),
     "data": ("csm_chat.training.codec.data", "csm_chat.training.csm.batch"),
     "corpus": ("csm_chat.training.speech.corpus",),

@@ -78,6 +78,41 @@ def test_a_signal_at_the_prompt_leaves_it(
     assert "Traceback" not in typist.all_shown
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, None], ids=["SIGTERM", "closed terminal"])
+def test_say_ends_early_with_what_was_said(
+    endless: Path, tmp_path: Path, number: signal.Signals | None
+) -> None:
+    flags = ["say", "--model", str(endless), "--set", "context.max_turn_s=90", "-o", "a.wav"]
+    typist = Typist.start(*flags, "On and on it goes, and does not end. " * 30, folder=tmp_path)
+    part = tmp_path / "a.wav.part"
+    typist.until(lambda: part.exists() and part.stat().st_size > 8000, "a file that grows")
+    assert left_by(typist, number) == (143 if number else 129)
+    assert (tmp_path / "a.cut.wav").stat().st_size > 8000 and not part.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, None], ids=["SIGHUP", "closed terminal"])
+def test_render_ends_early_with_the_turns_that_are_done(
+    endless: Path, tmp_path: Path, number: signal.Signals | None
+) -> None:
+    (tmp_path / "a.txt").write_text("Hi.\n" + "On and on it goes, and does not end. " * 30)
+    flags = ["render", "--model", str(endless), "--set", "context.max_turn_s=90", "a.txt"]
+    typist = Typist.start(*flags, folder=tmp_path)
+    turns = tmp_path / "renders" / "a" / "turns"
+    typist.until(lambda: (turns / "001.npz").exists(), "a turn that is done")
+    assert left_by(typist, number) == 129
+    assert not [*tmp_path.rglob("*.part")]
+
+
+def left_by(typist: Typist, number: signal.Signals | None) -> int:
+    """The exit code after a signal; None: its terminal is closed."""
+    if number:
+        typist.child.kill(number)
+        return typist.leaves()
+    typist.child.ptyproc.fileobj.close()
+    _, status = os.waitpid(typist.child.pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def test_a_second_signal_does_not_disturb_the_end() -> None:
     with asked_by_signals() as ending:
         with pytest.raises(AskedToEnd):

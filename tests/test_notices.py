@@ -30,6 +30,7 @@ EXAMPLES: dict[object, object] = {
     float | None: 1.5,
     str: "something",
     Path: Path("folder") / "file",
+    Path | None: Path("folder") / "part",
     tuple[str, ...]: ("one", "two"),
     tuple[tuple[str, str], ...]: (("mimi.safetensors", "kyutai/mimi"),),
 }

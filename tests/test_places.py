@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from csm_chat import places
+from csm_chat.audio.takes import Takes
 from csm_chat.errors import UsageError
+from csm_chat.notices import log_only
+from csm_chat.scene.folder import turn_file
+from csm_chat.types import Segment, Timings, Turn
 from tests.program import COMMAND, environment
 
 
@@ -44,10 +50,25 @@ def test_a_home_that_nobody_has_is_named_with_its_key(tmp_path: Path) -> None:
     assert "references: '~nosuchuser/x' begins with a home folder" in ran.stderr
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\0b"])
 def test_a_name_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"^script"):
         places.inside(tmp_path, name, "script")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/etc/x", "\0", "..\\x", "\x1b]0;x"]
+)
+def test_a_speaker_s_name_never_leads_out_of_the_folder_of_takes(tmp_path: Path, name: str) -> None:
+    take = Takes(tmp_path / "takes", log_only).open(name)
+    take.write(np.zeros(10, np.float32))
+    codes = np.zeros((0, 4), np.int32)
+    turn = Turn(Segment(0, "Hi.", codes), 7, "eos", Timings(0.1, 0.1, 0.1))
+    path = take.finish(turn, name)
+    assert path is not None and path.parent.parent == tmp_path / "takes"
+    assert re.fullmatch(r"001-[\w-]+\.wav", path.name)
+    assert re.fullmatch(r"turns/001-[\w-]+\.wav", turn_file(1, name))
+    assert [each.name for each in tmp_path.iterdir()] == ["takes"]
 
 
 def test_a_script_of_dots_is_rendered_nowhere(tmp_path: Path) -> None:

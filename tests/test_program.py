@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -15,7 +16,17 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import make_checkpoint
-from tests.program import CTRL_C, CTRL_D, Typist, captured, environment, piped, takes
+from tests.program import (
+    COMMAND,
+    CTRL_C,
+    CTRL_D,
+    CTRL_Z,
+    Typist,
+    captured,
+    environment,
+    piped,
+    takes,
+)
 
 needs_alsa = pytest.mark.skipif(
     sys.platform != "linux" or find_library("portaudio") is None,
@@ -141,11 +152,13 @@ def test_without_sound_takes_are_saved_and_it_is_said_once(
     assert len(takes(tmp_path)) == 3
 
 
-def test_a_full_disk_is_said_and_speech_goes_on(checkpoint: Path, tmp_path: Path) -> None:
+def test_takes_that_cannot_be_saved_are_said_once_and_fail_the_run(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     (tmp_path / "takes").write_text("in the way")
     ran = piped("Hi.\nYes.\n", "--model", str(checkpoint), "--audio", "off", folder=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stderr.count("cannot be made") == 1
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.count("cannot be made (Not a directory); a file is in the place") == 1
     assert ran.stderr.count("seed") == 2
 
 
@@ -297,4 +310,29 @@ def test_garbage_at_the_prompt_leaves_it_alive(typist: Start, checkpoint: Path) 
     t.enter("Still here.")
     t.sees("Still here.   ")
     t.send(CTRL_D)
+    assert t.leaves() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no job control")
+def test_ctrl_z_stops_the_program_and_fg_comes_back(checkpoint: Path, tmp_path: Path) -> None:
+    termios = pytest.importorskip("termios")
+    t = Typist.start(folder=tmp_path, command=["bash", "--norc", "--noprofile", "-i"])
+    program = shlex.join([*COMMAND, "--model", str(checkpoint), "--audio", "off"])
+    t.enter(program)
+    t.sees("0>", "real time")
+    t.send("half a li")
+    t.until(lambda: "0> half a li" in t.shown, "the line that is typed")
+    t.send(CTRL_Z)
+    t.sees("Stopped")
+    edits_lines = termios.tcgetattr(t.child.child_fd)[3] & termios.ISIG
+    assert edits_lines
+    t.enter("echo $((6 * 7)) shells")
+    t.sees("42 shells")
+    t.enter("fg")
+    t.until(lambda: "0> half a li" in t.shown.split("42 shells")[1], "the line again")
+    t.enter("ne.")
+    t.sees(" 1 speaker 0  half a line.")
+    t.send(CTRL_D)
+    t.until(lambda: re.search(r"bash-[0-9.]+[#$]$", t.shown.rstrip()), "the shell")
+    t.enter("exit $?")
     assert t.leaves() == 0

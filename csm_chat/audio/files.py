@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,30 @@ SUBTYPES = {
     "ogg": "VORBIS",
 }
 
+ANOTHER_NAME = "give another name"
+# what to do about a failure to write; {0} is how to write elsewhere
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space, or {0}",
+    errno.EDQUOT: "your share of the disk is full: free some space, or {0}",
+    errno.EFBIG: "no file may be that large there: {0}",
+    errno.EROFS: "that disk is read-only: {0}",
+    errno.EACCES: "you may not write there: change its permissions, or {0}",
+    errno.EPERM: "you may not write there: change its permissions, or {0}",
+    errno.ENOENT: "its folder is gone: make it again, or {0}",
+    errno.ENOTDIR: "a file is in the place of its folder: move that away, or {0}",
+    errno.ENAMETOOLONG: "the name is too long: {0}",
+}
 
-def write_clip(path: Path, pcm: Pcm, *, replace: bool = False) -> None:
+
+def unsaved(path: Path, error: OSError, otherwise: str, what: str = "saved") -> TakeError:
+    """The error for a file that cannot be written; `otherwise` is how to have it elsewhere."""
+    advice = _ADVICE.get(error.errno or 0, "{0}").format(otherwise)
+    return TakeError(f"{path}: cannot be {what} ({error.strerror}); {advice}", error.errno)
+
+
+def write_clip(
+    path: Path, pcm: Pcm, *, replace: bool = False, otherwise: str = ANOTHER_NAME
+) -> None:
     """Write wav, flac (16 bit), mp3 or ogg, by the name's ending; whole, or not at all.
 
     Raises TakeError with the system's words, and unless `replace` when a file of that name exists.
@@ -47,7 +70,7 @@ def write_clip(path: Path, pcm: Pcm, *, replace: bool = False) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror}); give another name") from error
+        raise unsaved(path, error, otherwise) from error
 
 
 def _encoded(pcm: Pcm, format_name: str) -> bytes:
@@ -84,13 +107,32 @@ def free_names(path: Path) -> Iterator[Path]:
 
 
 def create_free(path: Path) -> tuple[Path, io.FileIO]:
-    """Create a file of that name, or of the next free one; unbuffered. Raises OSError."""
+    """Create a file of that name, or of the next free one; unbuffered, and held. Raises OSError."""
     for candidate in free_names(path):
         try:
-            return candidate, candidate.open("xb", buffering=0)
+            file = candidate.open("x+b", buffering=0)
         except FileExistsError:
             continue
+        hold(file)
+        return candidate, file
     raise FileExistsError(errno.EEXIST, "a thousand files of that name exist", str(path))
+
+
+def hold(file: io.FileIO) -> bool:
+    """Say that a program is at work on an open file; False if another one is.
+
+    The system forgets it when the file is closed or the program dies. Windows needs no telling: a
+    file that is open there cannot be renamed. Where a disk has no locks, nothing is known: False.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_all(file: io.FileIO, data: bytes) -> None:
@@ -107,7 +149,14 @@ def move_exclusive(source: Path, target: Path) -> None:
     exclusively and then replacing that empty file works on all of them; a crash between the two
     leaves an empty file.
     """
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.link(source, target)  # a full disk may have no room for an empty file
+        source.unlink()
+        return
     try:
         source.replace(target)
     except OSError:

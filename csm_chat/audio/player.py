@@ -62,6 +62,7 @@ class Player:
         self._idle_s = idle_s
         self._refresh = False
         self._closed = False
+        self._suspended = False
         self._changed = threading.Condition()
         self._buffer = PlayBuffer()
         self._writer: Writer | None = None
@@ -93,6 +94,26 @@ class Player:
             self._refresh = True
         self.open()
 
+    def suspend(self) -> None:
+        """Let the device go for others. What was not heard waits for `resume`."""
+        with self._changed:
+            self._suspended = True
+            writer = self._writer
+            if writer is None or self._is_silent:
+                return
+            writer.quit()
+        writer.thread.join(CLOSING_S)
+        with self._changed:
+            if not (writer.failure or writer.thread.is_alive()):
+                self._writer = None
+
+    def resume(self) -> None:
+        """Go on after `suspend`; the device opens once there is something to play."""
+        with self._changed:
+            self._suspended = False
+            if self._buffer.is_pending and not self._is_silent:
+                self._start()
+
     def begin(self, prebuffer_s: float) -> None:
         """Start an entry: it is heard once that much is there, or at `end`.
 
@@ -101,7 +122,7 @@ class Player:
         """
         with self._changed:
             if not self._is_silent:
-                self._started()
+                self._start()
                 self._buffer.begin(prebuffer_s)
                 self._changed.notify_all()
 
@@ -110,7 +131,7 @@ class Player:
         self._look()
         with self._changed:
             if not self._is_silent:
-                self._started()
+                self._start()
                 self._buffer.feed(pcm)
                 self._changed.notify_all()
 
@@ -190,6 +211,10 @@ class Player:
         if self._writer and self._writer.is_playing:
             return "buffering" if self._buffer.is_in_gap else "playing"
         return "buffering" if self._buffer.is_pending else "idle"
+
+    def _start(self) -> None:
+        if not self._suspended:
+            self._started()
 
     def _started(self) -> Writer:
         if self._writer is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,16 +10,27 @@ from pathlib import Path
 
 import numpy as np
 
+from csm_chat.audio import records
 from csm_chat.audio.clips import read_clip
-from csm_chat.audio.files import write_clip
-from csm_chat.audio.sinks import WavSink
+from csm_chat.audio.cut_off import rescued
+from csm_chat.audio.files import unsaved, write_clip
+from csm_chat.audio.sinks import ANOTHER_FOLDER, CUT, WavSink
 from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
-from csm_chat.notices import Listener, SceneUnsaved, TakeUnsaved
+from csm_chat.notices import (
+    Listener,
+    RecordUnsaved,
+    SceneUnsaved,
+    TakeCutOff,
+    TakesFolderGone,
+    TakeUnsaved,
+)
+from csm_chat.places import inside, slug
 from csm_chat.types import Pcm, Turn
-from csm_chat.visible import escaped_json
 
-SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "cut": ".cut"}
+log = logging.getLogger(__name__)
+
+SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "early": ".guard", "cut": CUT}
 SIDECAR = "takes.jsonl"
 
 
@@ -29,7 +39,7 @@ class Takes:
 
     A take that cannot be saved is told to `tell` and goes unsaved; it never stops speech.
     `about` says what is the same for each take of a moment: model, device, sampling. All files
-    carry the `watermark`, put in while they grow.
+    carry the `watermark`.
     """
 
     def __init__(
@@ -46,19 +56,27 @@ class Takes:
         self._folder: Path | None = None
         self._n_takes = 0
         self._paths: dict[int, Path] = {}
-        self._told = ""  # the failure said last
+        self._told: int | str | None = None  # why the take before could not be saved
+
+    def tell_cut_off(self) -> None:
+        """Name the takes that a program was writing when it died, each once."""
+        for each in rescued(self._root):
+            self._tell(TakeCutOff(each.path, each.seconds))
 
     def open(self, name: str) -> SavedTake:
         """Begin the next take, spoken by `name`."""
         self._n_takes += 1
-        return SavedTake(self._n_takes, self._sink(name), self, self._watermark)
+        return SavedTake(self._n_takes, self._sink(name), self)
+
+    def take_back(self) -> None:
+        """Each take has a file of its own, whose name tells that it went wrong: it stays."""
 
     def combine(self, numbers: Sequence[int]) -> Path | None:
         """One file of several takes as saved, end to end; None if it cannot be saved."""
         try:
             parts = [self.read(number) for number in numbers]
-            path = self._made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
-            write_clip(path, np.concatenate(parts))
+            path = self.made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
+            write_clip(path, np.concatenate(parts), otherwise=ANOTHER_FOLDER)
         except (TakeError, AudioError, EntryError) as error:
             self._tell(SceneUnsaved(str(error)))
             return None
@@ -72,8 +90,9 @@ class Takes:
         return read_clip(self._paths[number]).pcm
 
     def add(self, number: int, path: Path, turn: Turn, name: str) -> None:
-        """Record a finished take in the sidecar."""
+        """Record a finished take in the sidecar; where that cannot be, say so."""
         self._paths[number] = path
+        self._told = None
         timings = turn.timings
         line = {
             "take": number,
@@ -90,77 +109,86 @@ class Takes:
             **self._about(),
         }
         try:
-            with (path.parent / SIDECAR).open("a", encoding="utf-8") as file:
-                file.write(escaped_json(json.dumps(line, ensure_ascii=False)) + "\n")
+            records.append(path.parent / SIDECAR, line)
         except OSError as error:
-            raise TakeError(
-                f"{path.parent / SIDECAR}: cannot be written ({error.strerror})"
-            ) from error
+            failure = unsaved(path.parent / SIDECAR, error, ANOTHER_FOLDER, "written")
+            self._tell(RecordUnsaved(path, str(failure)))
 
-    def failed(self, error: TakeError) -> None:
-        if str(error) != self._told:
-            self._tell(TakeUnsaved(str(error)))
-        self._told = str(error)
+    def failed(self, error: TakeError, kept: Path | None = None) -> None:
+        """Say that a take is not saved, and what of it is; once for takes that fail alike."""
+        reason = error.reason or str(error)
+        if kept or reason != self._told:
+            self._tell(TakeUnsaved(str(error), kept))
+        self._told = reason
+
+    def made(self) -> Path:
+        """This session's folder, made at its first use and when it is gone. Raises TakeError."""
+        if self._folder is None:
+            today = datetime.now().astimezone().date().isoformat()
+            self._folder = _new_folder(self._root, today)
+        elif not self._folder.is_dir():
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unsaved(self._folder, error, ANOTHER_FOLDER, "made") from error
+            self._tell(TakesFolderGone(self._folder))
+        return self._folder
 
     def _sink(self, name: str) -> WavSink | None:
-        slug = re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "voice"
+        marking = self._watermark.stream() if self._watermark else None
         try:
-            return WavSink(self._made() / f"{self._n_takes:03d}-{slug}.wav")
+            return WavSink(
+                inside(self.made(), f"{self._n_takes:03d}-{slug(name)}.wav", name), marking
+            )
         except TakeError as error:
             self.failed(error)
             return None
 
-    def _made(self) -> Path:
-        """This session's folder, made at its first use. Raises TakeError."""
-        if self._folder is None:
-            today = datetime.now().astimezone().date().isoformat()
-            self._folder = _new_folder(self._root, today)
-        return self._folder
-
 
 class SavedTake:
-    """One take on its way to the disk. After a failed write it only counts as spoken.
+    """One take on its way to the disk. After a failed write it only counts as spoken."""
 
-    A watermark is put in piece by piece: the file grows with each, and never holds a sample
-    without.
-    """
-
-    def __init__(
-        self, number: int, sink: WavSink | None, takes: Takes, watermark: Watermark | None
-    ) -> None:
+    def __init__(self, number: int, sink: WavSink | None, takes: Takes) -> None:
         self.number = number
         self._sink = sink
         self._takes = takes
-        self._marking = watermark.stream() if watermark else None
 
     def write(self, pcm: Pcm) -> None:
-        self._write(self._marking.write(pcm) if self._marking else pcm)
-
-    def _write(self, pcm: Pcm) -> None:
         if self._sink is None:
             return
         try:
             self._sink.write(pcm)
         except TakeError as error:
-            self._takes.failed(error)
-            self._sink = None
+            self._give_up(self._sink, error)
 
     def finish(self, turn: Turn, name: str) -> Path | None:
         """Name the file by how the take ended; a take without a sample leaves none."""
-        if self._marking:
-            self._write(self._marking.end())
-        if self._sink is None:
+        sink = self._sink
+        if sink is None:
             return None
         try:
-            if not self._sink.n_samples:
-                self._sink.discard()
+            if not sink.n_samples:
+                sink.discard()
                 return None
-            path = self._sink.finish(SUFFIXES[turn.ended])
-            self._takes.add(self.number, path, turn, name)
+            self._takes.made()
+            path = sink.finish(SUFFIXES[turn.ended])
         except TakeError as error:
-            self._takes.failed(error)
+            self._give_up(sink, error)
             return None
+        self._takes.add(self.number, path, turn, name)
         return path
+
+    def _give_up(self, sink: WavSink, error: TakeError) -> None:
+        """Keep what was written as a take that was cut."""
+        self._sink = kept = None
+        try:
+            if sink.n_samples:
+                kept = sink.finish(CUT)
+            else:
+                sink.discard()
+        except TakeError as also:
+            log.debug("not kept: %s", also)
+        self._takes.failed(error, kept)
 
 
 def _new_folder(root: Path, day: str) -> Path:
@@ -172,8 +200,6 @@ def _new_folder(root: Path, day: str) -> Path:
         except FileExistsError:
             n += 1
         except OSError as error:
-            raise TakeError(
-                f"{folder}: cannot be made ({error.strerror}); set another folder for takes"
-            ) from error
+            raise unsaved(folder, error, ANOTHER_FOLDER, "made") from error
         else:
             return folder

@@ -30,7 +30,11 @@ _NO_COUNTS = {
     *("input_dimension", "layer_scale", "max_period", "n_residual_layers", "output_dimension"),
     *("output_dimensions", "ratios", "true_skip"),
 }
-_MOST = 1 << 16  # of anything counted: a wrong file is not to fill the memory
+# A wrong file is not to fill the memory: the names of all tensors are listed before they are
+# compared with those of the weights.
+_MOST = {"num_layers": 256, "n_q": 256, "n_residual_layers": 32}
+_MOST_OF_REST = 1 << 16
+_MOST_RATIOS = 16
 # what wrong kinds of values raise
 _NO_SIZES = (
     *(ArithmeticError, AttributeError, KeyError, TypeError, ValueError),
@@ -76,13 +80,18 @@ def _contradiction(config: Mapping[str, Any]) -> str:
 def _not_a_size(config: Mapping[str, Any]) -> str:
     for part, sizes in _SIZES.items():
         for key in sorted(sizes - _NO_COUNTS):
-            if not _is_count(config[part][key]):
-                return f"{part} has {key} {config[part][key]!r}, not a whole number above 0"
+            most = _MOST.get(key, _MOST_OF_REST)
+            if not _is_count(config[part][key], most):
+                return (
+                    f"{part} has {key} {config[part][key]!r}, not a whole number from 1 to {most}"
+                )
     ratios, n_residuals = config["seanet"]["ratios"], config["seanet"]["n_residual_layers"]
-    if not (isinstance(ratios, list) and ratios and all(_is_count(ratio) for ratio in ratios)):
-        return f"seanet has ratios {ratios!r}, not whole numbers above 0"
-    if n_residuals != 0 and not _is_count(n_residuals):
-        return f"seanet has n_residual_layers {n_residuals!r}, not a whole number"
+    is_list = isinstance(ratios, list) and 0 < len(ratios) <= _MOST_RATIOS
+    if not (is_list and all(_is_count(ratio) for ratio in ratios)):
+        return f"seanet has ratios {ratios!r}, not 1 to {_MOST_RATIOS} whole numbers above 0"
+    most = _MOST["n_residual_layers"]
+    if n_residuals != 0 and not _is_count(n_residuals, most):
+        return f"seanet has n_residual_layers {n_residuals!r}, not a whole number up to {most}"
     return ""
 
 
@@ -108,8 +117,8 @@ def _misfit(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 1 <= value <= _MOST
+def _is_count(value: object, most: int = _MOST_OF_REST) -> bool:
+    return type(value) is int and 1 <= value <= most
 
 
 def moshi_config(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from csm_chat.checkpoint.codec_files import Found, file_names, find_mimi
+from csm_chat.checkpoint.codec_files import Found
 from csm_chat.checkpoint.files import unreadable
-from csm_chat.checkpoint.sizes import FEW_WEIGHTS, read_json
-from csm_chat.codec.config import mimi_config
+from csm_chat.checkpoint.sizes import FEW_WEIGHTS
+from csm_chat.codec.load import stored_mimi
 from csm_chat.codec.nets import DecoderStream, MimiDecoder, MimiEncoder, Quantizer
-from csm_chat.codec.sizes import MimiSizes, sizes_of, tensor_shapes
+from csm_chat.codec.sizes import MimiSizes
 from csm_chat.codec.streaming import opened
-from csm_chat.errors import AudioError, CheckpointError
+from csm_chat.errors import AudioError
 from csm_chat.runtime import FOR_SMALL, return_freed_memory, threads
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 
@@ -40,19 +40,8 @@ Read: TypeAlias = Callable[[tuple[str, ...]], Mapping[str, torch.Tensor]]
 
 def load_codec(folder: Path, codebooks: int, device: str = "cpu") -> MimiCodec:
     """Load Mimi from a folder, in float32, to speak in `codebooks`. Raises CheckpointError."""
-    config_path = folder / "config.json"
-    fields = read_json(config_path) if config_path.is_file() else {}
-    found = find_mimi(folder, fields)
-    sizes = sizes_of(mimi_config(folder, fields))
-    if not 1 < codebooks <= sizes.codebooks:
-        raise CheckpointError(
-            f"{folder}: the model speaks in {codebooks} codebooks, the codec has "
-            f"{sizes.codebooks}; take both from one checkpoint"
-        )
-    try:
-        names = file_names(tensor_shapes(sizes), found)
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+    stored = stored_mimi(folder, codebooks)
+    sizes, names, found = stored.sizes, stored.names, stored.found
 
     def read(parts: tuple[str, ...]) -> dict[str, torch.Tensor]:
         of_parts = {ours: theirs for ours, theirs in names.items() if ours.startswith(parts)}

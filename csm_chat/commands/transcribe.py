@@ -58,7 +58,10 @@ def _transcribe(
     from csm_chat.voices.references import transcript_path
 
     target = transcript_path(path)
-    pcm = read_clip(path).pcm
+    clip = read_clip(path)
+    pcm = clip.pcm
+    if clip.remark:
+        console.note(f"{path}: {clip.remark}")
     if target.exists() and not (args.force or args.stdout):
         console.note(f"{target} is there and stays as it is (--force writes it again)")
         return

@@ -69,7 +69,7 @@ def run(args: Namespace, config: Config) -> int:
     unread = 0
     for path in args.files:
         try:
-            found.append(_verified(path, watermarks))
+            found.append(_verified(path, watermarks, console))
         except AudioError as error:  # the others are still to be looked at
             console.warn(f"csm-chat: {error}")
             unread = unread or error.exit_code
@@ -101,11 +101,13 @@ def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
             console.warn(f"{error}. Its marks are not looked for")
 
 
-def _verified(path: Path, watermarks: list[Watermark]) -> Verified:
+def _verified(path: Path, watermarks: list[Watermark], console: Console) -> Verified:
     """Raises AudioError."""
     from csm_chat.audio.clips import read_clip
 
     clip = read_clip(path)
+    if clip.remark:
+        console.note(f"{path}: {clip.remark}")
     for watermark in watermarks:
         if mark := watermark.detect(clip.pcm):
             return Verified(path, mark, watermark.words, clip.seconds)

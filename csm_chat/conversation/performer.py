@@ -12,11 +12,12 @@ import numpy as np
 from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import collect
 from csm_chat.errors import EntryError, Interrupted
-from csm_chat.notices import RandomVoice
+from csm_chat.notices import RandomVoice, SaidAgain
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
 EXPECTED_MARGIN = 1.15
+MAX_RETAKES = 2  # of a take that ended far too early
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ class Performer:
             for part, (utterance, generate) in enumerate(parts, 1):
                 self.progress = Progress(part, len(parts), utterance.speaker)
                 self._tell_if_random(utterance.speaker)
-                turn, number = self._take(utterance, generate(), epoch)
+                turn, number = self._whole_take(utterance, generate(), epoch)
                 numbers += [number] if number else []
                 ended.append(turn.ended)
                 self._measure(turn, asked if part == 1 else None)
@@ -110,6 +111,19 @@ class Performer:
             self._last_entry = numbers or self._last_entry
         self._after(numbers)
         return set(ended) == {"eos"}
+
+    def _whole_take(
+        self, utterance: Utterance, stream: Generator[Pcm, None, Turn], epoch: int
+    ) -> tuple[Turn, int]:
+        """One take, said again with the next seeds while it ends far too early for its text."""
+        turn, number = self._take(utterance, stream, epoch)
+        for _ in range(MAX_RETAKES if self._session.sampling.temperature else 0):
+            if turn.ended != "early":
+                break
+            self._takes.take_back()
+            self._view.tell(SaidAgain())
+            turn, number = self._take(utterance, self._session.retry(), epoch)
+        return turn, number
 
     def _take(
         self, utterance: Utterance, stream: Generator[Pcm, None, Turn], epoch: int

@@ -12,6 +12,7 @@ import numpy as np
 
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
+from csm_chat.conversation import guard
 from csm_chat.conversation.context import Context
 from csm_chat.conversation.reading import Lines, foreign_script, pieces, reader, refuse_silence
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
@@ -141,7 +142,8 @@ class Session:
         started = time.perf_counter()
         cap, n_dropped = self._context.limits(utterance, self._turns)
         rows = self._context.prompt(utterance, self._turns[n_dropped:])
-        takes = [Take(self._sampling(self._next_seed(), cap)) for _ in range(n)]
+        least_s = self._least_s(utterance)
+        takes = [Take(self._sampling(self._next_seed(), cap), least_s) for _ in range(n)]
         seeds = [take.sampling.seed for take in takes]
         said = self.backend.engine.takes(rows, takes[0].sampling, seeds)
         pcm = []
@@ -237,12 +239,16 @@ class Session:
         rows = self._context.prompt(utterance, history)
         tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
         take = yield from first_with_sound(
-            self.backend, rows, tries, self._tell_empty, self.chunk_frames
+            *(self.backend, rows, tries, self._tell_empty, self.chunk_frames),
+            self._least_s(utterance),
         )
         turn = self._turn(utterance, take)
         if turn.ended == "eos":
             self._remember(history, turn)
         return turn
+
+    def _least_s(self, utterance: Utterance) -> float:
+        return guard.least_s(self._lines.line(utterance.text, utterance.speaker).read)
 
     def _history_for(
         self, utterance: Utterance, replaced: Turn | None = None
@@ -274,7 +280,9 @@ class Session:
         codes = take.codes(self.backend.engine.codebooks)
         segment = Segment(utterance.speaker, utterance.text, codes)
         ended, reason = take.end(self.context.max_turn_s)
-        if ended != "eos":
+        if ended == "early":
+            self._tell(notices.TakeTooShort(reason))
+        elif ended != "eos":
             self._tell(notices.TakeStopped(reason))
         return Turn(segment, take.sampling.seed, ended, take.timings())
 

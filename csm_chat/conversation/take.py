@@ -38,6 +38,7 @@ class Take:
     """A take in the making, and what it has become."""
 
     sampling: Sampling
+    least_s: float = 0.0  # that its text takes
     started: float = field(default_factory=time.perf_counter)
     frames: list[Frame] = field(default_factory=list)
     first_audio_s: float = 0.0
@@ -58,6 +59,9 @@ class Take:
         if not self.is_heard:
             return "guard", "it is silent throughout"
         if len(self.frames) < self.sampling.max_frames:
+            spoken_s = len(self.frames) / FRAMES_PER_S
+            if spoken_s < self.least_s:
+                return "early", f"ended after {spoken_s:.1f} s, far too early for its text"
             return "eos", ""
         seconds = self.sampling.max_frames / FRAMES_PER_S
         if seconds + 1 / FRAMES_PER_S > max_turn_s:
@@ -126,6 +130,7 @@ def first_with_sound(
     samplings: Iterable[Sampling],
     on_empty: Callable[[int], object],
     chunk_frames: int = 1,
+    least_s: float = 0.0,
 ) -> Generator[Pcm, None, Take]:
     """Say it once for each sampling until a take gives sound; returns the last take.
 
@@ -133,7 +138,7 @@ def first_with_sound(
     out the same. Raises as `Take.samples` does.
     """
     for sampling in samplings:
-        take = Take(sampling)
+        take = Take(sampling, least_s)
         yield from take.samples(backend, rows, chunk_frames)
         if take.frames or take.stopped or not sampling.temperature:
             break

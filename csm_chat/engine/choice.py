@@ -14,6 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from csm_chat.checkpoint.files import find_weights, locate, safetensors_shapes
+from csm_chat.checkpoint.sizes import CsmSizes, read_sizes
+from csm_chat.checkpoint.weights import plan
 from csm_chat.engine.options import AUTO, LoadOptions
 from csm_chat.engine.quantising import Kernels, choose_quantize
 from csm_chat.errors import UsageError
@@ -107,6 +110,20 @@ def device_facts(device: str, backend: str = "torch") -> str:
     """What the device is, in words."""
     facts: str = _device_module(backend).device_facts(device)
     return facts
+
+
+def check_weights(folder: Path) -> CsmSizes:
+    """The sizes of a checkpoint; raises CheckpointError where its weights have others.
+
+    By the files' headers alone, before a framework is there. What needs one to be opened (a
+    pickle, weights that MLX packed) is compared by `load_engine`, before it builds anything.
+    """
+    sizes = read_sizes(folder)
+    if all(path.suffix == ".safetensors" for path in find_weights(folder)):
+        found = locate(folder, safetensors_shapes)[1]
+        if not any(name.endswith(".scales") for name in found):
+            plan(sizes, found, folder)
+    return sizes
 
 
 def load_engine(folder: Path, options: LoadOptions, tell: Listener = log_only) -> Engine:

@@ -27,7 +27,7 @@ from csm_chat.places import state_folder
 from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
-from csm_chat.repl.keys import key_bindings, keyboard
+from csm_chat.repl.keys import key_bindings, keyboard, stop_process
 from csm_chat.repl.layout import STYLE, add_bars
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
@@ -211,6 +211,18 @@ class Screen:
         else:
             self._interrupted_at = now  # lines that wait for the model can be dropped this way too
             self.note(LEAVE_HINT)
+
+    def suspend(self) -> None:
+        """Ctrl-Z: stop the process, and give back what others may want meanwhile."""
+
+        def stopped() -> None:
+            self.worker.suspend_sound()
+            try:
+                stop_process(self.session.app.input)
+            finally:
+                self.worker.resume_sound()
+
+        run_in_terminal(stopped)
 
     def _print(self) -> None:
         """Write what waits. Not while the prompt is drawn."""

@@ -35,6 +35,7 @@ KEYS = (
     ("Tab", "complete commands and names"),
     ("Ctrl-R", "search the lines typed before"),
     ("Ctrl-X Ctrl-E", "write the line in $EDITOR"),
+    ("Ctrl-Z", "stop the program and let the sound device go; fg comes back"),
 )
 
 

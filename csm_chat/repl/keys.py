@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -28,6 +30,7 @@ class Keyed(Protocol):
 
     def enter(self, text: str) -> str: ...
     def interrupt(self) -> None: ...
+    def suspend(self) -> None: ...
 
 
 def key_bindings(prompt: Keyed) -> KeyBindings:
@@ -55,6 +58,10 @@ def key_bindings(prompt: Keyed) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         prompt.interrupt()
 
+    @keys.add("c-z", filter=typing)
+    def _(event: KeyPressEvent) -> None:
+        prompt.suspend()
+
     for sequence, command in COMMAND_KEYS:
         _bind(keys, prompt, sequence, command)
     return keys
@@ -79,6 +86,18 @@ if sys.platform != "win32":
 
         def cooked_mode(self) -> AbstractContextManager[None]:
             return nullcontext()
+
+
+def stop_process(keys: Input) -> None:
+    """Ctrl-Z, as a shell has it: the terminal is the shell's until the process goes on.
+
+    Returns then. Does nothing on Windows, which has no such thing.
+    """
+    if sys.platform != "win32":
+        # past RawInput, which never lets the terminal edit lines
+        given_back = Vt100Input.cooked_mode(keys) if isinstance(keys, Vt100Input) else nullcontext()
+        with given_back:
+            os.kill(0, signal.SIGTSTP)
 
 
 def keyboard() -> Input:

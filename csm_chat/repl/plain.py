@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from csm_chat.conversation.grammar import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
-from csm_chat.notices import TextRemark
+from csm_chat.notices import UNSAVED, TextRemark
 from csm_chat.plain_files import TextStream
 from csm_chat.printing import Stages, put, put_over, put_path, put_prompt, redraws
 from csm_chat.repl.handlers import PromptState
@@ -58,7 +58,7 @@ def run(worker: Worker, lines: TextIO, out: TextIO, err: TextIO | None = None) -
         n_refused = _carry_out_all(view, _settled(view, iter(given.readline, "")))
         view.wait()
         return _model_failure(worker) or (
-            FAILED if n_refused or view.deaf or worker.n_failed else 0
+            FAILED if n_refused or view.deaf or view.n_unsaved or worker.n_failed else 0
         )
     except KeyboardInterrupt as interrupt:
         return code_of(interrupt)
@@ -147,6 +147,7 @@ class _View:
         self.worker = worker
         self.state = PromptState(worker, worker.config.speaker)
         self.deaf = False  # nothing can be written any more
+        self.n_unsaved = 0  # told of files that are missing
         self._over = threading.Event()
         self._detail = ""  # shown of what is being loaded
         self._out = out
@@ -154,6 +155,7 @@ class _View:
         self._stages = Stages(err)
 
     def tell(self, notice: Notice) -> None:
+        self.n_unsaved += isinstance(notice, UNSAVED)
         self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:

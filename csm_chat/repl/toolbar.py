@@ -32,6 +32,7 @@ ENDED = {
     "cut": "cut short",
     "limit": "stopped at the longest a turn may last",
     "guard": "stopped as a runaway",
+    "early": "ended far too early",
 }
 
 

@@ -8,14 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from csm_chat.errors import TakeError
+from csm_chat.places import slug
 from csm_chat.scene import subtitles, timeline
-from csm_chat.scene.folder import Mark, save, save_audio, slug, turn_file, unmarked
+from csm_chat.scene.folder import (
+    SUMMARY,
+    Mark,
+    claim,
+    files_of,
+    save,
+    save_audio,
+    turn_file,
+    unmarked,
+)
 from csm_chat.scene.mix import Piece, Placed, Scene, lay_out, mixed, share
 from csm_chat.types import SAMPLE_RATE
 from csm_chat.visible import escaped_json
 
-SUMMARY = "scene.json"
 STEMS = "stems"
+WORDS = ("scene.srt", "scene.vtt", "labels.txt", "scene.svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +62,19 @@ def write_scene(
     still add up to it. Raises TakeError.
     """
     scene = lay_out([t.piece for t in turns], options.gap_s, options.tail_s, options.match)
-    before = _files_of(folder / SUMMARY)
+    before = files_of(folder / SUMMARY)
     names = [turn_file(number, turn.piece.name) for number, turn in enumerate(turns, 1)]
+    sound = {f"mix.{options.format}": scene.speakers} | _stems(scene, options.format)
+    claim(folder, [*sound, *WORDS, SUMMARY, *names])
     for turn, name in zip(turns, names, strict=True):
         if not (folder / name).exists():
             save_audio(folder / name, turn.piece.pcm(), mark)
-    sound = {f"mix.{options.format}": scene.speakers} | _stems(scene, options.format)
     marked = mark(mixed(scene))
     for name, speakers in sound.items():
         save_audio(folder / name, share(scene, marked, speakers), unmarked)
-    words = {
-        "scene.srt": subtitles.srt(scene).encode(),
-        "scene.vtt": subtitles.vtt(scene).encode(),
-        "labels.txt": subtitles.labels(scene).encode(),
-        "scene.svg": timeline.svg(scene, folder.name),
-    }
+    said = (subtitles.srt(scene), subtitles.vtt(scene), subtitles.labels(scene))
+    drawn = timeline.svg(scene, folder.name)
+    words = dict(zip(WORDS, (*(text.encode() for text in said), drawn), strict=True))
     for name, data in words.items():
         save(folder / name, data)
     files = [*sound, *words, *names]
@@ -77,7 +85,7 @@ def write_scene(
 
 def _stems(scene: Scene, format_name: str) -> dict[str, tuple[int, ...]]:
     """Who is heard in which file, a speaker each."""
-    names = {each.piece.speaker: slug(each.piece.name) for each in scene.placed}
+    names = {each.piece.speaker: slug(each.piece.name.casefold()) for each in scene.placed}
     taken = list(names.values())
     return {
         f"{STEMS}/{name if taken.count(name) == 1 else f'{name}-{n}'}.{format_name}": (n,)
@@ -129,15 +137,6 @@ def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, ob
         "ended": turn.ended,
         "file": name,
     }
-
-
-def _files_of(summary: Path) -> list[str]:
-    """What an earlier scene wrote, if its summary can be read."""
-    try:
-        files = json.loads(summary.read_text(encoding="utf-8"))["files"]
-        return [name for name in files if isinstance(name, str)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def _remove(folder: Path, names: set[str]) -> None:

@@ -1,81 +1,38 @@
-"""The folder a scene is made in: what was said so far, so that a later run goes on from there."""
+"""The folder a scene is made in: what was said so far, so that a later run goes on from there.
+
+Knows files, and nothing of models.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
+import os
 import random
-import re
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from csm_chat.audio.files import create_free, from_16_bit, to_16_bit, write_all, write_clip
-from csm_chat.conversation.session import Session
-from csm_chat.errors import TakeError, UsageError
-from csm_chat.types import Codes, Ended, Pcm, Turn, Utterance, Voice
-
-FORMAT = 2  # raised when what a key covers changes
-_SAMPLED_BYTES = 1 << 16  # of the head, the middle and the end of a file of weights
-
-
-def first_key(session: Session) -> str:
-    """What every turn of a script depends on: model, machine's numbers, settings, voices.
-
-    The seed is left to each turn.
-    """
-    backend = session.backend
-    settings = asdict(session.sampling)
-    del settings["seed"]
-    model = [backend.name, backend.device, backend.dtype, backend.quantize, backend.codec.identity]
-    about = [FORMAT, *model, _weights(backend.path), settings, asdict(session.context)]
-    return _digest([*about, [_voice(voice, session) for voice in session.voices]])
-
-
-def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
-    """That of a turn, given the key of the one before: it was heard as context."""
-    return _digest([before, session.read(utterance.text), utterance.speaker, seed])
-
-
-def _voice(voice: Voice, session: Session) -> list[object]:
-    said = [
-        [session.read(segment.text), hashlib.sha256(segment.codes.tobytes()).hexdigest()]
-        for segment in voice.segments
-    ]
-    return [voice.speaker, said]
-
-
-def _weights(folder: Path) -> list[list[object]]:
-    """Name, size and a sample of each file of weights: all of them would be gigabytes to read."""
-    return [[path.name, path.stat().st_size, _sampled(path)] for path in _files(folder)]
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    endings = (".safetensors", ".pt", ".bin", ".json")
-    return sorted(path for path in folder.iterdir() if path.suffix in endings and path.is_file())
-
-
-def _sampled(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for start in (0, size // 2, max(0, size - _SAMPLED_BYTES)):
-            file.seek(start)
-            digest.update(file.read(_SAMPLED_BYTES))
-    return digest.hexdigest()
-
-
-def _digest(about: object) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
+from csm_chat.audio.files import (
+    create_free,
+    from_16_bit,
+    to_16_bit,
+    unsaved,
+    write_all,
+    write_clip,
+)
+from csm_chat.errors import UsageError
+from csm_chat.places import slug
+from csm_chat.types import Codes, Ended, Pcm, Turn
 
 MAX_SEED = 2**32 - 1
+ANOTHER_FOLDER = "choose another folder with -o"
 TURNS, STATE = "turns", "render.json"
+SUMMARY = "scene.json"
 _TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
 
 Mark = Callable[[Pcm], Pcm]  # put into whatever is saved to be listened to: a watermark
@@ -116,16 +73,14 @@ class SceneFolder:
         try:
             if path.exists() and not path.is_dir():
                 raise UsageError(f"{path}: is not a folder; choose another with -o")
-            holds_files = any(each.is_file() for each in path.rglob("*"))
+            holds_files = any(not each.is_dir() for each in path.rglob("*"))
             if holds_files and not self._state.exists():
                 raise UsageError(
                     f"{path}: holds files that no render made; choose another folder with -o"
                 )
             self._state.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TakeError(
-                f"{path}: cannot be made ({error.strerror}); choose another folder with -o"
-            ) from error
+            raise unsaved(path, error, ANOTHER_FOLDER, "made") from error
         if not self._state.exists():
             save(self._state, json.dumps({"seed": None}).encode())
 
@@ -134,7 +89,7 @@ class SceneFolder:
         seed = self._kept_seed() if asked is None else asked
         if seed is None:
             seed = random.SystemRandom().randrange(1_000_000)
-        save(self._state, json.dumps({"seed": seed}).encode())
+        save(self._state, json.dumps(_read(self._state) | {"seed": seed}).encode())
         return seed
 
     def find(self, number: int, key: str) -> SavedTurn | None:
@@ -159,8 +114,9 @@ class SceneFolder:
         buffer = io.BytesIO()
         text = np.array(json.dumps(about | {"key": key}))
         np.savez(buffer, about=text, codes=segment.codes, pcm=samples)
-        # last, because it says that all is there
+        claim(self.path, [turn_file(number, name)])
         save_audio(self.path / turn_file(number, name), pcm, self.mark)
+        # last, because it says that all is there
         save(path, buffer.getvalue())
         return saved
 
@@ -168,21 +124,55 @@ class SceneFolder:
         return self.path / TURNS / f"{number:03d}.npz"
 
     def _kept_seed(self) -> int | None:
-        try:
-            seed = json.loads(self._state.read_text(encoding="utf-8"))["seed"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        seed = _read(self._state).get("seed")
         return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else None
 
 
 def turn_file(number: int, name: str) -> str:
     """Where the sound of a turn is, in the folder."""
-    return f"{TURNS}/{number:03d}-{slug(name)}.wav"
+    return f"{TURNS}/{number:03d}-{slug(name.casefold())}.wav"
 
 
-def slug(name: str) -> str:
-    """A name as part of a file's, on any system."""
-    return re.sub(r"[^\w-]+", "-", name.casefold()).strip("-")[:40] or "voice"
+def claim(folder: Path, names: Iterable[str]) -> None:
+    """Say of files in a scene's folder that renders make them, before they are made.
+
+    Raises UsageError for one that is there and that none has made, TakeError.
+    """
+    state = folder / TURNS / STATE
+    kept = _read(state)
+    made = {name for name in _made(folder, kept) if os.path.lexists(folder / name)}
+    for name in names:
+        if name not in made and os.path.lexists(folder / name):
+            raise UsageError(
+                f"{folder / name}: no render made it, so it is not replaced; "
+                f"move it away, or {ANOTHER_FOLDER}"
+            )
+    save(state, json.dumps(kept | {"files": sorted(made | set(names))}).encode())
+
+
+def files_of(summary: Path) -> list[str]:
+    """What an earlier scene wrote, if its summary can be read."""
+    files = _read(summary).get("files", [])
+    return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
+
+
+def _made(folder: Path, kept: Mapping[str, object]) -> Iterator[str]:
+    """Names of files that renders made; those of turns go with the turn as the model made it."""
+    claimed = kept.get("files", [])
+    yield from (str(name) for name in (claimed if isinstance(claimed, list) else []))
+    if written := files_of(folder / SUMMARY):
+        yield from (*written, SUMMARY)
+    for turn in (folder / TURNS).glob("*.npz"):
+        yield from (f"{TURNS}/{sound.name}" for sound in turn.parent.glob(f"{turn.stem}-*.wav"))
+
+
+def _read(path: Path) -> dict[str, object]:
+    """A file that holds an object; an empty one where it cannot be read."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def save(path: Path, data: bytes) -> None:
@@ -197,7 +187,7 @@ def save(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
+        raise unsaved(path, error, ANOTHER_FOLDER) from error
 
 
 def save_audio(path: Path, pcm: Pcm, mark: Mark) -> None:
@@ -205,5 +195,5 @@ def save_audio(path: Path, pcm: Pcm, mark: Mark) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror})") from error
-    write_clip(path, mark(pcm), replace=True)
+        raise unsaved(path, error, ANOTHER_FOLDER) from error
+    write_clip(path, mark(pcm), replace=True, otherwise=ANOTHER_FOLDER)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
-from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder, first_key, next_key
+from csm_chat.scene.digests import first_key, next_key
+from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
 from csm_chat.scene.script import Script, ScriptTurn, piece_of
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 

@@ -584,3 +584,33 @@ def test_without_portaudio_the_player_says_what_to_install(tmp_path: Path) -> No
     )
     assert "PortAudio library not found" in out
     assert "sudo apt install libportaudio2" in out
+
+
+def test_while_suspended_the_device_is_others_and_the_rest_is_heard_after() -> None:
+    stream = FakeStream()
+    with Player(open_stream=stream.open) as player:
+        pcm = sound(2.0)
+        player.begin(0.0)
+        player.write(pcm[:SAMPLE_RATE])
+        assert eventually(lambda: len(stream.heard))
+        player.suspend()
+        assert stream.calls[-1] == "close"
+        n_calls, n_heard = len(stream.calls), len(stream.heard)
+        player.write(pcm[SAMPLE_RATE:])
+        player.end()
+        time.sleep(0.1)
+        assert (len(stream.calls), len(stream.heard)) == (n_calls, n_heard)
+        assert n_heard < len(pcm)
+        player.resume()
+        player.drain()
+        heard = stream.heard
+        assert np.array_equal(heard[heard != 0][-SAMPLE_RATE // 2 :], pcm[-SAMPLE_RATE // 2 :])
+        assert stream.calls.count("open default") == 2
+
+
+def test_a_silent_player_is_suspended_and_resumed_in_silence() -> None:
+    player = Player("off")
+    player.suspend()
+    player.write(sound(0.1))
+    player.resume()
+    assert player.status().state == "off"

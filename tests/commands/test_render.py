@@ -209,6 +209,33 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mix.wav"]
 
 
+@pytest.mark.parametrize("name", ["mix.wav", "stems/ana.wav", "labels.txt", "scene.json"])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_nothing_is_replaced_that_no_render_made(tmp_path: Path, name: str, is_link: bool) -> None:
+    run = Stage(fake_backend(), tmp_path / "market")
+    run.render(SCRIPT, stop_after=1)
+    mine = run.folder.path / name
+    mine.parent.mkdir(exist_ok=True)
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"mine")
+    if is_link:
+        mine.symlink_to(kept)
+    else:
+        mine.write_bytes(b"mine")
+    before = files(run.folder.path)
+    with pytest.raises(UsageError, match=r"no render made it.*choose another folder with -o"):
+        run.render(SCRIPT)
+    after = files(run.folder.path)
+    assert mine.read_bytes() == kept.read_bytes() == b"mine"
+    assert {path for path in after if not path.startswith("turns/")} == {
+        path for path in before if not path.startswith("turns/")
+    }
+    mine.unlink()
+    run.render(SCRIPT)
+    again = run.render(SCRIPT)
+    assert not any(again) and (run.folder.path / name).exists()
+
+
 # as it is run
 
 

@@ -348,6 +348,40 @@ def test_what_marks_the_sound_marks_all_of_it(tmp_path: Path) -> None:
         assert len(pcm) == 3 * 1920 and pcm.max() < -0.4
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_take_that_is_said_again_leaves_no_trace_in_the_file(
+    tmp_path: Path, ending: str, is_marked: bool
+) -> None:
+    class Late:
+        """Gives out what it was given, turned round, at the end."""
+
+        held: list[np.ndarray]
+
+        def __init__(self) -> None:
+            self.held = []
+
+        def write(self, pcm: np.ndarray) -> np.ndarray:
+            self.held.append(-pcm)
+            return pcm[:0]
+
+        def end(self) -> np.ndarray:
+            out, self.held = np.concatenate([HALF[:0], *self.held]), []
+            return out
+
+    path = tmp_path / f"a.{ending}"
+    recording = Recording(path, force=False, marking=Late() if is_marked else None)
+    for level, is_good in ((0.2, True), (0.4, False), (0.6, False), (0.8, True)):
+        recording.settle()
+        recording.write(HALF * level)
+        recording.write(HALF * level)
+        if not is_good:
+            recording.take_back()
+    recording.finish(cut=False)
+    pcm = soundfile.read(path)[0] * (-1 if is_marked else 1)
+    assert np.abs(pcm - np.repeat([0.1, 0.4], 2 * len(HALF))).max() < 1e-4
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_a_pipe_is_told() -> None:
     with (

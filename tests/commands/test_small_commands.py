@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.checkpoint.test_hub import environment as hub_environment
 from tests.hub_server import FakeRepo, HubServer
 from tests.in_process import Run
 from tests.program import COMMAND, captured, environment, piped
-from tests.voices.test_voices import save, speech
+from tests.voices.test_voices import save, speech, told_short
 from tests.whisper_checkpoint import make_whisper
 
 needs_alsa = pytest.mark.skipif(
@@ -219,6 +220,20 @@ def test_words_are_written_beside_each_clip_once(run: Run, tmp_path: Path, whisp
     assert (ran.code, ran.out) == (0, b"The sea never stops.\n")
     assert run("transcribe", "--set", whisper, "--force", "b.flac").out == b"b.txt\n"
     assert (tmp_path / "b.txt").read_text() == "The sea never stops.\n"
+
+
+@leaves_file_open
+def test_all_of_a_clip_whose_header_says_too_little_is_heard_and_that_is_said(
+    run: Run, tmp_path: Path, whisper: str
+) -> None:
+    told_short(save(tmp_path / "a.wav", speech(2), text=None), 0.5)
+    told_short(save(tmp_path / "b.wav", speech(2), text=None), 0)
+    ran = run("transcribe", "--set", whisper, "a.wav", "b.wav")
+    assert (ran.code, ran.text) == (0, "a.txt\nb.txt\n")
+    assert "a.wav: its header tells of 50% of the sound in it: read to its end" in ran.err
+    ran = run("verify", "--json", "a.wav", "b.wav")
+    assert [each["seconds"] for each in json.loads(ran.text)] == [2.0, 2.0]
+    assert "b.wav: its header tells of nothing of the sound in it: read to its end" in ran.err
 
 
 def test_long_sound_is_heard_in_full_and_cut_where_it_is_quiet() -> None:

@@ -140,6 +140,28 @@ def test_a_take_at_max_turn_s_says_so() -> None:
     assert session.turns == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "n_frames", "ended"),
+    [
+        ("Hi.", 1, "eos"),
+        ("Oh, hello to you.", 4, "eos"),
+        ("Noooooooooooooooooooooooooooooooooooooooooo!", 5, "eos"),
+        ("word " * 50, 28, "early"),  # 2.2 s of 250 characters
+        ("word " * 50, 100, "eos"),  # 31 characters a second
+        ("a rather long line that is over before it is said", 6, "early"),
+    ],
+)
+def test_a_take_that_ends_far_too_early_for_its_text_stays_out(
+    text: str, n_frames: int, ended: str
+) -> None:
+    session, _, notes = make([n_frames], context_rows=1000)
+    _, turn = finish(session.take(Utterance(text, 0)))
+    assert turn.ended == ended
+    assert len(session.turns) == (ended == "eos")
+    assert bool(notes) == (ended == "early")
+    assert not notes or "far too early for its text" in notes[0]
+
+
 def test_a_stuck_frame_is_stopped() -> None:
     session, _, notes = make([[9, 9, 8, *[7] * 40]])
     _, turn = finish(session.take(Utterance("A rather long line to say, for once.", 0)))
@@ -334,8 +356,8 @@ def test_voices_that_do_not_fit_are_reported_with_their_sizes() -> None:
 
 
 def test_a_line_too_long_is_split_at_sentence_ends_and_all_parts_enter() -> None:
-    session, _, notes = make(context_rows=2048)
-    sentences = [f"Sentence number {n} is about the sea and the wind." for n in range(20)]
+    session, _, notes = make([100] * 3, context_rows=2048)
+    sentences = [f"Sentence number {n} is about the sea and the wind." for n in range(12)]
     blocks = session.say(Utterance(" ".join(sentences), 2))
     while True:
         try:

@@ -376,3 +376,29 @@ def test_leaving_does_not_wait_for_a_long_step_of_loading(stage: Make) -> None:
     read.set()
     s.until(s.worker.close)
     assert s.view.notes == []
+
+
+LONG = (Utterance("A line that nobody could say within the fraction of a second.", 0),)
+
+
+def test_a_take_that_ends_far_too_early_is_said_again_with_the_next_seed(
+    stage: Make,
+) -> None:
+    s = stage(3, 4, 40, 5)
+    s.worker.say(LONG)
+    s.worker.wait()
+    assert s.files() == ["001-0.guard.wav", "002-0.guard.wav", "003-0.wav", "takes.jsonl"]
+    assert [(number, turn.seed, turn.ended) for number, turn in s.view.turns] == [(3, 3, "eos")]
+    assert [turn.seed for turn in s.session.turns] == [3]
+    told = [text for _, text in s.view.notes]
+    assert sum("far too early for its text" in text for text in told) == 2
+    assert sum("said again with the next seed" in text for text in told) == 2
+    assert s.worker.n_failed == 0
+
+
+def test_a_line_whose_takes_all_end_far_too_early_has_failed(stage: Make) -> None:
+    s = stage(3, 4, 5)
+    s.worker.say(LONG)
+    s.worker.wait()
+    assert [turn.ended for _, turn in s.view.turns] == ["early"]
+    assert (len(s.engine.calls), s.worker.n_failed, s.session.turns) == (3, 1, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,16 @@ def speech(seconds: float, level: float = 0.3, rate: int = SAMPLE_RATE) -> Pcm:
     buzz = sum(np.sin(2 * np.pi * 120 * harmonic * time) / harmonic for harmonic in range(1, 9))
     syllables = np.where(time % 0.4 < 0.3, np.sin(np.pi * (time % 0.4) / 0.3), 0)
     return (level / 2 * buzz * syllables).astype(np.float32)
+
+
+def told_short(path: Path, share: float) -> Path:
+    """A WAV whose header tells of that share of its samples."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    n_bytes = struct.unpack_from("<I", content, at)[0]
+    struct.pack_into("<I", content, at, round(n_bytes * share) // 2 * 2)
+    path.write_bytes(content)
+    return path
 
 
 def save(path: Path, pcm: Pcm, rate: int = SAMPLE_RATE, text: str | None = "Hello there.") -> Path:
@@ -387,6 +398,17 @@ def test_clips_are_taken_by_what_they_are(desk: Desk, name: str) -> None:
     (desk.folder / Path(name).with_suffix(".TXT")).write_text("Hello there.")
     (voice,) = desk.start().load()
     assert (voice.speaker, voice.segments[0].text) == (6, "Hello there.")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_clip_whose_header_says_too_little_is_used_whole_and_that_is_said(
+    desk: Desk, share: float
+) -> None:
+    told_short(save(desk.folder / "reference.wav", speech(4)), share)
+    assert desk.speakers() == [0]
+    assert len(desk.about("read to its end")) == 1
+    whole = excerpt(save(desk.folder / "other.wav", speech(4)), 15)
+    assert excerpt(desk.folder / "reference.wav", 15).note.kept_s == whole.note.kept_s
 
 
 def test_a_cache_that_cannot_be_written_is_said_once(desk: Desk) -> None:

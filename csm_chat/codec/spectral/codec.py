@@ -14,16 +14,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.codec_files import SPECTRAL_WEIGHTS
-from csm_chat.checkpoint.files import Shape, safetensors_shapes, unreadable
+from csm_chat.checkpoint.files import unreadable
+from csm_chat.codec.load import stored_spectral
 from csm_chat.codec.spectral.analysis import frames_of
 from csm_chat.codec.spectral.features import Mels
 from csm_chat.codec.spectral.nets import Decoder
 from csm_chat.codec.spectral.quantizer import Quantizer
-from csm_chat.codec.spectral.shapes import tensor_shapes
-from csm_chat.codec.spectral.sizes import FIRST_HEARD, Sizes, read_sizes
+from csm_chat.codec.spectral.sizes import Sizes
 from csm_chat.codec.spectral.stream import DecoderStream
 from csm_chat.codec.streaming import opened
-from csm_chat.errors import AudioError, CheckpointError
+from csm_chat.errors import AudioError
 from csm_chat.runtime import FOR_SMALL, threads
 from csm_chat.types import FRAME_SAMPLES, Codes, Pcm
 
@@ -32,26 +32,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 def load_spectral(folder: Path, codebooks: int) -> SpectralCodec:
     """Load a folder's codec, to speak in `codebooks`. Raises CheckpointError."""
-    sizes = read_sizes(folder)
-    if not FIRST_HEARD <= codebooks <= sizes.codebooks:
-        raise CheckpointError(
-            f"{folder}: the model speaks in {codebooks} codebooks, the codec has "
-            f"{sizes.codebooks}; take both from one checkpoint"
-        )
-    path = folder / SPECTRAL_WEIGHTS
-    if problem := _problem(tensor_shapes(sizes), safetensors_shapes(path)):
-        raise CheckpointError(
-            f"{folder}: the codec's {problem}; take the codec's config and weights together"
-        )
-    return SpectralCodec(sizes, codebooks, path)
-
-
-def _problem(expected: dict[str, Shape], found: dict[str, Shape]) -> str:
-    for name in sorted(expected.keys() | found.keys()):
-        wanted, there = (list(x[name]) if name in x else "none" for x in (expected, found))
-        if wanted != there:
-            return f"tensor {name}: expected {wanted}, found {there}"
-    return ""
+    sizes = stored_spectral(folder, codebooks)
+    return SpectralCodec(sizes, codebooks, folder / SPECTRAL_WEIGHTS)
 
 
 class SpectralCodec:

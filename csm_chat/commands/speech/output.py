@@ -11,8 +11,16 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from csm_chat.audio.files import SUBTYPES, create_free, free_names, to_16_bit, write_clip
-from csm_chat.audio.sinks import WavSink, wav_header
+from csm_chat.audio.files import (
+    ANOTHER_NAME,
+    SUBTYPES,
+    create_free,
+    free_names,
+    to_16_bit,
+    unsaved,
+    write_clip,
+)
+from csm_chat.audio.sinks import CUT, Marking, WavSink, wav_header
 from csm_chat.errors import TakeError, UsageError
 
 if TYPE_CHECKING:
@@ -24,15 +32,16 @@ ENDINGS = ", ".join(f".{name}" for name in SUBTYPES)
 UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # what a WAV header says of a stream
 
 
-class Marking(Protocol):
-    """A signal on its way through, such as a watermark's: what comes out may come later."""
-
-    def write(self, pcm: Pcm) -> Pcm: ...
-    def end(self) -> Pcm: ...
-
-
 class Output(Protocol):
     def write(self, pcm: Pcm) -> None: ...
+
+    def settle(self) -> None:
+        """A take begins: what is there stays."""
+        ...
+
+    def take_back(self) -> None:
+        """Drop what was written since `settle`, unless it is heard already."""
+        ...
 
     def finish(self, cut: bool) -> Path | None:
         """Complete it, `cut` if speech ended before its time. The file's path if there is one."""
@@ -52,24 +61,43 @@ class Recording:
         """
         self._path = path
         self._force = force
-        self._marking = marking
-        self._wav = WavSink(path) if path.suffix.lower() == ".wav" else None
+        is_wav = path.suffix.lower() == ".wav"
+        self._wav = WavSink(path, marking, ANOTHER_NAME) if is_wav else None
+        self._marking = None if is_wav else marking
         self._pcm: list[Pcm] = []  # all of it, unless there is a file that grows
         self._n_samples = 0
+        self._settled = (0, 0)  # samples and blocks that stay
 
     def write(self, pcm: Pcm) -> None:
         """Raises TakeError."""
         self._n_samples += len(pcm)
         self._add(self._marking.write(pcm) if self._marking else pcm)
 
+    def settle(self) -> None:
+        """Raises TakeError."""
+        if self._wav:
+            self._wav.settle()
+        elif self._marking:
+            self._add(self._marking.end())
+        self._settled = self._n_samples, len(self._pcm)
+
+    def take_back(self) -> None:
+        """Raises TakeError."""
+        if self._wav:
+            self._wav.take_back()
+        elif self._marking:
+            self._marking.end()
+        self._n_samples, n_blocks = self._settled
+        del self._pcm[n_blocks:]
+
     def finish(self, cut: bool) -> Path | None:
-        """Raises TakeError; the WAV so far then stays, as `<name>.part`."""
+        """Raises TakeError."""
         if not self._n_samples:
             self.discard()
             return None
         if self._marking:
             self._add(self._marking.end())
-        suffix = ".cut" if cut else ""
+        suffix = CUT if cut else ""
         replaces = self._force and not cut
         if self._wav:
             path = self._wav.finish(suffix)
@@ -114,7 +142,15 @@ class Pipe:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise TakeError(f"standard output: cannot be written ({error.strerror})") from error
+            raise TakeError(
+                f"standard output: cannot be written ({error.strerror})", error.errno
+            ) from error
+
+    def settle(self) -> None:
+        """What is written is heard."""
+
+    def take_back(self) -> None:
+        """Too late."""
 
     def finish(self, cut: bool) -> None:
         """Nothing to complete: the length was left open."""
@@ -149,7 +185,7 @@ def check_output(path: Path, force: bool) -> None:
         file.close()
         part.unlink()
     except OSError as error:
-        raise TakeError(f"{path}: cannot be saved ({error.strerror}); give another name") from error
+        raise unsaved(path, error, ANOTHER_NAME) from error
 
 
 def _next_free(path: Path) -> Path:

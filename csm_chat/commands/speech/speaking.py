@@ -85,8 +85,14 @@ class _Outputs:
         self._last = 0.0
 
     def open(self, name: str) -> _Outputs:
+        for output in self._outputs:
+            output.settle()
         self._last = time.perf_counter()
         return self
+
+    def take_back(self) -> None:
+        for output in self._outputs:
+            output.take_back()
 
     def write(self, pcm: Pcm) -> None:
         now = time.perf_counter()

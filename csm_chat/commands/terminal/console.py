@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from csm_chat.commands.terminal.wording import COMMAND_LINE
@@ -49,11 +49,12 @@ class Bar:
             self._stages.show(text)
         if self._bar is None:
             return
-        if self._total is None:
-            self._bar.set_description_str(one_line(text))
-            return
-        self._bar.set_description_str(f"{one_line(text)} " if text else "", refresh=False)
-        self._bar.update(min(done, self._total) - self._bar.n)
+        with suppress(OSError):  # a terminal that was closed
+            if self._total is None:
+                self._bar.set_description_str(one_line(text))
+                return
+            self._bar.set_description_str(f"{one_line(text)} " if text else "", refresh=False)
+            self._bar.update(min(done, self._total) - self._bar.n)
 
     def grow(self, total: float) -> None:
         """There is more to do than was thought."""
@@ -64,7 +65,8 @@ class Bar:
         """Wipe it off. Twice is fine."""
         if self._bar is not None:
             self._bar.delay = 0  # else one that a note has drawn before its time would stay
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
 
     def __enter__(self) -> Bar:
         return self
@@ -113,14 +115,15 @@ class Console:
             self.warn(*lines)
 
     def warn(self, *lines: str) -> None:
-        """Said in any case."""
-        if self._bar is None:
-            put(*lines, file=self._err)
-            return
-        from tqdm import tqdm
+        """Said in any case, if somebody is there to hear it: a terminal may have been closed."""
+        with suppress(OSError):
+            if self._bar is None:
+                put(*lines, file=self._err)
+                return
+            from tqdm import tqdm
 
-        with tqdm.external_write_mode(file=self._err):
-            put(*lines, file=self._err)
+            with tqdm.external_write_mode(file=self._err):
+                put(*lines, file=self._err)
 
     @contextmanager
     def bar(self, total: float | None, unit: str = "") -> Iterator[Bar]:

@@ -123,6 +123,15 @@ class Worker:
             loaded.session.backend.engine.interrupt()
         return stopped
 
+    def suspend_sound(self) -> None:
+        """Let the device go, at once, while the process is stopped."""
+        if loaded := self._published.loaded:
+            loaded.sound.suspend()
+
+    def resume_sound(self) -> None:
+        if loaded := self._published.loaded:
+            loaded.sound.resume()
+
     def drop_queue(self) -> int:
         """Forget the entries that wait; how many there were. Commands stay."""
         return self._jobs.drop_entries()
