@@ -214,9 +214,9 @@ class Chance:
     """A detector that takes given windows for marked."""
 
     name, threshold = "chance", 0.7
-    window_samples, step_samples = SAMPLE_RATE // 2, SAMPLE_RATE // 4
 
-    def __init__(self, taken: set[int]) -> None:
+    def __init__(self, taken: set[int], window_samples: int = SAMPLE_RATE // 2) -> None:
+        self.window_samples, self.step_samples = window_samples, window_samples // 2
         self._taken = taken
         self._asked = itertools.count()
 
@@ -238,6 +238,17 @@ def test_a_longer_file_needs_a_longer_place() -> None:
     (place,) = mark.places
     assert place.start_s == pytest.approx(2000, abs=0.5)
     assert place.end_s == pytest.approx(2002.5, abs=0.5)
+
+
+def test_a_place_never_ends_before_it_begins() -> None:
+    changing = np.concatenate([pitch(hz) for hz in (200, 900, 300, 2000)])
+    pcm = np.concatenate([noise(1.26, 0.0), np.tile(changing, 10)])
+    assert find(Chance({0}, SAMPLE_RATE), [pcm]).mark is None
+    assert find(Chance({0, 1}, SAMPLE_RATE), [pcm]).mark is not None
+
+
+def pitch(hz: float) -> Pcm:
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(1400) / SAMPLE_RATE)).astype(np.float32)
 
 
 def test_memory_is_flat_however_long_a_file_is() -> None:

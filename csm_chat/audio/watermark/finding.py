@@ -30,7 +30,9 @@ N_TOGETHER = 32  # windows that are asked about at once
 
 # The longer a file, the more windows could be taken for marked by chance, and the longer a place
 # has to be. In a file of n windows that do not overlap, a place of k of them is expected by chance
-# FIRST * NEXT ** (k - 1) * n times, which has to be ALLOWED at most.
+# FIRST * NEXT ** (k - 1) * n times, which has to be ALLOWED at most. Perth's, in 9 minutes of
+# unmarked speech, 4 windows a second: as wav and mp3 none had its threshold, as ogg 1 of 2195. Of
+# 56 that had 0.3 or more, 1 was followed by another.
 FIRST = 1 / 500  # that a window of unmarked speech has a detector's threshold
 NEXT = 1 / 10  # that the one after such a window has it too
 ALLOWED = 1 / 100
@@ -185,9 +187,11 @@ def _places(detector: Detector, seen: Sequence[_Window]) -> Iterator[Place]:
         n_apart = 1 + (len(sure) - 1) * detector.step_samples / detector.window_samples
         # the middle one of all, since where a tone begins the spectrum moves as well
         spread = float(np.median([each.spread_db for each in marked]))
-        if sure and n_apart >= least and spread >= SPEECH_DB:
+        if not sure or n_apart < least or spread < SPEECH_DB:
+            continue
+        start, end = _start(seen, run.start), _end(seen, run.stop - 1)
+        if start < end:  # not so where one window begins to sound after what follows denies it
             confidence = float(np.mean([each.confidence for each in marked]))
-            start, end = _start(seen, run.start), _end(seen, run.stop - 1)
             yield Place(start / SAMPLE_RATE, end / SAMPLE_RATE, min(1.0, confidence))
 
 

@@ -49,6 +49,8 @@ class Perth:
     before_samples = after_samples = SAMPLE_RATE // 4
     window_samples = SAMPLE_RATE
     step_samples = SAMPLE_RATE // 2
+    # The highest of 2195 windows of unmarked speech had 0.66, as mp3 0.67, as ogg 0.75; the lowest
+    # of as many marked ones 0.98.
     threshold = 0.7
 
     def __init__(self) -> None:
