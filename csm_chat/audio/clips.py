@@ -54,14 +54,9 @@ def read_clip(path: Path, max_s: float | None = None) -> Clip:
         rate, channels = source.samplerate, source.channels
         blocks = _Blocks(source, None if max_s is None else round(max_s * rate))
         pcm = np.concatenate([np.zeros(0, np.float32), *_resampled(blocks, rate)])
-    if not blocks.n_frames:
-        raise AudioError(f"{path}: holds no samples; record or export it again")
-    if not np.isfinite(pcm).all():
-        raise AudioError(
-            f"{path}: holds samples that are not numbers (NaN or infinity); export it again"
-        )
+    _check_any(path, blocks)
     return Clip(
-        np.clip(pcm, -1, 1),
+        _checked(path, pcm),
         rate,
         channels,
         blocks.n_frames / rate,
@@ -69,6 +64,37 @@ def read_clip(path: Path, max_s: float | None = None) -> Clip:
         blocks.is_whole,
         remark,
     )
+
+
+def header_remark(path: Path) -> str | None:
+    """What is wrong with a file that is read all the same. Raises AudioError."""
+    with _opened(path) as (_, remark):
+        return remark
+
+
+def clip_blocks(path: Path) -> Iterator[Pcm]:
+    """What `read_clip` reads, block by block, in memory that does not grow with the file.
+
+    Raises AudioError, while it is read.
+    """
+    with _opened(path) as (source, _):
+        blocks = _Blocks(source, None)
+        for pcm in _resampled(blocks, source.samplerate):
+            yield _checked(path, pcm)
+    _check_any(path, blocks)
+
+
+def _check_any(path: Path, blocks: _Blocks) -> None:
+    if not blocks.n_frames:
+        raise AudioError(f"{path}: holds no samples; record or export it again")
+
+
+def _checked(path: Path, pcm: Pcm) -> Pcm:
+    if not np.isfinite(pcm).all():
+        raise AudioError(
+            f"{path}: holds samples that are not numbers (NaN or infinity); export it again"
+        )
+    return np.clip(pcm, -1, 1)
 
 
 @contextmanager

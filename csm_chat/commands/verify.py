@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,16 @@ from csm_chat.commands.terminal import flags
 from csm_chat.commands.terminal.console import Console
 from csm_chat.errors import AudioError, WatermarkError
 from csm_chat.printing import put, put_json
+from csm_chat.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from csm_chat.audio.watermark.marking import Mark, Watermark
+    from csm_chat.audio.watermark.finding import Mark, Place
+    from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.config.settings import Config
 
-HEADS = ("file", "watermark", "confidence", "seconds", "of")
+HEADS = ("file", "watermark", "confidence", "share", "seconds", "marked")
 NOT_MARKED = 1
+N_SHOWN = 3  # places in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +35,54 @@ class Verified:
     by: str  # method, and whose key
     seconds: float  # of the file
 
+    @property
+    def share(self) -> float:
+        return self.mark.seconds / self.seconds if self.mark else 0.0
+
     def cells(self) -> tuple[str, ...]:
+        of = f"{self.seconds:.1f}"
         if self.mark is None:
-            return str(self.path), "not marked", "-", "-", f"{self.seconds:.1f}"
-        confidence, seconds = f"{self.mark.confidence:.2f}", f"{self.mark.seconds:.1f}"
-        return str(self.path), self.by, confidence, seconds, f"{self.seconds:.1f}"
+            return str(self.path), "not marked", "-", "-", of, "-"
+        confidence, share = f"{self.mark.confidence:.2f}", f"{self.share:.0%}"
+        return str(self.path), self.by, confidence, share, of, _in_words(self.mark.places)
 
     def fields(self) -> dict[str, object]:
-        found = self.mark is not None
+        mark = self.mark
         return {
             "file": str(self.path),
-            "marked": found,
-            "watermark": self.by if found else None,
-            "confidence": round(self.mark.confidence, 4) if self.mark else None,
-            "marked_s": round(self.mark.seconds, 3) if self.mark else 0.0,
+            "marked": mark is not None,
+            "watermark": self.by if mark else None,
+            "confidence": round(mark.confidence, 4) if mark else None,
+            "share": round(self.share, 4),
+            "marked_s": round(mark.seconds, 3) if mark else 0.0,
             "seconds": round(self.seconds, 3),
+            "places": [
+                {
+                    "start_s": round(place.start_s, 3),
+                    "end_s": round(place.end_s, 3),
+                    "confidence": round(place.confidence, 4),
+                }
+                for place in (mark.places if mark else ())
+            ],
         }
+
+
+def _in_words(places: Sequence[Place]) -> str:
+    """As "from 0:02 to 0:09, 0:15 to 0:20"."""
+    shown = ", ".join(_from_to(place) for place in places[:N_SHOWN])
+    n_more = len(places) - N_SHOWN
+    return f"from {shown}" + (f" and {n_more} more" if n_more > 0 else "")
+
+
+def _from_to(place: Place) -> str:
+    start = round(place.start_s)
+    return f"{_clock(start)} to {_clock(max(start + 1, round(place.end_s)))}"
+
+
+def _clock(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -103,12 +138,14 @@ def _watermarks(config: Config, console: Console) -> Iterator[Watermark]:
 
 def _verified(path: Path, watermarks: list[Watermark], console: Console) -> Verified:
     """Raises AudioError."""
-    from csm_chat.audio.clips import read_clip
+    from csm_chat.audio.clips import clip_blocks, header_remark
 
-    clip = read_clip(path)
-    if clip.remark:
-        console.note(f"{path}: {clip.remark}")
+    if remark := header_remark(path):
+        console.note(f"{path}: {remark}")
+    # read once for each method, so that an hour is never held
     for watermark in watermarks:
-        if mark := watermark.detect(clip.pcm):
-            return Verified(path, mark, watermark.words, clip.seconds)
-    return Verified(path, None, "", clip.seconds)
+        found = watermark.detect(clip_blocks(path))
+        if found.mark:
+            return Verified(path, found.mark, watermark.words, found.seconds)
+    seconds = sum(map(len, clip_blocks(path))) / SAMPLE_RATE
+    return Verified(path, None, "", seconds)

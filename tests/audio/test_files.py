@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from csm_chat.audio.clips import read_clip, resample, trim_silence
+from csm_chat.audio.clips import clip_blocks, read_clip, resample, trim_silence
 from csm_chat.audio.files import create_free, move_exclusive, write_clip
 from csm_chat.errors import AudioError, TakeError
 from csm_chat.types import SAMPLE_RATE
@@ -31,6 +31,24 @@ def test_any_rate_becomes_24_khz_and_keeps_the_sound(tmp_path: Path, rate: int) 
     assert clip.pcm.shape == (SAMPLE_RATE,)
     middle = slice(1200, -1200)  # a filter rings at hard edges
     np.testing.assert_allclose(clip.pcm[middle], tone(1.0)[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+def test_blocks_put_together_are_the_clip(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", 2 * tone(9.0, rate), rate, subtype="FLOAT")
+    blocks = list(clip_blocks(tmp_path / "a.wav"))
+    assert len(blocks) > 2
+    np.testing.assert_array_equal(np.concatenate(blocks), read_clip(tmp_path / "a.wav").pcm)
+
+
+def test_blocks_of_what_is_no_sound_are_refused_as_the_clip_is(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "empty.wav", tone(0.0), SAMPLE_RATE)
+    nan = np.where(np.arange(SAMPLE_RATE) < 9, np.nan, tone(1.0))
+    soundfile.write(tmp_path / "nan.wav", nan, SAMPLE_RATE, subtype="FLOAT")
+    for name, words in {"empty": "no samples", "nan": "not numbers", "gone": "opened"}.items():
+        for read in (read_clip, lambda path: list(clip_blocks(path))):
+            with pytest.raises(AudioError, match=f"{name}.wav: .*{words}"):
+                read(tmp_path / f"{name}.wav")
 
 
 def test_24_khz_float_comes_through_bit_for_bit(tmp_path: Path) -> None:

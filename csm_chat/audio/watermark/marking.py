@@ -1,34 +1,27 @@
-"""Inaudible marks that say "synthetic": put into audio piece by piece, and found again.
+"""Inaudible marks that say "synthetic": put into audio piece by piece.
 
-The methods are perth.py and silentcipher.py.
+perth.py and silentcipher.py are the methods, finding.py searches by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from csm_chat.audio.watermark.finding import Detector, Found, find
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 METHODS = ("perth", "silentcipher")  # each the name of a package
 # Pieces agree where they meet, up to what a method measures over a whole piece.
 FADE_SAMPLES = SAMPLE_RATE // 50
-SILENT_RMS = 1e-5  # -100 dBFS: a third of a 16-bit step
-FOUND_RMS = 0.2  # level that detectors are asked at: perth's errs more the quieter speech is
 
 
-class Method(Protocol):
-    """One way to mark. Its samples are mono at SAMPLE_RATE."""
-
-    @property
-    def name(self) -> str:
-        """One of METHODS."""
-        ...
+class Method(Detector, Protocol):
+    """One way to mark; its name is one of METHODS. Its samples are mono at SAMPLE_RATE."""
 
     @property
     def words(self) -> str:
@@ -48,32 +41,9 @@ class Method(Protocol):
     @property
     def after_samples(self) -> int: ...
 
-    @property
-    def threshold(self) -> float:
-        """Least confidence of a mark."""
-        ...
-
-    @property
-    def window_samples(self) -> int:
-        """How much is searched for a mark at a time."""
-        ...
-
     def mark(self, pcm: Pcm) -> Pcm:
         """As many samples as given, at least one."""
         ...
-
-    def confidence(self, pcm: Pcm) -> float:
-        """That a sounding stretch is marked, 0 - 1."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What was found in audio."""
-
-    method: str
-    confidence: float  # threshold - 1, mean over the marked seconds
-    seconds: float  # that carry it, counted in stretches of the method's window
 
 
 class Watermark:
@@ -99,22 +69,9 @@ class Watermark:
         marking = self.stream()
         return np.concatenate([marking.write(pcm), marking.end()])
 
-    def detect(self, pcm: Pcm) -> Mark | None:
-        """The mark of this method and key; None if no stretch carries it. Silence carries none."""
-        method = self._method
-        found = []
-        for window in _windows(pcm, method.window_samples):
-            rms = float(np.sqrt(np.mean(np.square(window))))
-            if rms < SILENT_RMS:
-                continue
-            confidence = method.confidence(window * np.float32(FOUND_RMS / rms))
-            if confidence >= method.threshold:
-                found.append((confidence, len(window)))
-        if not found:
-            return None
-        confidences, lengths = zip(*found, strict=True)
-        mean = float(np.average(confidences, weights=lengths))
-        return Mark(method.name, min(1.0, mean), sum(lengths) / SAMPLE_RATE)
+    def detect(self, blocks: Iterable[Pcm]) -> Found:
+        """Search a signal, a block after the other, for the mark of this method and key."""
+        return find(self._method, blocks)
 
 
 class Marking:
@@ -166,15 +123,6 @@ def _faded(before: Pcm, after: Pcm) -> Pcm:
     share = np.arange(n_fade, dtype=np.float32) / max(1, n_fade)
     head = before[:n_fade] + (after[:n_fade] - before[:n_fade]) * share
     return np.concatenate([head, after[n_fade:]])
-
-
-def _windows(pcm: Pcm, n_samples: int) -> Iterator[Pcm]:
-    """Stretches of `n_samples`; the last one is up to twice as long, none is empty."""
-    while len(pcm) >= 2 * n_samples:
-        yield pcm[:n_samples]
-        pcm = pcm[n_samples:]
-    if len(pcm):
-        yield pcm
 
 
 def is_installed(method: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from csm_chat.audio.clips import resample
 from csm_chat.errors import WatermarkError
@@ -46,9 +47,10 @@ class Perth:
     # The network sees 15 frames to each side and a frame's window half as much again: 0.2 s. Whole
     # hops, so that the frames of all pieces fall where the whole signal's do.
     before_samples = after_samples = SAMPLE_RATE // 4
-    window_samples = 5 * SAMPLE_RATE
-    # The highest of 276 stretches of unmarked speech had 0.19, and 0.46 of 372 of only 1 s. The
-    # lowest of 152 marked clips, 0.4 s and longer, had 0.85, and 0.76 after mp3.
+    window_samples = SAMPLE_RATE
+    step_samples = SAMPLE_RATE // 2
+    # The highest of 2195 windows of unmarked speech had 0.66, as mp3 0.67, as ogg 0.75; the lowest
+    # of as many marked ones 0.98.
     threshold = 0.7
 
     def __init__(self) -> None:
@@ -73,13 +75,14 @@ class Perth:
         change = resample(marked - there, RATE_HZ, SAMPLE_RATE)[: len(pcm)]
         return pcm + np.pad(change, (0, len(pcm) - len(change)))
 
-    def confidence(self, pcm: Pcm) -> float:
+    def confidences(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         import torch
 
-        there = _padded(resample(pcm, SAMPLE_RATE, RATE_HZ))
+        there = np.stack([_padded(resample(each, SAMPLE_RATE, RATE_HZ)) for each in windows])
         with torch.inference_mode():
-            found = self._decoder(_scaled(_spectrum(there))[None])
-        return float(found.clip(0, 1).item())
+            found = self._decoder(_scaled(_spectrum(there)))
+        confidences: npt.NDArray[np.float32] = found.clip(0, 1).numpy()
+        return confidences
 
     @cached_property
     def _decoder(self) -> Any:
@@ -147,10 +150,11 @@ def _padded(pcm: Pcm) -> Pcm:
     return np.pad(pcm, (0, max(0, N_FFT - len(pcm))))
 
 
-def _spectrum(pcm: Pcm) -> torch.Tensor:
+def _spectrum(pcm: npt.NDArray[np.float32]) -> torch.Tensor:
+    """(samples) to (bins, frames), or a number of them at once."""
     import torch
 
-    return torch.stft(  # (bins, frames)
+    return torch.stft(
         torch.from_numpy(pcm), N_FFT, HOP_SAMPLES, window=_window(), return_complex=True
     )
 

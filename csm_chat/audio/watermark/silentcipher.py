@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from csm_chat.audio.clips import resample
 from csm_chat.errors import ConfigError, WatermarkError
@@ -45,6 +46,7 @@ class SilentCipher:
         # a piece that starts at a multiple of the message's period goes on where the last one was
         self.piece_samples = self.window_samples = 2 * step
         self.before_samples = step
+        self.step_samples = step // 2
         self.after_samples = SAMPLE_RATE // 4
 
     @property
@@ -66,7 +68,10 @@ class SilentCipher:
         change = resample(marked - there[: len(marked)], RATE_HZ, SAMPLE_RATE)[: len(pcm)]
         return pcm + np.pad(change, (0, len(pcm) - len(change)))
 
-    def confidence(self, pcm: Pcm) -> float:
+    def confidences(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.array([self._confidence(each) for each in windows], np.float32)
+
+    def _confidence(self, pcm: Pcm) -> float:
         """How much of the message agrees with itself, 0 if it is another message."""
         there = resample(pcm, SAMPLE_RATE, RATE_HZ)
         answer = self._model.decode_wav(there, RATE_HZ, phase_shift_decoding=True)
