@@ -21,6 +21,7 @@ ESCAPE = "\\"
 STRICT = re.compile(r"""(?<=[^\d\s][.!?…"'\u201d\u2019\u00bb)\]}])\s*(?P<number>-?[0-9]{1,2})$""")
 CLASSIC = re.compile(r"(?P<number>-?[0-9])$")
 JOINERS = "\u200c\u200d"  # invisible, but part of the spelling between letters of some scripts
+SUBTITLE_TIMES = re.compile(r"[0-9]{2}:[0-9]{2}[,.][0-9]{3}\s+-->\s+[0-9]{2}:")
 REPLACEMENT = "\ufffd"  # stands for bytes that were no text
 
 
@@ -62,6 +63,11 @@ def parse(
 
     Raises EntryError, and nothing else, for a line that has nothing to say or a speaker below 0.
     """
+    if times := SUBTITLE_TIMES.search(line):
+        raise EntryError(
+            "These are the times of a subtitle: csm-chat render FILE.srt says a file of them.",
+            position=times.start(),
+        )
     names = names or {}
     found = parts(line, speaker, names, offsets)
     if not found:

@@ -173,3 +173,9 @@ def test_parts_lie_side_by_side(line, speaker, offsets):
     for part in found:
         for span in filter(None, (part.name, part.offset)):
             assert part.start <= span[0] < span[1] <= part.end
+
+
+def test_the_times_of_subtitles_are_not_spoken():
+    with pytest.raises(EntryError, match="times of a subtitle"):
+        parse("00:00:01,000 --> 00:00:02,500", 0)
+    assert parse("It runs 10:30 --> 11:00.", 0).utterances
