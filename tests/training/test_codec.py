@@ -25,7 +25,7 @@ from csm_chat.training.codec.losses import SpectralLoss
 from csm_chat.training.codec.model import Model
 from csm_chat.training.codec.pulses import sharpened
 from csm_chat.training.codec.source import given_source
-from csm_chat.training.codec.train import CodecTask, encoder, fitted
+from csm_chat.training.codec.train import CodecTask, decoder_of, encoder, fitted
 from csm_chat.training.csm.codes import frozen_codec
 from csm_chat.training.export import codec_sizes, export_codec
 from csm_chat.training.loop import Plan, Run
@@ -33,9 +33,8 @@ from csm_chat.training.speech.sounds import PAUSE_SOUND, sound_class
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 
 TINY = Sizes(
-    codebooks=4,
     entries=8,
-    coefficients=12,
+    shares=(4, 8),
     said_width=4,
     listener_width=5,
     frame_width=16,
@@ -332,6 +331,14 @@ def test_distance_to_silence_has_finite_gradients() -> None:
 
 def test_perplexity_counts_entries_in_use() -> None:
     assert perplexity(torch.tensor([1, 1, 5, 5]), 8) == pytest.approx(2)
+
+
+def test_a_decoder_goes_on_in_another_run(out: Path) -> None:
+    model = Model(replace(TINY, shares=(2, 2, 8)))
+    model.decoder.load_state_dict(decoder_of(out))
+    expected = trained(out)[1].decoder.state_dict()
+    for name, tensor in model.decoder.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], msg=name)
 
 
 def test_judges_learn_and_resume() -> None:
