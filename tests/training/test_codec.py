@@ -18,7 +18,7 @@ from csm_chat.codec.spectral.sizes import HOP, STEPS, Sizes
 from csm_chat.codec.spectral.waves import waves_of
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.codec.adversary import Adversary
-from csm_chat.training.codec.data import Crops, Recipe, Shelf, crop, floats, sounds_of
+from csm_chat.training.codec.data import Crops, Recipe, Shelf, crop, floats, sounds_in
 from csm_chat.training.codec.export import export, round_trips, trained
 from csm_chat.training.codec.fit import fit, heard, means, perplexity
 from csm_chat.training.codec.losses import SpectralLoss
@@ -29,6 +29,7 @@ from csm_chat.training.codec.train import CodecTask, decoder_of, encoder, fitted
 from csm_chat.training.csm.codes import frozen_codec
 from csm_chat.training.export import codec_sizes, export_codec
 from csm_chat.training.loop import Plan, Run
+from csm_chat.training.speech.recordings import Verdict, add_verdicts
 from csm_chat.training.speech.sounds import PAUSE_SOUND, sound_class
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 
@@ -79,7 +80,8 @@ def add_conversation(folder: Path, number: int, pitches: tuple[float, ...]) -> N
         soundfile.write(shard / name, vowel(hz), SAMPLE_RATE, subtype="PCM_16")
         rows.append(
             {"text": "Ah.", "voice": "v", "phonemes": "\u02c8A.", "lengths": [4, 1, 31, 3, 1]}
-            | {"file": name}
+            | {"conversation": number, "turn": turn, "speaker": 0, "speed": 1.0}
+            | {"samples": SAMPLE_RATE, "peak": 0.5, "file": name}
         )
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (shard / f"{number:06d}.jsonl").write_text(text, encoding="utf-8")
@@ -222,7 +224,7 @@ def test_means_are_of_what_is_nearest() -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no spoken turns"):
+    with pytest.raises(UsageError, match="no recordings"):
         Shelf(tmp_path)
 
 
@@ -234,6 +236,14 @@ def test_new_conversations_are_found(tmp_path: Path) -> None:
     shelf.refresh()
     assert len(shelf.clips) == 3
     assert shelf.hours == pytest.approx(3 / 3600)
+
+
+def test_misheard_turns_are_left_out(tmp_path: Path) -> None:
+    add_conversation(tmp_path, 0, (120.0, 180.0))
+    file = "000000-0.flac"
+    add_verdicts(tmp_path, 0, [Verdict(file, "Oh no.", errors=2, words=1)])
+    (clip,) = Shelf(tmp_path).clips
+    assert clip.track.heard.hz[50] == pytest.approx(180, rel=0.01)
 
 
 def test_pitch_is_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,11 +293,12 @@ def test_a_crops_codes_are_of_its_samples(speech: Path, quantizer: Quantizer) ->
         assert any(np.array_equal(clip.codes[i : i + n], one.codes) for i in firsts)
 
 
-def test_sounds_follow_the_teachers_lengths() -> None:
-    ah = sound_class("A")
-    found = sounds_of("\u02c8A.", [2, 1, 3, 2, 1])
-    pause = PAUSE_SOUND
-    np.testing.assert_array_equal(found, [pause, pause, ah, ah, ah, ah, pause, pause, pause])
+def test_sounds_follow_the_teachers_lengths(speech: Path) -> None:
+    (clip, _) = Shelf(speech).clips
+    pause, ah = PAUSE_SOUND, sound_class("A")
+    found = sounds_in(clip, 0, 13).flatten()
+    # from 100 ms to 900 ms, heard 15 ms before a window's middle
+    assert [*found[:3], *found[4:32], *found[34:]] == [pause] * 3 + [ah] * 28 + [pause] * 5
 
 
 @pytest.mark.parametrize("hz", [80.0, 140.0, 260.0])
