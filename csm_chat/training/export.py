@@ -39,7 +39,8 @@ from csm_chat.training.loop import LAST, load_checkpoint
 
 PREPARED = "model"  # of a run's folder: an export without its weights
 CODEC_FILE = "mimi.safetensors"
-_HEARD = "quantizer.heard"  # all codebooks of a spectral codec but the first ones
+# of a spectral codec, what has a column of each component
+_SHARED = ("quantizer.heard", "quantizer.basis", "quantizer.said_means")
 _MB = 1e6
 _USAGE, _SUM = "cluster_usage", "embedding_sum"
 _LEAST_USAGE = 1e-5  # moshi's own
@@ -171,10 +172,12 @@ def _export_spectral(codec: Path, folder: Path, codebooks: int, dtype: torch.dty
             f"speaks in more than {FIRST_HEARD}"
         )
     tensors = load_file(codec / SPECTRAL_WEIGHTS)
-    tensors[_HEARD] = tensors[_HEARD][: codebooks - FIRST_HEARD]
+    fewer = replace(sizes, shares=sizes.shares[: codebooks - FIRST_HEARD])
+    for name in _SHARED:
+        tensors[name] = tensors[name][:, : fewer.coefficients]
     written = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     save_file(written, folder / SPECTRAL_WEIGHTS, _METADATA)
-    _write_json(config_fields_of(replace(sizes, codebooks=codebooks)), folder / SPECTRAL_CONFIG)
+    _write_json(config_fields_of(fewer), folder / SPECTRAL_CONFIG)
 
 
 def _export_mimi(codec: Path, folder: Path, codebooks: int, dtype: torch.dtype) -> None:

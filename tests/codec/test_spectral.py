@@ -24,9 +24,8 @@ from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 from tests.checkpoints import make_checkpoint
 
 TINY = Sizes(
-    codebooks=4,
     entries=8,
-    coefficients=6,
+    shares=(2, 4),
     said_width=4,
     listener_width=5,
     frame_width=16,
@@ -149,7 +148,11 @@ def test_the_folder_decides_which_codec_it_is(folder, tmp_path):
         ({"width": 0}, "width is 0, not a whole number"),
         ({"width": 1 << 40}, "width is 1099511627776"),
         ({"frame_width": "wide"}, "frame_width is 'wide'"),
-        ({"codebooks": 2}, "codebooks is 2, less than 3"),
+        ({"shares": []}, "shares is not a list"),
+        ({"shares": [2, 0]}, "shares is not a list"),
+        ({"shares": [400, 401]}, "shares is not a list"),
+        ({"shares": None}, "shares is not a list"),
+        ({"shares": [2, 5]}, "tensor quantizer.basis: expected"),
         ({"width": 13}, "tensor decoder"),
     ],
 )

@@ -21,7 +21,8 @@ from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.session import Session
 from csm_chat.training.ears.measures import median_f0
 from csm_chat.training.ears.recogniser import Recogniser
-from csm_chat.training.evaluate import collect, error_rate
+from csm_chat.training.ears.words import error_rate
+from csm_chat.training.evaluate import collect
 from csm_chat.types import Backend, Pcm, Segment, Turn, Voice
 
 ROOT = Path(__file__).parents[2]

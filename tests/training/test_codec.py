@@ -18,22 +18,23 @@ from csm_chat.codec.spectral.sizes import HOP, STEPS
 from csm_chat.codec.spectral.waves import waves_of
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.codec.adversary import Adversary
-from csm_chat.training.codec.data import Crops, Recipe, Shelf, crop, floats, sounds_of
+from csm_chat.training.codec.data import Crops, Recipe, Shelf, crop, floats, sounds_in
 from csm_chat.training.codec.export import export, round_trips, trained
 from csm_chat.training.codec.fit import fit, heard, means, perplexity
 from csm_chat.training.codec.losses import SpectralLoss
 from csm_chat.training.codec.model import Model
 from csm_chat.training.codec.pulses import sharpened
 from csm_chat.training.codec.source import given_source
-from csm_chat.training.codec.train import CodecTask, encoder, fitted
+from csm_chat.training.codec.train import CodecTask, decoder_of, encoder, fitted
 from csm_chat.training.csm.codes import frozen_codec
 from csm_chat.training.export import codec_sizes, export_codec
 from csm_chat.training.loop import Plan, Run
+from csm_chat.training.speech.recordings import Verdict, add_verdicts
 from csm_chat.training.speech.sounds import PAUSE_SOUND, sound_class
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE
 from tests.codec import test_spectral as tiny
 
-TINY = replace(tiny.TINY, coefficients=12)
+TINY = replace(tiny.TINY, shares=(4, 8))
 RECIPE = Recipe(batch=2, crop_frames=6)
 
 
@@ -70,7 +71,8 @@ def add_conversation(folder: Path, number: int, pitches: tuple[float, ...]) -> N
         soundfile.write(shard / name, vowel(hz), SAMPLE_RATE, subtype="PCM_16")
         rows.append(
             {"text": "Ah.", "voice": "v", "phonemes": "\u02c8A.", "lengths": [4, 1, 31, 3, 1]}
-            | {"file": name}
+            | {"conversation": number, "turn": turn, "speaker": 0, "speed": 1.0}
+            | {"samples": SAMPLE_RATE, "peak": 0.5, "file": name}
         )
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (shard / f"{number:06d}.jsonl").write_text(text, encoding="utf-8")
@@ -213,7 +215,7 @@ def test_means_are_of_what_is_nearest() -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no spoken turns"):
+    with pytest.raises(UsageError, match="no recordings"):
         Shelf(tmp_path)
 
 
@@ -225,6 +227,14 @@ def test_new_conversations_are_found(tmp_path: Path) -> None:
     shelf.refresh()
     assert len(shelf.clips) == 3
     assert shelf.hours == pytest.approx(3 / 3600)
+
+
+def test_misheard_turns_are_left_out(tmp_path: Path) -> None:
+    add_conversation(tmp_path, 0, (120.0, 180.0))
+    file = "000000-0.flac"
+    add_verdicts(tmp_path, 0, [Verdict(file, "Oh no.", errors=2, words=1)])
+    (clip,) = Shelf(tmp_path).clips
+    assert clip.track.heard.hz[50] == pytest.approx(180, rel=0.01)
 
 
 def test_pitch_is_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,11 +284,12 @@ def test_a_crops_codes_are_of_its_samples(speech: Path, quantizer: Quantizer) ->
         assert any(np.array_equal(clip.codes[i : i + n], one.codes) for i in firsts)
 
 
-def test_sounds_follow_the_teachers_lengths() -> None:
-    ah = sound_class("A")
-    found = sounds_of("\u02c8A.", [2, 1, 3, 2, 1])
-    pause = PAUSE_SOUND
-    np.testing.assert_array_equal(found, [pause, pause, ah, ah, ah, ah, pause, pause, pause])
+def test_sounds_follow_the_teachers_lengths(speech: Path) -> None:
+    (clip, _) = Shelf(speech).clips
+    pause, ah = PAUSE_SOUND, sound_class("A")
+    found = sounds_in(clip, 0, 13).flatten()
+    # from 100 ms to 900 ms, heard 15 ms before a window's middle
+    assert [*found[:3], *found[4:32], *found[34:]] == [pause] * 3 + [ah] * 28 + [pause] * 5
 
 
 @pytest.mark.parametrize("hz", [80.0, 140.0, 260.0])
@@ -322,6 +333,14 @@ def test_distance_to_silence_has_finite_gradients() -> None:
 
 def test_perplexity_counts_entries_in_use() -> None:
     assert perplexity(torch.tensor([1, 1, 5, 5]), 8) == pytest.approx(2)
+
+
+def test_a_decoder_goes_on_in_another_run(out: Path) -> None:
+    model = Model(replace(TINY, shares=(2, 2, 8)))
+    model.decoder.load_state_dict(decoder_of(out))
+    expected = trained(out)[1].decoder.state_dict()
+    for name, tensor in model.decoder.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], msg=name)
 
 
 def test_judges_learn_and_resume() -> None:

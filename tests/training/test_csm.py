@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.conversation import prompt
 from csm_chat.conversation.tokenizer import CsmTokenizer, load_tokenizer
 from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.load import load_model
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.csm.batch import (
     Batch,
@@ -29,16 +31,18 @@ from csm_chat.training.csm.batch import (
     Draft,
     draft,
     drafts,
-    filled,
     merged,
+    placed,
     rows,
 )
+from csm_chat.training.csm.coded import CodedLine, CodedRecordings, encoded_talks
 from csm_chat.training.csm.codes import FrozenCodec
+from csm_chat.training.csm.known import coded
 from csm_chat.training.csm.losses import Losses, LossSettings, losses
 from csm_chat.training.csm.model import CsmTrainer, new_csm
 from csm_chat.training.csm.takes import take_figures
 from csm_chat.training.csm.tokenizer import N_BASE_IDS, SPECIALS, train_tokenizer, write_tokenizer
-from csm_chat.training.csm.train import CsmTask, Recipe, begun, settle
+from csm_chat.training.csm.train import CsmTask, Recipe, begun, settle, train
 from csm_chat.training.ears.measures import MEL_BANDS, spectrum_levels
 from csm_chat.training.export import (
     CODEC_FILE,
@@ -54,6 +58,7 @@ from csm_chat.training.loop import LAST, LOG, Plan, Run, load_checkpoint
 from csm_chat.training.speech.corpus import N_SPEAKER_IDS
 from csm_chat.training.speech.espeak import Phoneme, coloured
 from csm_chat.training.speech.pitches import N_PITCHES, pitch_classes
+from csm_chat.training.speech.recorded import Recordings
 from csm_chat.training.speech.sounds import (
     NO_CHARACTER,
     NO_SOUND,
@@ -61,6 +66,8 @@ from csm_chat.training.speech.sounds import (
     heard_sounds,
     said_characters,
 )
+from csm_chat.training.speech.teacher.kokoro import Said
+from csm_chat.training.speech.teacher.teach import teach
 from csm_chat.types import (
     FRAME_SAMPLES,
     SAMPLE_RATE,
@@ -146,9 +153,21 @@ def loud_model(seed: int = 0) -> CsmTrainer:
     return CsmTrainer(csm, tiny_sizes())
 
 
+def silent(conversation: Sequence[Line]) -> list[CodedLine]:
+    """With codes of nothing, where these do not matter."""
+    return [
+        CodedLine(
+            x.speaker,
+            coded(x.clip, np.zeros((-(-len(x.clip.pcm) // FRAME_SAMPLES), CODEBOOKS), np.int16)),
+        )
+        for x in conversation
+    ]
+
+
 def batch_of(conversations: Sequence[Sequence[Line]], tokenizer: CsmTokenizer, codec: FrozenCodec):
-    sequences = [rows(each, tokenizer, CODEBOOKS, 999) for each in conversations]
-    return filled(draft([s for s in sequences if s]), codec.encode, CPU)
+    talks = encoded_talks(conversations, codec)
+    sequences = [rows(each, tokenizer, CODEBOOKS, 999) for each in talks]
+    return placed(draft([s for s in sequences if s]), CPU)
 
 
 def spoken_by_the_trainer(model: CsmTrainer, asked: Prompt, max_frames: int = 10) -> Codes:
@@ -202,8 +221,10 @@ def test_targets_are_each_frame_and_the_end_of_speech(tokenizer, codec):
 
 
 def test_a_line_that_is_not_learned_is_still_read(tokenizer):
-    heard = rows(CONVERSATIONS[2], tokenizer, CODEBOOKS, 999, lambda i, speaker: speaker == 1)
-    whole = rows(CONVERSATIONS[2], tokenizer, CODEBOOKS, 999)
+    heard = rows(
+        silent(CONVERSATIONS[2]), tokenizer, CODEBOOKS, 999, lambda i, speaker: speaker == 1
+    )
+    whole = rows(silent(CONVERSATIONS[2]), tokenizer, CODEBOOKS, 999)
     np.testing.assert_array_equal(heard.prompt.tokens, whole.prompt.tokens)
     n_first = whole.starts[0] + 5
     assert not heard.learned[: n_first + 1].any() and not heard.ends[: n_first + 1].any()
@@ -211,15 +232,15 @@ def test_a_line_that_is_not_learned_is_still_read(tokenizer):
 
 
 def test_lines_that_do_not_fit_are_left_out_whole(tokenizer):
-    first = rows(CONVERSATIONS[2][:1], tokenizer, CODEBOOKS, 999)
+    first = rows(silent(CONVERSATIONS[2][:1]), tokenizer, CODEBOOKS, 999)
     n_rows = len(first.learned)
-    cut = rows(CONVERSATIONS[2], tokenizer, CODEBOOKS, n_rows)
+    cut = rows(silent(CONVERSATIONS[2]), tokenizer, CODEBOOKS, n_rows)
     np.testing.assert_array_equal(cut.prompt.tokens, first.prompt.tokens)
-    assert rows(CONVERSATIONS[2], tokenizer, CODEBOOKS, n_rows - 1) is None
+    assert rows(silent(CONVERSATIONS[2]), tokenizer, CODEBOOKS, n_rows - 1) is None
 
 
 def test_batches_hold_every_line_once_within_their_rows(tokenizer):
-    conversations = [(Line(0, clip("x" * n, n * 1000, n)),) for n in range(1, 30)]
+    conversations = [silent((Line(0, clip("x" * n, n * 1000, n)),)) for n in range(1, 30)]
     settings = replace(UNMERGED, batch_rows=120, pool=3)
     made = [*drafts(conversations, tokenizer, CODEBOOKS, settings)]
     again = [*drafts(conversations, tokenizer, CODEBOOKS, settings)]
@@ -247,6 +268,42 @@ def test_merged_conversations_keep_their_order_and_their_voices_apart():
             order = [x.clip.text[2:] for x in conversation if x.clip.text[0] == name]
             assert order == sorted(order)
     assert len(made) < 6 and any(len({line.clip.text[0] for line in each[:4]}) > 1 for each in made)
+
+
+def spoken_in(folder: Path) -> Path:
+    """Some recordings, as a teacher leaves them."""
+
+    def say(text: str, voice: str, speed: float) -> Said:
+        return Said(clip(text, 4800, len(text)).pcm, "hI.", (1, 3, 2, 1, 1))
+
+    teach(folder, "train", 6 * 0.2 / 3600, (0, 1), say)
+    return folder
+
+
+def test_recordings_are_encoded_once_and_are_what_they_were(codec, tmp_path):
+    folder = spoken_in(tmp_path)
+    first = [*islice(CodedRecordings(folder, codec).conversations(3), 4)]
+    spoken = [*islice(Recordings.open(folder).conversations(3), 4)]
+    for path in folder.rglob("*.flac"):
+        path.unlink()
+    again = [*islice(CodedRecordings(folder, codec).conversations(3), 4)]
+    for one, other, lines in zip(first, again, spoken, strict=True):
+        assert [x.speaker for x in one] == [x.speaker for x in other] == [x.speaker for x in lines]
+        for kept, read, line in zip(one, other, lines, strict=True):
+            expected = coded(line.clip, codec.encode([line.clip.pcm]).numpy())
+            assert (kept.clip.text, read.clip.phonemes) == (line.clip.text, line.clip.phonemes)
+            for name in ("codes", "pitches", "timbre"):
+                for found in (kept.clip, read.clip):
+                    np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_run_learns_from_recordings(codec_folder, tmp_path):
+    folder = spoken_in(tmp_path / "speech")
+    recipe = Recipe(size="tiny", data=folder, held_out=folder, n_single=1)
+    plan = Plan(tmp_path / "run", 9, total_steps=3, log_every=1, validate_every=3)
+    assert train(plan, recipe, codec_folder) == 3
+    log = [json.loads(line) for line in (plan.out / LOG).read_text("utf-8").splitlines()]
+    assert all(line["sounds"] > 0 for line in log[:3]) and log[-1]["valid_sounds"] > 0
 
 
 def test_logits_are_the_engines(tokenizer, codec):
@@ -394,6 +451,15 @@ def test_training_begins_with_what_was_exported(trained, tmp_path):
         begun(other, 0, trained.written.folder)
 
 
+def test_training_in_other_codes_begins_with_one_that_can_read(trained):
+    sizes = replace(trained.model.sizes, codebooks=7, entries=50, audio_vocab=53)
+    model, drawn = begun(sizes, 3, trained.written.folder), new_csm(sizes, 3).state_dict()
+    known = load_model(trained.written.folder, trained.model.sizes).state_dict()
+    for name, tensor in model.state_dict().items():
+        is_of_codes = name.split(".")[0] in ("audio_embeddings", "codebook0_head", "depth_heads")
+        torch.testing.assert_close(tensor, (drawn if is_of_codes else known)[name], msg=name)
+
+
 def test_an_exported_folder_has_the_sizes_it_was_trained_with(trained):
     assert read_sizes(trained.written.folder) == trained.model.sizes
     n_bytes = sum(path.stat().st_size for path in trained.written.folder.iterdir())
@@ -420,18 +486,21 @@ def test_takes_are_measured_by_the_engine(trained, tokenizer, codec):
 
 
 def run_in(folder: Path, tokenizer: CsmTokenizer, codec: FrozenCodec) -> Run[Draft]:
-    made = drafts(CONVERSATIONS, tokenizer, CODEBOOKS, UNMERGED)
+    made = drafts(encoded_talks(CONVERSATIONS, codec), tokenizer, CODEBOOKS, UNMERGED)
     model = CsmTrainer(new_csm(tiny_sizes(), seed=0), tiny_sizes())
-    task = CsmTask(model, codec, {"": [*made]}, LossSettings(), CPU)
+    task = CsmTask(model, {"": [*made]}, LossSettings(), CPU)
     schedule = {"learning_rate": 3e-3, "warmup_steps": 2, "ema_decay": 0.5}
     return Run(Plan(folder, 9, validate_every=4, log_every=2, **schedule), task)
 
 
-def steps(tokenizer: CsmTokenizer, last: int) -> Callable[[int], Iterator[Draft]]:
+def steps(
+    tokenizer: CsmTokenizer, codec: FrozenCodec, last: int
+) -> Callable[[int], Iterator[Draft]]:
     """Drafts up to a step; the run ends, as by a signal, when the last one is taken."""
 
     def stream(first: int) -> Iterator[Draft]:
-        made = [*drafts(CONVERSATIONS, tokenizer, CODEBOOKS, UNMERGED)]
+        talks = encoded_talks(CONVERSATIONS, codec)
+        made = [*drafts(talks, tokenizer, CODEBOOKS, UNMERGED)]
         for step in range(first, last):
             if step == last - 1:
                 signal.raise_signal(signal.SIGTERM)
@@ -442,9 +511,9 @@ def steps(tokenizer: CsmTokenizer, last: int) -> Callable[[int], Iterator[Draft]
 
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(tokenizer, codec, tmp_path):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    run_in(whole, tokenizer, codec).train(steps(tokenizer, 8))
+    run_in(whole, tokenizer, codec).train(steps(tokenizer, codec, 8))
     for last in (3, 8):
-        assert run_in(parted, tokenizer, codec).train(steps(tokenizer, last)) == last
+        assert run_in(parted, tokenizer, codec).train(steps(tokenizer, codec, last)) == last
     states = [load_checkpoint(folder / LAST)["ema"] for folder in (whole, parted)]
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=0)
@@ -455,7 +524,7 @@ def test_a_run_is_validated_and_exported(
 ):
     run = tmp_path / "run"
     prepare(tiny_sizes(), tokenizer_file, codec_folder, run / PREPARED, torch.bfloat16)
-    run_in(run, tokenizer, codec).train(steps(tokenizer, 4))
+    run_in(run, tokenizer, codec).train(steps(tokenizer, codec, 4))
     log = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
     assert {"first", "end", "depth"} <= log[0].keys()
     assert {f"valid_{x}" for x in ("first", "end", "depth", "ended", "length")} <= log[-1].keys()
@@ -490,7 +559,7 @@ def test_an_export_takes_a_decoder_that_has_learnt_since_and_no_other_codec(
 ):
     run, out = tmp_path / "run", tmp_path / "out"
     prepare(tiny_sizes(), tokenizer_file, codec_folder, run / PREPARED, torch.bfloat16)
-    run_in(run, tokenizer, codec).train(steps(tokenizer, 1))
+    run_in(run, tokenizer, codec).train(steps(tokenizer, codec, 1))
     export_run(run, out)
     before = (out / CODEC_FILE).read_bytes()
     export_run(run, out, codec=changed_codec(codec_folder, tmp_path / "refined", "decoder."))
@@ -553,13 +622,13 @@ def test_characters_are_those_of_the_word_said_then():
 
 def test_places_are_rows_of_the_lines_own_text(tokenizer, codec):
     bee = Clip("a bee.", np.zeros(6 * FRAME_SAMPLES, np.float32), A_BEE, "a bee.")
-    read = rows([Line(1, SHORT), Line(12, bee)], tokenizer, CODEBOOKS, 200)
+    read = rows(silent([Line(1, SHORT), Line(12, bee)]), tokenizer, CODEBOOKS, 200)
     text = "".join(chr(byte) for byte in b"a bee.")
     begin = read.starts[1] - 1 - len(text)  # end of text comes between
     assert [*read.known.places[3:] - begin] == [*said_characters(A_BEE, 6, len(text))]
     assert (read.known.places[:3] == NO_CHARACTER).all()
     # one whose words are not the rows' own
-    other = rows([Line(1, replace(bee, words="a bee, say."))], tokenizer, CODEBOOKS, 200)
+    other = rows(silent([Line(1, replace(bee, words="a bee, say."))]), tokenizer, CODEBOOKS, 200)
     assert (other.known.places == NO_CHARACTER).all()
 
 

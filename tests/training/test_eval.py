@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import cache, partial
-from itertools import chain, cycle, islice, pairwise
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,13 @@ import csm_chat
 from csm_chat.conversation.session import Session
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.ears.augment import altered, with_noise
+from csm_chat.training.ears.hear import Heard
 from csm_chat.training.ears.lexicon import Lexicon, count_words
 from csm_chat.training.ears.measures import (
     character_errors,
-    fit_voice_space,
     median_f0,
     normalise,
     pitch_track,
-    voice_embedding,
 )
 from csm_chat.training.ears.recogniser import (
     POOL,
@@ -37,22 +36,13 @@ from csm_chat.training.ears.recogniser import (
     schedule,
 )
 from csm_chat.training.ears.recogniser_net import LETTERS, Mels, Network, Sizes, levelled, spelled
-from csm_chat.training.evaluate import (
-    Script,
-    draw_script,
-    error_rate,
-    f0_share,
-    learn_lineup,
-    right_voice_in_scenes,
-    right_voice_share,
-    round_trip,
-    speak,
-    speed_figures,
-)
+from csm_chat.training.ears.words import error_rate, errors
+from csm_chat.training.evaluate import Judges, Lineup, round_trip, speak, speed_figures
 from csm_chat.training.figures import Figure, table, write_figures
 from csm_chat.training.loop import Plan, Run
+from csm_chat.training.script import Script, draw_script, voice_of
 from csm_chat.training.speech.corpus import Clip
-from csm_chat.types import SAMPLE_RATE, Backend, Pcm
+from csm_chat.types import SAMPLE_RATE, Backend, Pcm, Turn
 
 TINY = Sizes(width=64, blocks=1, kernel=5, gru=64, dropout=0.0)
 
@@ -138,22 +128,6 @@ def test_silence_does_not_move_the_pitch():
     pauses += 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
     clip = np.concatenate([pauses, hum(200, 0.5), pauses])
     assert median_f0(clip) == pytest.approx(200, rel=0.02)
-
-
-def test_voices_are_told_apart_by_what_stays():
-    voices = [(90, 500), (90, 900), (180, 500), (180, 900)]
-    clips = [
-        [voice_embedding(hum(f0 * (1 + 0.02 * n), 0.5, formant, n)) for n in range(4)]
-        for f0, formant in voices
-    ]
-    space = fit_voice_space([each[:3] for each in clips])
-    shown = [each[0] for each in clips]
-    assert [space.nearest(each[3], shown) for each in clips] == [0, 1, 2, 3]
-
-
-def test_loudness_is_not_part_of_a_voice():
-    clip = hum(120, 0.5)
-    assert voice_embedding(clip) == pytest.approx(voice_embedding(2 * clip), abs=0.02)
 
 
 def test_greedy_reading_merges_repeats_and_drops_blanks():
@@ -267,37 +241,55 @@ def script_clips() -> tuple[Clip, ...]:
     """Twelve voices, several clips of each."""
     pitches = np.geomspace(80, 300, 12)
     return tuple(
-        Clip("Hello there.", f"voice{v}", hum(f0, 3.1 if n else 1.0, 500 + 100 * (v % 5), n))
+        Clip("Hello there.", f"voice{v}@1.{n}", hum(f0, 3.1 if n else 1.0, 500 + 100 * (v % 5), n))
         for n in range(5)
         for v, f0 in enumerate(pitches)
     )
 
 
-def test_lines_come_with_references_of_their_voices():
+def drawn(n_lines: int = 8) -> Script:
+    """Of four held-out voices; eight others are known."""
     clips = script_clips()
-    script = draw_script(3, iter(clips), cycle(clips))
-    assert [line.voice for line in script.lines] == ["voice0", "voice1", "voice2"]
-    assert len(script.references) >= 10
-    for line in script.lines:
-        assert [clip.voice for clip in script.references[line.voice]] == 3 * [line.voice]
+    held_out = [clip for clip in clips if voice_of(clip) in ("voice0", "voice1", "voice6")]
+    return draw_script(n_lines, held_out, [clip for clip in clips if clip not in held_out])
+
+
+def test_lines_come_with_references_of_their_voices():
+    script = drawn(5)
+    # the first clip of each is short, the next three say who it is
+    said = ["voice0@1.0", "voice1@1.0", "voice6@1.0", "voice0@1.4", "voice1@1.4"]
+    assert [line.voice for line in script.lines] == said
+    assert len(script.references) == 10
+    for name, clips in script.references.items():
+        assert [clip.voice for clip in clips] == [f"{name}@1.{n}" for n in (1, 2, 3)]
 
 
 def test_too_few_voices_for_a_lineup_are_refused():
-    clips = [clip for clip in script_clips() if clip.voice in ("voice0", "voice1")]
+    clips = [clip for clip in script_clips() if voice_of(clip) in ("voice0", "voice1")]
     with pytest.raises(UsageError, match="2 voices"):
-        draw_script(3, iter(clips), clips)
+        draw_script(3, clips, [])
 
 
-def test_right_voice_and_pitch_are_found_on_originals_and_not_on_others():
-    clips = script_clips()
-    script = draw_script(12, iter(clips), cycle(clips))
-    lineup = learn_lineup(clips, script.references)
-    same = [(line, line.pcm) for line in script.lines]
-    assert right_voice_share(lineup, same) > 90
-    assert f0_share(same) == 100
-    swapped = [(line, script.lines[n - 6].pcm) for n, line in enumerate(script.lines)]
-    assert right_voice_share(lineup, swapped) < 10
-    assert f0_share(swapped) == 0
+def ear(said: str, pcm: Pcm) -> Heard:
+    """Hears the pitch: a vector of its own for each, and no words in silence."""
+    f0 = median_f0(pcm)
+    octaves = 0.0 if f0 is None else np.log2(f0 / 80) * 1.5
+    vector = np.array([np.cos(octaves), np.sin(octaves)], np.float32)
+    words = "" if f0 is None else said
+    return Heard(said, words, errors(said, words), 1.0 if f0 is None else 4.0, vector)
+
+
+def judges_of(script: Script) -> Judges:
+    return Judges(script, ear, Lineup(script.references, ear), lambda line: None)
+
+
+def test_right_voice_is_found_on_originals_and_not_on_others():
+    script = drawn()
+    judges = judges_of(script)
+    words, natural, right = judges.originals()
+    assert (words.value, natural.value, right.value) == (0, 4, 100)
+    others = [(line, ear("", script.lines[n - 1].pcm)) for n, line in enumerate(script.lines)]
+    assert judges.lineup.share(others) < 20
 
 
 @pytest.fixture(scope="module")
@@ -314,26 +306,44 @@ def test_a_round_trip_is_as_long_as_the_clip(backend: Backend):
 
 def test_a_line_is_spoken_the_same_with_the_same_seed(backend: Backend):
     line = Clip("Hi.", "hum", hum(120, 0.5))
-    one, again, other = (speak(backend, line, line, seed) for seed in (1, 1, 2))
+    one, again, other = (speak(backend, line, (line,), seed) for seed in (1, 1, 2))
     assert np.array_equal(one.pcm, again.pcm)
     assert not np.array_equal(one.turn.segment.codes, other.turn.segment.codes)
     assert one.ended_well == (one.turn.ended == "eos" and 0.3 <= len(one.pcm) / SAMPLE_RATE <= 0.8)
 
 
-def test_two_voices_are_told_apart_in_scenes(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    clips = script_clips()
-    script = draw_script(3, iter(clips), cycle(clips))
-    lineup = learn_lineup(clips, script.references)
-    said: list[str] = []
+def test_every_other_line_has_a_reference(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    script = drawn(4)
+    voices: list[tuple[str, ...]] = []
 
-    def collected(shift: int, session: Session, text: str, speaker: int) -> tuple[Pcm, None]:
-        said.append(session.voices[(speaker + shift) % 2].name)
-        return script.references[said[-1]][1].pcm, None
+    def collected(session: Session, text: str, speaker: int = 0) -> tuple[Pcm, Turn]:
+        voices.append(tuple(voice.name for voice in session.voices))
+        pcm = script.references["voice0"][1].pcm
+        return (pcm if voices[-1] else 0 * pcm), TURN
 
-    for shift, expected in ((0, 100), (1, 0)):
-        monkeypatch.setattr("csm_chat.training.evaluate.collect", partial(collected, shift))
-        assert right_voice_in_scenes(lineup, backend, script, 2) == expected
-    assert len(said) == 24 and all(one != other for one, other in pairwise(said[:6]))
+    TURN = speak(backend, script.lines[0], (), 0).turn
+    monkeypatch.setattr("csm_chat.training.evaluate.collect", collected)
+    figures = {each.name: each.value for each in judges_of(script).generated(backend)}
+    assert voices == [("voice0@1.1",), (), ("voice6@1.1",), ()]
+    assert figures["words wrong, generated"] == 50
+    assert figures["words wrong, generated, with a reference"] == 0
+    assert figures["naturalness, generated, without"] == 1
+    assert figures["right voice of ten, generated"] == 50
+
+
+def test_a_long_scene_is_judged_in_halves(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    script = drawn(4)
+    said: list[int] = []
+
+    def collected(session: Session, text: str, speaker: int) -> tuple[Pcm, None]:
+        said.append(speaker)
+        pcm = script.lines[0].pcm
+        return (pcm if len(said) <= 30 else 0 * pcm), None
+
+    monkeypatch.setattr("csm_chat.training.evaluate.collect", collected)
+    (figure,) = judges_of(script).scene(backend)
+    assert said == [0, 1] * 20
+    assert figure.value == 50
 
 
 def test_speed_is_measured_on_a_session_with_voices(backend: Backend):

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from csm_chat.checkpoint.files import Shape
 from csm_chat.codec.spectral.sizes import (
     CONTOUR,
-    FIRST_HEARD,
     FRAME_TAPS,
     N_BINS,
     N_MELS,
@@ -38,7 +37,7 @@ def _quantizer(sizes: Sizes) -> Iterator[Named]:
     yield "quantizer.said", (entries, said)
     yield "quantizer.said_means", (entries, size)
     yield "quantizer.contours", (entries, CONTOUR)
-    yield "quantizer.heard", (sizes.codebooks - FIRST_HEARD, entries, size)
+    yield "quantizer.heard", (entries, size)
 
 
 def _decoder(sizes: Sizes) -> Iterator[Named]:

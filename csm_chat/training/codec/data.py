@@ -1,36 +1,25 @@
-"""Crops of spoken turns for the codec, and its held-out clips. Knows no model.
-
-Turns lie in folders of FLAC files, with a JSON line a turn (`text`, `voice`, `phonemes`, `lengths`,
-`file`) in a .jsonl a conversation.
-"""
+"""Crops of recorded turns for the codec, and its held-out clips. Knows no model."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from csm_chat.codec.spectral.nets import TAIL
 from csm_chat.codec.spectral.sizes import HOP, STEPS, WINDOW
 from csm_chat.codec.spectral.waves import Waves
-from csm_chat.errors import UsageError
 from csm_chat.training.codec.tracks import Track, Tracks
-from csm_chat.training.speech.sounds import (
-    PAUSE_SOUND,
-    SOUNDS_A_FRAME,
-    sound_class,
-)
+from csm_chat.training.speech import corpus as speech
+from csm_chat.training.speech.recorded import Recordings
+from csm_chat.training.speech.recordings import conversation_path
+from csm_chat.training.speech.sounds import Named, heard_sounds
 from csm_chat.types import FRAME_SAMPLES, FRAMES_PER_S, SAMPLE_RATE, Pcm
 
-_LENGTH_S = 600 / SAMPLE_RATE  # Kokoro counts in steps of 600 samples
-_MARKS = frozenset("ˈˌː ")  # what is heard as the phoneme after it
-_PAUSES = frozenset('.,!?;:—…"()“”')
 _AHEAD = TAIL // HOP + 1  # moments that the last window of a crop reaches beyond it
 _REFRESH_STEPS = 100  # between looks for new conversations
 
@@ -41,7 +30,7 @@ class Clip:
 
     pcm: npt.NDArray[np.int16]
     track: Track
-    sounds: npt.NDArray[np.int64]  # (n,), one every _LENGTH_S
+    phonemes: Sequence[Named]
     text: str
     voice: str
     codes: npt.NDArray[np.int16]  # (frames, codebooks); (0, 0) before there is a codec
@@ -72,23 +61,26 @@ Encode: TypeAlias = "Callable[[Pcm, Waves], Codes16]"
 
 
 class Shelf:
-    """The clips of a folder, in memory; looks for more now and then."""
+    """The clips of a folder of recordings, in memory; looks for more now and then."""
 
     def __init__(self, folder: Path, encode: Encode | None = None) -> None:
         """Raises UsageError where there are none."""
         self._folder, self._encode = folder, encode
-        self._seen: set[Path] = set()
+        self._seen: set[int] = set()
         self.clips: list[Clip] = []
         self.refresh()
-        if not self.clips:
-            raise UsageError(f"{folder}: no spoken turns here; make some first")
 
     def refresh(self) -> None:
-        for index in sorted({*self._folder.glob("*/[0-9]*.jsonl")} - self._seen):
-            self._seen.add(index)
-            tracks = Tracks(index)
-            for line in index.read_text(encoding="utf-8").splitlines():
-                self.clips.append(_clip(index.parent, json.loads(line), tracks, self._encode))
+        recordings = Recordings.open(self._folder)
+        for turns in recordings.all_talks:
+            number = turns[0].conversation
+            if number in self._seen:
+                continue
+            self._seen.add(number)
+            tracks = Tracks(conversation_path(self._folder, number))
+            for turn in turns:
+                read = recordings.clip(turn)
+                self.clips.append(_clip(read, tracks.of(turn.file, read.pcm), self._encode))
             tracks.save()
 
     @property
@@ -113,31 +105,12 @@ class Shelf:
             step += 1
 
 
-def _clip(folder: Path, row: dict[str, Any], tracks: Tracks, encode: Encode | None) -> Clip:
-    pcm, rate = soundfile.read(folder / row["file"], dtype="int16")
-    assert rate == SAMPLE_RATE, rate
-    track = tracks.of(row["file"], _floats(pcm))
+def _clip(read: speech.Clip, track: Track, encode: Encode | None) -> Clip:
     codes: Codes16 = np.zeros((0, 0), np.int16)
     if encode is not None:
-        codes = encode(whole_frames(_floats(pcm)), track.heard)
-    sounds = sounds_of(row["phonemes"], row["lengths"])
-    return Clip(pcm, track, sounds, row["text"], row["voice"], codes)
-
-
-def sounds_of(phonemes: str, lengths: list[int]) -> npt.NDArray[np.int64]:
-    """A class for every _LENGTH_S, of Kokoro's phonemes and how long each lasts.
-
-    `lengths` has one more at either end, of silence.
-    """
-    assert len(lengths) == len(phonemes) + 2, (len(lengths), len(phonemes))
-    classes = [PAUSE_SOUND]  # from the end on
-    for name in reversed(phonemes):
-        if name in _PAUSES:
-            classes.append(PAUSE_SOUND)
-        else:
-            classes.append(classes[-1] if name in _MARKS else sound_class(name))
-    classes.append(PAUSE_SOUND)
-    return np.repeat(np.array(classes[::-1]), lengths)
+        codes = encode(whole_frames(read.pcm), track.heard)
+    pcm = (read.pcm * 2**15).astype(np.int16)
+    return Clip(pcm, track, read.phonemes, read.text, read.voice, codes)
 
 
 def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
@@ -154,12 +127,8 @@ def crop(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> Crops:
 
 def sounds_in(clip: Clip, first: int, n_frames: int) -> npt.NDArray[np.int64]:
     """What is heard at moments of each frame from `first` on, around its windows' middles."""
-    moments = (np.arange(n_frames * SOUNDS_A_FRAME) + 0.5) / SOUNDS_A_FRAME + first
     ahead = (WINDOW - HOP) / 2 / SAMPLE_RATE
-    places = ((moments / FRAMES_PER_S + ahead) / _LENGTH_S).astype(int)
-    known = len(clip.sounds)
-    found = clip.sounds[places.clip(0, known - 1)]
-    return np.where(places < known, found, PAUSE_SOUND).reshape(n_frames, -1)
+    return heard_sounds(clip.phonemes, n_frames, first / FRAMES_PER_S + ahead)
 
 
 def floats(clip: Clip) -> Pcm:

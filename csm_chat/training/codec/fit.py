@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from csm_chat.codec.spectral.analysis import frames_of
 from csm_chat.codec.spectral.features import Mels
-from csm_chat.codec.spectral.quantizer import Frames, Quantizer, nearest
+from csm_chat.codec.spectral.quantizer import Frames, Quantizer
 from csm_chat.codec.spectral.sizes import Sizes
 from csm_chat.training.codec.data import Clip, floats, sounds_in, whole_frames
 from csm_chat.training.speech.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_loss
 
-_ROUNDS = 10  # of k-means
+_ROUNDS = 7, 2  # of k-means: over some frames, and over all
+_SOME = 40_000
+_PIECE = 512  # frames whose distances are found at once
 _BATCH = 1024  # frames
 _RATE = 2e-3
 _BLUR = 0.2  # of what the listener says, so that entries near it mean the same
@@ -61,8 +63,7 @@ def _teach(quantizer: Quantizer, found: Heard, steps: int) -> None:
         for group in optimiser.param_groups:
             group["lr"] = _RATE * (1 - step / steps)
         middles = torch.randint(1, n - 1, (_BATCH,))
-        around = torch.stack([spectra[middles + i] for i in (-1, 0, 1)], 1)
-        said = quantizer.listener(around)[:, 1]
+        said = quantizer.listener.of_middles([spectra[middles + i] for i in (-1, 0, 1)])
         blurred = said + _BLUR * said.detach().std() * torch.randn_like(said)
         logits = head(blurred).unflatten(-1, (SOUNDS_A_FRAME, N_SOUNDS))
         loss = sounds_loss(logits, found.sounds[middles])
@@ -75,26 +76,40 @@ def _lay_out(quantizer: Quantizer, frames: Frames) -> None:
     """Set components, and codebooks in their order."""
     spectra = frames.spectra[0]
     quantizer.mean.copy_(spectra.mean(0))
-    centred = spectra - quantizer.mean
+    centred = (spectra - quantizer.mean) * quantizer.audible
     _, axes = torch.linalg.eigh(centred.mT @ centred / len(centred))
     quantizer.basis.copy_(axes.flip(1)[:, : quantizer.basis.shape[1]])
     said = quantizer.listener(frames.spectra)[0]
     quantizer.said.copy_(means(said, len(quantizer.said)))
     quantizer.contours.copy_(means(frames.contour[0], len(quantizer.contours)))
     rest = quantizer.coefficients(spectra)
-    quantizer.said_means.copy_(averages(rest, nearest(quantizer.said, said), quantizer.said_means))
-    rest = rest - quantizer.said_means[nearest(quantizer.said, said)]
-    for book in quantizer.heard:
-        book.copy_(means(rest, len(book)))
-        rest = rest - book[nearest(book, rest)]
+    codes = _nearest(quantizer.said, said)
+    quantizer.said_means.copy_(averages(rest, codes, quantizer.said_means))
+    rest = rest - quantizer.said_means[codes]
+    for book in quantizer.books():
+        share = book.shape[1]
+        book.copy_(means(rest[:, :share], len(book)))
+        rest = rest[:, share:]
 
 
-def means(vectors: Tensor, n: int, rounds: int = _ROUNDS) -> Tensor:
-    """k-means of (m, width): (n, width)."""
+def means(vectors: Tensor, n: int, rounds: tuple[int, int] = _ROUNDS) -> Tensor:
+    """k-means of (m, width): (n, width). Entries that nothing is near begin anew elsewhere."""
     found = vectors[torch.randint(len(vectors), (n,))].clone()
-    for _ in range(rounds):
-        found = averages(vectors, nearest(found, vectors), found)
+    some = vectors[torch.randperm(len(vectors))[:_SOME]]
+    for of, count in zip((some, vectors), rounds, strict=True):
+        for _ in range(count):
+            codes = _nearest(found, of)
+            found = averages(of, codes, found)
+            unused = torch.bincount(codes, minlength=n) == 0
+            found[unused] = of[torch.randint(len(of), (int(unused.sum()),))]
     return found
+
+
+def _nearest(book: Tensor, vectors: Tensor) -> Tensor:
+    """`nearest`, of many: what a piece needs stays in a core's caches."""
+    half, columns = book.square().sum(1) / 2, book.mT.contiguous()
+    pieces = (torch.addmm(-half, piece, columns).numpy() for piece in torch.split(vectors, _PIECE))
+    return torch.cat([torch.from_numpy(scores.argmax(1)) for scores in pieces])
 
 
 def averages(vectors: Tensor, codes: Tensor, before: Tensor) -> Tensor:

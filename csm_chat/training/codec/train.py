@@ -34,7 +34,7 @@ from csm_chat.training.codec.fit import fit, heard, report
 from csm_chat.training.codec.losses import SpectralLoss
 from csm_chat.training.codec.model import Model
 from csm_chat.training.codec.source import given_source
-from csm_chat.training.loop import Plan, Run, Stateful, pick_device
+from csm_chat.training.loop import LAST, Plan, Run, Stateful, load_checkpoint, pick_device
 from csm_chat.types import FRAME_SAMPLES, Pcm
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ _BEGINNING = 2 * FRAME_SAMPLES  # of a crop, which lacks what its convolutions w
 _TRIPS, _SHORT = 48, 20  # clips for ears, and characters of those too short to judge by
 _ANALYSIS = "analysis.pt"
 _LISTENER_STEPS = 1000
+_DECODER = "decoder"  # of the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,17 @@ def fitted(out: Path, sizes: Sizes, data: Path, held_out: Sequence[Clip]) -> Qua
     return quantizer.requires_grad_(False)
 
 
+def decoder_of(out: Path) -> dict[str, Tensor]:
+    """The averaged weights of another run's decoder, whatever codes it was taught on.
+
+    Raises CheckpointError.
+    """
+    content = load_checkpoint(out / LAST)
+    weights: dict[str, Tensor] = content["ema"] or content["model"]
+    begins = f"{_DECODER}."
+    return {name.removeprefix(begins): x for name, x in weights.items() if name.startswith(begins)}
+
+
 def encoder(quantizer: Quantizer) -> Encode:
     """Turns clips into codes, for the shelf."""
     mels = Mels()
@@ -143,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder of spoken turns")
     parser.add_argument("--held-out", type=Path, help="the same, of voices never trained on")
     parser.add_argument("--out", type=Path, default=Path(".train/codec"), help="checkpoint, log")
+    parser.add_argument("--begin", type=Path, help="a run whose decoder is to be gone on with")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -187,7 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shelf, recipe = Shelf(options.data, encode), Recipe(batch=options.batch)
     log.info("%.2f hours of speech", shelf.hours)
     adversary = Adversary(device) if options.adversarial else None
-    task = CodecTask(Model(sizes, quantizer), sizes, judged, device, adversary)
+    model = Model(sizes, quantizer)
+    if options.begin is not None:
+        model.get_submodule(_DECODER).load_state_dict(decoder_of(options.begin))
+    task = CodecTask(model, sizes, judged, device, adversary)
     run: Run[Crops] = Run(plan, task)
     run.train(lambda first_step: shelf.batches(first_step, plan.seed, recipe))
     return 0

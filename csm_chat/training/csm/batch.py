@@ -1,10 +1,10 @@
-"""From conversations to batches of rows, with codes made on the way. Knows no model and no loss."""
+"""From coded conversations to batches of rows. Knows no model and no loss."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,15 +14,14 @@ import torch
 from torch import Tensor
 
 from csm_chat.conversation import prompt
-from csm_chat.training.csm.known import Heard, Known, SpokenLine, joined, known_of
-from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Segment, Tokenizer
+from csm_chat.training.csm.known import Coded, CodedLine, Known, joined, known_of
+from csm_chat.types import Prompt, Segment, Tokenizer
 
 _T = TypeVar("_T", bound=np.generic)
 
 
-Conversation: TypeAlias = Sequence[SpokenLine]
+Conversation: TypeAlias = Sequence[CodedLine]
 Learns: TypeAlias = Callable[[int, int], bool]  # a line's index and speaker: is it learned?
-Encode: TypeAlias = Callable[[Sequence[Pcm]], Tensor]  # (frames of all, codebooks), int64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,33 +29,31 @@ class Said:
     """A line of a conversation."""
 
     speaker: int
-    clip: Heard
+    clip: Coded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """A conversation as the model reads it, its frames still zero."""
+    """A conversation as the model reads it."""
 
     prompt: Prompt
     learned: npt.NDArray[np.bool_]  # (rows,): the row after this one is a target
     ends: npt.NDArray[np.bool_]  # (rows,): and it ends speech
     starts: tuple[int, ...]  # the row of each clip's first frame
-    clips: tuple[Pcm, ...]
+    counts: tuple[int, ...]  # the frames of each
     known: Known[npt.NDArray[Any]]  # of the frames of all clips
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A batch before its audio is encoded. NumPy alone: it travels between processes."""
+    """A batch in NumPy alone: it travels between processes."""
 
-    tokens: npt.NDArray[np.int32]  # (B, S, codebooks + 1), its frames zero
+    tokens: npt.NDArray[np.int32]  # (B, S, codebooks + 1)
     mask: npt.NDArray[np.bool_]  # (B, S, codebooks + 1)
     learned: npt.NDArray[np.bool_]  # (B, S)
     ends: npt.NDArray[np.bool_]  # (B, S)
-    clips: tuple[Pcm, ...]
-    frames: npt.NDArray[np.int64]  # (2, frames): where each of the clips' frames goes; (B, S)
+    frames: npt.NDArray[np.int64]  # (2, frames): the rows of frames; (B, S)
     known: Known[npt.NDArray[Any]]  # of these frames
-    codes: npt.NDArray[np.int64] | None = None  # (frames, codebooks); `encoded` fills them in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,12 +88,12 @@ def rows(
 
     Targets are each frame and the end of speech, of the lines that `learns` picks.
     """
-    prompts, learned, starts, clips, known, n_rows = [], [], [], [], [], 0
+    prompts, learned, starts, counts, known, n_rows = [], [], [], [], [], 0
     for i, line in enumerate(conversation):
-        silent = np.zeros((n_frames(line.clip.pcm), codebooks), np.int32)
-        segment = Segment(line.speaker, line.clip.text, silent)
+        codes = line.clip.codes.astype(np.int32)
+        segment = Segment(line.speaker, line.clip.text, codes)
         said = prompt.segment_rows(tokenizer, segment, codebooks)
-        start = len(said.tokens) - len(silent) - 1
+        start = len(said.tokens) - len(codes) - 1
         if n_rows + len(said.tokens) > max_rows:
             break
         targets = np.zeros(len(said.tokens), np.bool_)
@@ -105,37 +102,31 @@ def rows(
         prompts.append(said)
         learned.append(targets)
         starts.append(n_rows + start)
-        clips.append(line.clip.pcm)
-        known.append(known_of(line, i, len(silent), n_rows, n_rows + start))
+        counts.append(len(codes))
+        known.append(known_of(line, i, n_rows, n_rows + start))
         n_rows += len(said.tokens)
     if not prompts:
         return None
     all_targets = np.concatenate(learned)
     ends = np.zeros_like(all_targets)
-    ends[[start + n_frames(clip) - 1 for start, clip in zip(starts, clips, strict=True)]] = True
+    ends[[start + n - 1 for start, n in zip(starts, counts, strict=True)]] = True
     ends &= all_targets
     rows_of_all = prompt.join(prompts)
-    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(clips), joined(known))
-
-
-def n_frames(clip: Pcm) -> int:
-    """Frames that hold a clip, the last one padded."""
-    return -(-len(clip) // FRAME_SAMPLES)
+    return Rows(rows_of_all, all_targets, ends, tuple(starts), tuple(counts), joined(known))
 
 
 def draft(sequences: Sequence[Rows]) -> Draft:
     """Pad sequences to one length."""
     frames = [
-        np.stack(np.broadcast_arrays(b, start + np.arange(n_frames(clip))))
+        np.stack(np.broadcast_arrays(b, start + np.arange(n)))
         for b, sequence in enumerate(sequences)
-        for start, clip in zip(sequence.starts, sequence.clips, strict=True)
+        for start, n in zip(sequence.starts, sequence.counts, strict=True)
     ]
     return Draft(
         _padded([sequence.prompt.tokens for sequence in sequences]),
         _padded([sequence.prompt.mask for sequence in sequences]),
         _padded([sequence.learned for sequence in sequences]),
         _padded([sequence.ends for sequence in sequences]),
-        tuple(clip for sequence in sequences for clip in sequence.clips),
         np.concatenate(frames, axis=1),
         joined([sequence.known for sequence in sequences]),
     )
@@ -149,21 +140,13 @@ def _padded(arrays: Sequence[npt.NDArray[_T]]) -> npt.NDArray[_T]:
     return padded
 
 
-def encoded(draft: Draft, encode: Encode) -> Draft:
-    """The draft with codes in place of its audio."""
-    return replace(draft, clips=(), codes=encode(draft.clips).numpy())
-
-
-def filled(draft: Draft, encode: Encode, device: torch.device) -> Batch:
-    """The batch with its codes, on `device`, where `encode` runs too, unless they are there."""
+def placed(draft: Draft, device: torch.device) -> Batch:
+    """The batch on a device."""
 
     def there(array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
 
-    tokens = there(draft.tokens).long()
-    frames = there(draft.frames)
-    codes = encode(draft.clips) if draft.codes is None else there(draft.codes)
-    tokens[frames[0], frames[1], :-1] = codes
+    tokens, frames = there(draft.tokens).long(), there(draft.frames)
     learned, ends = there(draft.learned), there(draft.ends)
     return Batch(tokens, there(draft.mask), learned, ends, frames, draft.known.changed(there))
 
@@ -184,7 +167,7 @@ def merged(
         yield _interleaved(parts, rng)
 
 
-def _interleaved(parts: list[list[SpokenLine]], rng: random.Random) -> Conversation:
+def _interleaved(parts: list[list[CodedLine]], rng: random.Random) -> Conversation:
     """Lines in an order that keeps each part's own; speakers of later parts get free numbers."""
     numbers: dict[tuple[int, int], int] = {}
     for i, part in enumerate(parts):

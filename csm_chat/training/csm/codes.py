@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -22,7 +23,6 @@ from csm_chat.codec.sizes import sizes_of
 from csm_chat.codec.spectral.codec import load_spectral
 from csm_chat.codec.spectral.sizes import read_sizes as read_spectral_sizes
 from csm_chat.errors import CheckpointError
-from csm_chat.training.csm.batch import n_frames
 from csm_chat.types import FRAME_SAMPLES, Pcm
 
 _GROUP_FRAMES = 8000  # encoded at once where a GPU is to be filled
@@ -40,6 +40,7 @@ def frozen_codec(folder: Path, device: torch.device, dtype: torch.dtype = torch.
 class Frozen(Protocol):
     entries: int
     codebooks: int
+    identity: str  # of its codes
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         """Frames of all clips, one after the other: (frames, codebooks), int64, on the device."""
@@ -54,6 +55,7 @@ class FrozenSpectral:
         sizes = read_spectral_sizes(folder)
         self.entries, self.codebooks = sizes.entries, sizes.codebooks
         self._codec, self._device = load_spectral(folder, sizes.codebooks), device
+        self.identity = f"{self._codec.identity}-{sizes.codebooks}"
 
     def encode(self, clips: Sequence[Pcm]) -> Tensor:
         codes = [torch.from_numpy(self._codec.encode(clip)).long() for clip in clips]
@@ -83,6 +85,9 @@ class FrozenCodec:
             ) from error
         self._mimi.requires_grad_(False).eval()
         self._mimi.encoder.to(dtype)
+        books = self._mimi.quantizer.state_dict().values()
+        of_books = hashlib.sha256(b"".join(x.cpu().numpy().tobytes() for x in books))
+        self.identity = f"{of_books.hexdigest()[:16]}-{self.codebooks}"
         self._sizes = sizes_of(config)
         self._device = device
 
@@ -105,7 +110,7 @@ class FrozenCodec:
         return [self._encoder.encode(torch.from_numpy(pcm).to(self._device)) for pcm in padded]
 
     def _in_groups(self, clips: Sequence[Pcm]) -> list[Tensor]:
-        counts = [n_frames(clip) for clip in clips]
+        counts = [-(-len(clip) // FRAME_SAMPLES) for clip in clips]
         codes: list[Tensor] = [torch.empty(0)] * len(clips)
         for group in _groups(counts, _GROUP_FRAMES):
             together = self._encode([clips[i] for i in group], max(counts[i] for i in group))

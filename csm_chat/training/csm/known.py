@@ -42,6 +42,39 @@ class SpokenLine(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """A clip as a CSM learns it: no samples."""
+
+    text: str
+    words: str  # that the phonemes are of
+    phonemes: Sequence[Named]
+    codes: npt.NDArray[np.int16]  # (frames, codebooks)
+    pitches: npt.NDArray[np.int64]  # (frames,), see `pitches`
+    timbre: npt.NDArray[np.float32]  # (MEL_BANDS,), see `spectrum_levels`
+
+
+class CodedLine(Protocol):
+    """Whose clip it is, coded."""
+
+    @property
+    def speaker(self) -> int: ...
+    @property
+    def clip(self) -> Coded: ...
+
+
+def coded(clip: Heard, codes: npt.NDArray[np.integer[Any]]) -> Coded:
+    """A clip with its codes, (frames, codebooks)."""
+    return Coded(
+        clip.text,
+        clip.words,
+        clip.phonemes,
+        codes.astype(np.int16),
+        heard_pitch_classes(clip.pcm, len(codes)),
+        spectrum_levels(clip.pcm).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Known(Generic[_A]):
     """Of each frame, in arrays or tensors; int64 but for `timbres`."""
 
@@ -57,17 +90,17 @@ class Known(Generic[_A]):
         return Known(*(change(getattr(self, each.name)) for each in fields(self)))
 
 
-def known_of(line: SpokenLine, number: int, n_frames: int, start: int, end: int) -> Known[_Array]:
+def known_of(line: CodedLine, number: int, start: int, end: int) -> Known[_Array]:
     """Of the frames of a line, the `number`th, whose text is in rows `start` to `end`."""
     clip = line.clip
-    timbre = spectrum_levels(clip.pcm).astype(np.float32)
+    n_frames = len(clip.codes)
     return Known(
         heard_sounds(clip.phonemes, n_frames),
         _places(line, n_frames, start, end),
-        heard_pitch_classes(clip.pcm, n_frames),
+        clip.pitches,
         np.full(n_frames, line.speaker),
         np.full(n_frames, number),
-        np.tile(timbre, (n_frames, 1)),
+        np.tile(clip.timbre, (n_frames, 1)),
     )
 
 
@@ -77,7 +110,7 @@ def joined(parts: Sequence[Known[_Array]]) -> Known[_Array]:
     return Known(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _places(line: SpokenLine, n_frames: int, start: int, end: int) -> npt.NDArray[np.int64]:
+def _places(line: CodedLine, n_frames: int, start: int, end: int) -> npt.NDArray[np.int64]:
     """The row that each frame says of the text in rows `start` to `end`, (n_frames,)."""
     words = line.clip.words
     marks = f"[{line.speaker}]"

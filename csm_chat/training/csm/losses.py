@@ -22,9 +22,9 @@ _NEAR = 2  # characters; espeak-ng tells where words begin, not which letter is 
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    depth_share: float = 1 / 3  # of the frames, drawn anew each time; ends of speech always
+    depth_share: float = 0.2  # of the frames, drawn anew each time; ends of speech always
     first_codebook_weight: float = 1.0  # against all other codebooks together
-    fading: float = 0.7  # weight of each codebook after those, to the one before it
+    fading: float = 0.85  # weight of each codebook after those, to the one before it
     sounds_weight: float = 1.0  # of what phonemes the next frame holds, where they are known
     pitches_weight: float = 1.0  # of how high the voice is in it
     timbres_weight: float = 1.0  # of how it sounds

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,11 @@ from csm_chat.training.csm.batch import (
     Conversation,
     Draft,
     drafts,
-    encoded,
-    filled,
+    placed,
 )
+from csm_chat.training.csm.coded import CodedLine, CodedRecordings, encoded, encoded_talks
 from csm_chat.training.csm.codes import Frozen, frozen_codec
+from csm_chat.training.csm.known import Coded
 from csm_chat.training.csm.losses import Losses, LossSettings, losses
 from csm_chat.training.csm.model import CsmTrainer, new_csm
 from csm_chat.training.csm.takes import take_figures
@@ -41,13 +42,13 @@ from csm_chat.training.csm.tokenizer import N_BASE_IDS, train_tokenizer, write_t
 from csm_chat.training.export import PREPARED, codec_file, codec_sizes, export_codec, prepare
 from csm_chat.training.loop import Plan, Run, Stateful, pick_device
 from csm_chat.training.speech import corpus
-from csm_chat.training.speech.corpus import Line
 from csm_chat.training.text.sentences import Split, sentences
 from csm_chat.types import Tokenizer
 
 _UNMEANT_IDS = 3  # ids of a codebook that the codec has no entry for, as in CSM-1B
 _CONTEXT_ROWS = 2048
 _TOKENIZER_SENTENCES = 20_000
+_OF_CODES = ("audio_embeddings.", "codebook0_head.", "depth_heads.")  # parts of a CSM
 _VALID_SEED = 1
 _VALID_CONVERSATIONS = 24  # of each part
 _N_TAKES = 8  # spoken of each part at a validation
@@ -82,6 +83,8 @@ class Recipe:
     n_merges: int = 0  # of the tokenizer; 0: the model spells
     loss: LossSettings = field(default_factory=LossSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    data: Path | None = None  # folder of recordings; None: espeak-ng speaks without end
+    held_out: Path | None = None  # the same, to validate on
     n_single: int = 1500  # first steps of single lines: text and sound find each other sooner
     n_workers: int = 1  # processes that speak sentences
 
@@ -100,29 +103,27 @@ def sizes_of(name: str, codebooks: int, entries: int, text_vocab: int) -> CsmSiz
 
 
 class CsmTask:
-    """A `loop.Task`: the losses of batches whose audio is encoded by a frozen codec."""
+    """A `loop.Task`: the losses of batches."""
 
     def __init__(
         self,
         model: CsmTrainer,
-        codec: Frozen,
         held_out: Mapping[str, Sequence[Draft]],
         loss: LossSettings,
         device: torch.device,
-    ):
+    ) -> None:
         """`held_out` is what validation looks at, by a prefix of its figures."""
         self.model: nn.Module = model
         self.extras: Mapping[str, Stateful] = {}
         self._csm = model
         self.settings: Mapping[str, Any] = {"sizes": asdict(model.sizes)}
-        self._codec, self._loss, self._device = codec, loss, device
+        self._loss, self._device = loss, device
         self._held_out = {
-            name: [filled(each, codec.encode, device) for each in made]
-            for name, made in held_out.items()
+            name: [placed(each, device) for each in made] for name, made in held_out.items()
         }
 
     def loss(self, batch: Draft, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        found = losses(self._csm, filled(batch, self._codec.encode, self._device), self._loss)
+        found = losses(self._csm, placed(batch, self._device), self._loss)
         return found.total, {name: getattr(found, name) for name in _FIGURES}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
@@ -159,15 +160,17 @@ def train(plan: Plan, recipe: Recipe, codec: Path | None) -> int:
     device = torch.device(plan.device)
     tokenizer = _tokenizer(prepared)
     held_out = {
-        "": _held_out("valid", tokenizer, sizes.codebooks),
-        "voices_": _held_out("voices", tokenizer, sizes.codebooks),
+        name: [
+            *drafts(islice(made, _VALID_CONVERSATIONS), tokenizer, sizes.codebooks, BatchSettings())
+        ]
+        for name, made in _held_out(recipe, frozen_codec(prepared, device)).items()
     }
     model = CsmTrainer(begun(sizes, plan.seed, recipe.begin), sizes)
-    task = CsmTask(model, frozen_codec(prepared, device), held_out, recipe.loss, device)
+    task = CsmTask(model, held_out, recipe.loss, device)
     run: Run[Draft] = Run(plan, task)
 
     def stream(first_step: int) -> Iterator[Draft]:
-        own = _Share(prepared, recipe, sizes.codebooks, plan.seed, device.type == "cpu")
+        own = _Share(prepared, recipe, sizes.codebooks, plan.seed)
         make = partial(own.drafts, first_step)
         return corpus.background(make, n_workers=recipe.n_workers, n_ahead=4 * recipe.n_workers)
 
@@ -210,12 +213,23 @@ def _begin(prepared: Path, recipe: Recipe, codec: Path) -> None:
 
 
 def begun(sizes: CsmSizes, seed: int, folder: Path | None) -> Csm:
-    """A CSM to train: of drawn weights, or that of a folder. Raises UsageError, CheckpointError."""
+    """A CSM to train: of drawn weights, or that of a folder. Raises UsageError, CheckpointError.
+
+    Of one that speaks in other codes all is taken but what knows these: it can read.
+    """
     if folder is None:
         return new_csm(sizes, seed)
-    if read_sizes(folder) != sizes:
+    own = read_sizes(folder)
+    vocab = {name: getattr(sizes, name) for name in ("audio_vocab", "codebooks", "entries")}
+    if replace(own, **vocab) != sizes:
         raise UsageError(f"{folder}: a CSM of other sizes; begin with one of this run's")
-    return load_model(folder, sizes).requires_grad_(True)
+    if own == sizes:
+        return load_model(folder, sizes).requires_grad_(True)
+    csm = new_csm(sizes, seed)
+    known = load_model(folder, own).state_dict()
+    taken = {name: x for name, x in known.items() if not name.startswith(_OF_CODES)}
+    csm.load_state_dict(csm.state_dict() | taken)
+    return csm
 
 
 def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
@@ -229,20 +243,25 @@ def _tokenizer(prepared: Path) -> Tokenizer:
     return Lines(load_tokenizer(prepared), as_read)
 
 
-def _held_out(split: Split, tokenizer: Tokenizer, codebooks: int) -> list[Draft]:
-    conversations = islice(corpus.conversations(_VALID_SEED, split), _VALID_CONVERSATIONS)
-    return [*drafts(conversations, tokenizer, codebooks, BatchSettings())]
+def _held_out(recipe: Recipe, codec: Frozen) -> dict[str, Iterator[Conversation]]:
+    """Conversations to validate on, by a prefix of their figures."""
+    if recipe.held_out is not None:
+        return {"": CodedRecordings(recipe.held_out, codec).conversations(_VALID_SEED)}
+    splits: dict[str, Split] = {"": "valid", "voices_": "voices"}
+    return {
+        name: encoded_talks(corpus.conversations(_VALID_SEED, split), codec)
+        for name, split in splits.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What a worker makes: drafts, on a cpu encoded: that costs about as much as to learn them."""
+    """What a worker makes."""
 
     prepared: Path
     recipe: Recipe
     codebooks: int
     seed: int
-    encodes: bool
 
     def drafts(self, first_step: int, worker: int, n_given: int) -> Iterator[Draft]:
         """A run that goes on draws new conversations, whatever it had drawn ahead of its steps."""
@@ -251,17 +270,19 @@ class _Share:
         own = ((self.seed + 1) * 1_000_003 + step) * _MAX_WORKERS + worker
         n_single = max(0, self.recipe.n_single - step) // self.recipe.n_workers
         batch = self.recipe.batch
-        made = chain(
-            islice(self._drafts(_single_lines(own), replace(batch, merged_share=0), own), n_single),
-            self._drafts(corpus.conversations(own, "train"), batch, own),
-        )
-        if not self.encodes:
-            yield from made
-            return
         torch.set_num_threads(1)
+        clips, conversations = self._spoken(own)
+        single = replace(batch, merged_share=0)
+        yield from islice(self._drafts(_single_lines(clips), single, own), n_single)
+        yield from self._drafts(conversations, batch, own)
+
+    def _spoken(self, seed: int) -> tuple[Iterator[Coded], Iterator[Conversation]]:
         codec = frozen_codec(self.prepared, torch.device("cpu"), quick_dtype())
-        for each in made:
-            yield encoded(each, codec.encode)
+        if self.recipe.data is not None:
+            recordings = CodedRecordings(self.recipe.data, codec)
+            return recordings.clips(seed), recordings.conversations(seed)
+        made = corpus.conversations(seed, "train")
+        return encoded(corpus.clips(seed, "train"), codec), encoded_talks(made, codec)
 
     def _drafts(
         self, lines: Iterable[Conversation], batch: BatchSettings, seed: int
@@ -269,9 +290,9 @@ class _Share:
         return drafts(lines, _tokenizer(self.prepared), self.codebooks, batch, seed=seed)
 
 
-def _single_lines(seed: int) -> Iterator[Conversation]:
-    for number, clip in enumerate(corpus.clips(seed, "train")):
-        yield (Line(number % corpus.N_SPEAKER_IDS, clip),)
+def _single_lines(clips: Iterable[Coded]) -> Iterator[Conversation]:
+    for number, clip in enumerate(clips):
+        yield (CodedLine(number % corpus.N_SPEAKER_IDS, clip),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -298,6 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         begin=options.begin,
         n_merges=options.merges,
         batch=BatchSettings(batch_rows=options.batch_rows),
+        data=options.data,
+        held_out=options.held_out,
         n_single=options.single_steps,
         n_workers=options.workers,
     )
@@ -311,6 +334,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--begin", type=Path, metavar="FOLDER", help="an exported CSM to begin with, and its codec"
     )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (`teach`)")
+    parser.add_argument("--held-out", type=Path, metavar="FOLDER", help="others, to validate on")
     parser.add_argument("--out", type=Path, default=Path(".train/csm"), help="checkpoint, log")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -139,25 +137,9 @@ def _pitch(dips: Floats) -> Floats:
     return np.where(depths[rows, chosen] < _VOICED, _PITCH_RATE / (lag + offset), 0)
 
 
-def voice_embedding(pcm: Pcm) -> Floats:
-    """How a voice sounds, whatever it says: spectrum and pitch over a clip; (43,).
-
-    Not comparable by itself: `VoiceSpace` scales it. How much a spectrum moves is not in it: a
-    codec blurs that alike for all voices, by five times what clips of one voice differ.
-    """
-    f0 = pitch_track(pcm)
-    log_f0 = np.log(f0[f0 > 0])
-    pitch = np.quantile(log_f0, (0.1, 0.5, 0.9)) if len(log_f0) else np.zeros(3)
-    return np.concatenate([_levels(_spoken_mels(pcm)), pitch])
-
-
 def spectrum_levels(pcm: Pcm) -> Floats:
     """How loud each band of mels is where someone speaks, in nats beside their mean; MEL_BANDS."""
-    return _levels(_spoken_mels(pcm))
-
-
-def _levels(mels: Floats) -> Floats:
-    spectrum = mels.mean(0)
+    spectrum = _spoken_mels(pcm).mean(0)
     return np.asarray(spectrum - spectrum.mean(), np.float64)
 
 
@@ -190,49 +172,3 @@ def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float) -> Float
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)), np.float64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VoiceSpace:
-    """Where distances between embeddings mean "another voice" and not "other words"."""
-
-    mean: Floats  # (d,)
-    to_space: Floats  # (d, d): whitens what differs between clips of one voice
-
-    def distance(self, one: Floats, other: Floats) -> Floats:
-        """Cosine distance of the last axis; 0 to 2."""
-        a, b = ((each - self.mean) @ self.to_space for each in (one, other))
-        lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-        return np.asarray(1 - (a * b).sum(-1) / np.maximum(lengths, 1e-12), np.float64)
-
-    def nearest(self, one: Floats, candidates: Sequence[Floats]) -> int:
-        """Which of the candidates sounds most like it."""
-        return int(self.distance(one[None], np.stack(candidates)).argmin())
-
-
-def fit_voice_space(voices: Sequence[Sequence[Floats]]) -> VoiceSpace:
-    """Learn it from clips of several voices, two or more clips of each."""
-    assert len(voices) > 1 and min(map(len, voices)) > 1, [len(clips) for clips in voices]
-    centres = np.stack([np.mean(clips, axis=0) for clips in voices])
-    inner = np.concatenate([clips - centre for clips, centre in zip(voices, centres, strict=True)])
-    within = inner.T @ inner / (len(inner) - len(voices))
-    # shrunk to its diagonal, which keeps it invertible where clips are few
-    within = 0.9 * within + 0.1 * np.diag(np.diag(within)) + 1e-6 * np.eye(len(within))
-    values, vectors = np.linalg.eigh(within)
-    return VoiceSpace(centres.mean(0), vectors / np.sqrt(values) @ vectors.T)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lineup:
-    """Which voice was it? Shows the right one among strangers, drawn anew for each clip."""
-
-    space: VoiceSpace
-    known: Mapping[str, Floats]  # an embedding a voice
-    size: int
-
-    def knows(self, voice: str, pcm: Pcm, random: np.random.Generator) -> bool:
-        """Whether a clip sounds most like its own voice."""
-        strangers = sorted(name for name in self.known if name != voice)
-        drawn = random.choice(len(strangers), self.size - 1, replace=False)
-        shown = [self.known[voice], *(self.known[strangers[i]] for i in drawn)]
-        return len(pcm) > 0 and self.space.nearest(voice_embedding(pcm), shown) == 0

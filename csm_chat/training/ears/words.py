@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from csm_chat.normalise.numbers import ordinal
-from csm_chat.training.ears.measures import normalise
+from csm_chat.training.ears.measures import character_errors, normalise
 from csm_chat.training.text.grammar import MONTHS
-from csm_chat.training.text.spoken import spoken_words
+from csm_chat.training.text.spoken import heard_words, spoken_words
+
+Sound = TypeVar("Sound")
 
 # Spellings that are one word to the ear; both sides are folded, so that which side is kept and what
 # else falls together ("sense", "sence") does not matter.
@@ -73,6 +76,12 @@ def errors(said: str, heard: str) -> Errors:
 def _compared(want: str, got: str) -> Errors:
     words = edits(want.split(), got.split())
     return Errors(words, len(want.split()), edits(want, got), len(want))
+
+
+def error_rate(hear: Callable[[Sound], str], said: Iterable[tuple[str, Sound]]) -> float:
+    """Character errors in per cent of all characters said, by one who hears letters alone."""
+    counts = [character_errors(normalise(heard_words(text)), hear(sound)) for text, sound in said]
+    return 100 * sum(errors for errors, _ in counts) / max(1, sum(length for _, length in counts))
 
 
 def edits(want: Sequence[str], got: Sequence[str]) -> int:

@@ -48,18 +48,34 @@ class Recordings:
 
     def clips(self, seed: int) -> Iterator[Clip]:
         """Single turns in random order, all of them before one comes again."""
-        turns = [turn for turns in self._conversations for turn in turns]
-        for turn in _endless(turns, Random(f"clips {seed}")):
-            yield self._clip(turn)
+        return map(self.clip, self.turns(seed))
 
     def conversations(self, seed: int) -> Iterator[tuple[Line, ...]]:
         """Whole conversations in random order, their speakers numbered anew each time."""
+        for numbers, turns in self.talks(seed):
+            yield tuple(
+                Line(number, self.clip(turn)) for number, turn in zip(numbers, turns, strict=True)
+            )
+
+    @property
+    def all_talks(self) -> Sequence[Turns]:
+        """Every conversation once, unread."""
+        return self._conversations
+
+    def turns(self, seed: int) -> Iterator[Recording]:
+        """As `clips`, unread."""
+        turns = [turn for turns in self._conversations for turn in turns]
+        return _endless(turns, Random(f"clips {seed}"))
+
+    def talks(self, seed: int) -> Iterator[tuple[Sequence[int], Turns]]:
+        """As `conversations`, unread: the speakers' numbers, and the turns."""
         rng = Random(f"conversations {seed}")
         for turns in _endless(self._conversations, rng):
             numbers = rng.sample(range(N_SPEAKER_IDS), max(turn.speaker for turn in turns) + 1)
-            yield tuple(Line(numbers[turn.speaker], self._clip(turn)) for turn in turns)
+            yield [numbers[turn.speaker] for turn in turns], turns
 
-    def _clip(self, turn: Recording) -> Clip:
+    def clip(self, turn: Recording) -> Clip:
+        """Read one."""
         said = phonemes(turn.phonemes, turn.lengths, turn.text)
         pcm = read_pcm(self.folder, turn)
         return Clip(turn.text, f"{turn.voice}@{turn.speed}", pcm, said, turn.text)
