@@ -73,13 +73,14 @@ class Program:
             env={**os.environ, "HOME": str(self.folder / "home"), "PYTHONUNBUFFERED": "1"},
             stdin=terminal,
             stdout=subprocess.PIPE,
-            stderr=(self.folder / "told.txt").open("a"),
+            stderr=subprocess.PIPE,  # a file would be cut off with the others
             text=True,
             start_new_session=True,
         )
         os.close(terminal)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         threading.Thread(target=_drain, args=(keys,), daemon=True).start()
+        threading.Thread(target=self._log, args=(self.process,), daemon=True).start()
         self.tally.n_starts += 1
         self.say("Here we go.")
         self.heard()
@@ -90,6 +91,12 @@ class Program:
         for line in process.stdout:
             self.paths.put(line.rstrip("\n"))
 
+    def _log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr
+        with (self.folder / "told.txt").open("a") as told:
+            for line in process.stderr:
+                told.write(line)
+
     def say(self, line: str) -> None:
         self.type(line.encode() + b"\n")
 
@@ -97,14 +104,20 @@ class Program:
         os.write(self._keys, keys)
 
     def heard(self) -> Path | None:
-        """The path of the next take; None when none came."""
-        try:
-            path = self.folder / self.paths.get(timeout=TURN_S)
-        except queue.Empty:
-            return None
+        """The path of the next take; None when none came, or the program has died."""
+        patience = time.monotonic() + TURN_S
+        while self.paths.empty():
+            assert self.process
+            if time.monotonic() > patience or self.process.poll() is not None:
+                return None
+            time.sleep(0.02)
+        path = self.folder / self.paths.get()
         self.tally.n_said += 1
         self.tally.paths.append(path)
         return path
+
+    def is_dead(self) -> bool:
+        return self.process is None or self.process.poll() is not None
 
     def signal(self, number: int) -> None:
         assert self.process
@@ -259,6 +272,8 @@ def soak(folder: Path, n_turns: int, seed: int) -> Tally:
         program.say(draw.choice(LINES))
         if program.heard() is None:
             tally.unsaid.append(f"turn {turn}")
+            if program.is_dead():
+                program.start()
         if turn % 10 == 0:
             fault = draw.choice(FAULTS)
             tally.faults[fault.__name__] += 1

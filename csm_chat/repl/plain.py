@@ -200,7 +200,7 @@ class _View:
     def prompt(self) -> None:
         state = self.state
         name = state.names.get(state.speaker, str(state.speaker))
-        put_prompt(f"{name}> ", self._err)
+        self._write(lambda: put_prompt(f"{name}> ", self._err))
 
     def read_back(self, line: str) -> None:
         parts = [part for part in reading(self.state, line) if part.text and part.speaker >= 0]

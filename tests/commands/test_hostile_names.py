@@ -83,7 +83,7 @@ RUNS: tuple[tuple[str, ...], ...] = (
 TYPED = TEXT.replace("\n", "")
 LINES = "\n".join(
     [
-        "$VOICES$", "$SPEAKER$", f"$SPEAKER {TYPED}$", f"$SAY {TYPED}", f"$CLAER {TYPED}$",
+        "$VOICES$", "$SPEAKER$", f"$SPEAKER {TYPED}$", f"$SAY Hi {TYPED}", f"$CLAER {TYPED}$",
         f"$SET speaker {TYPED}$", f"$AUDIO {TYPED}$", "$STATS$", f"Hi.{TYPED}||{TYPED}Oh.9",
         f"{TYPED}Yes.", "$HISTORY$", "$UNDO$", "$REPLAY 7$",
     ]
