@@ -256,6 +256,61 @@ def test_retry_after_undo_adds_the_line_again() -> None:
     assert session.turns == (first, again)
 
 
+def test_undo_brings_back_the_turn_whose_place_was_taken() -> None:
+    session, _, _ = make()
+    _, first = finish(session.take(HI))
+    _, again = finish(session.retry())
+    assert session.undo() is again
+    assert session.turns == (first,)
+    _, third = finish(session.retry())  # which replaces what came back
+    assert session.turns == (third,)
+
+
+def test_takes_of_the_last_line_are_said_as_a_retry_and_one_is_picked() -> None:
+    session, engine, _ = make(seed=4)
+    _, first = finish(session.take(HI))
+    _, second = finish(session.take(Utterance("Two.", 1)))
+    takes = session.takes_of_last(3)
+    assert session.turns == (first, second)
+    assert len(engine.calls[-1][0].tokens) == len(engine.calls[1][0].tokens)
+    session.pick(takes[1][0])
+    assert session.turns == (first, takes[1][0])
+    assert session.last == Utterance("Two.", 1)
+    assert session.undo() is takes[1][0]
+    assert session.turns == (first, second)
+
+
+def test_a_take_that_did_not_end_by_itself_cannot_be_picked() -> None:
+    session, _, _ = make([3, None])
+    _, first = finish(session.take(HI))
+    _, broken = finish(session.take(HI))
+    with pytest.raises(EntryError, match="did not end by itself"):
+        session.pick(broken)
+    assert session.turns == (first,)
+
+
+def test_a_turn_said_anew_answers_those_before_it_and_keeps_those_behind() -> None:
+    session, engine, _ = make()
+    turns = [finish(session.take(Utterance(text, 0)))[1] for text in ("One.", "Two.", "Three.")]
+    _, new = finish(session.retake(1, Utterance("Zwei.", 1)))
+    assert session.turns == (turns[0], new, turns[2])
+    assert new.segment.text == "Zwei."
+    assert len(engine.calls[-1][0].tokens) < len(engine.calls[2][0].tokens)
+    assert session.undo() is new
+    assert session.turns == tuple(turns)
+    with pytest.raises(EntryError, match="no longer part"):
+        finish(session.retake(3, HI))
+
+
+def test_turns_said_anew_together_are_taken_back_together() -> None:
+    session, _, _ = make()
+    turns = [finish(session.take(Utterance(text, 0)))[1] for text in ("One.", "Two.")]
+    finish(session.retake(0, Utterance("Uno.", 0)))
+    finish(session.retake(1, Utterance("Two.", 0), is_one_change=False))
+    session.undo()
+    assert session.turns == tuple(turns)
+
+
 def test_clear_keeps_voices_and_starts_seeds_anew() -> None:
     session, engine, _ = make(voices=(voice(0, 5),), seed=4)
     fresh = [finish(session.take(HI))[1] for _ in range(3)]
