@@ -137,6 +137,9 @@ GENERAL: Wording = {
     notices.WhisperDownload: (
         "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
     ).format,
+    notices.LexiconUnread: "{0.path} cannot be read ({0.reason}): words are said as spelt".format,
+    notices.LexiconProblem: "{0.path}:{0.problem}; left out".format,
+    notices.MoreLexiconProblems: "{0.path}: {0.n} more lines are no entries".format,
     # speech
     notices.TextRemark: "{0.source} {0.remark}".format,
     notices.ForeignScript: (

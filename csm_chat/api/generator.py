@@ -20,7 +20,7 @@ from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_t
 from csm_chat.config.override import override
 from csm_chat.config.settings import AudioConfig, Config, SamplingConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import Lines, reader, refuse_silence
+from csm_chat.conversation.reading import Lines, Reading
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
@@ -138,9 +138,9 @@ class Generator:
 
     sample_rate = SAMPLE_RATE  # Hz, of all it returns
 
-    def __init__(self, backend: Backend, *, normalize: bool = True) -> None:
+    def __init__(self, backend: Backend, *, reading: Reading | None = None) -> None:
         self.backend = backend
-        self._lines = Lines(backend.tokenizer, reader(normalize))
+        self._lines = Lines(backend.tokenizer, reading or Reading())
         self._reading = replace(backend, tokenizer=self._lines)
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
         self._sampled = SampledCodes()
@@ -194,7 +194,7 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
-        refuse_silence(utterance.text)
+        self._lines.read.refuse_silence(utterance.text)
         self._end_take()
         cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)

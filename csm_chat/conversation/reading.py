@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from csm_chat.conversation.evenly import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
 from csm_chat.normalise import normalise, says_nothing
+from csm_chat.normalise.lexicon import EMPTY, Lexicon
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from csm_chat.types import Tokenizer
-
-Read: TypeAlias = Callable[[str], str]
 
 # An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
 SPLIT_MARGIN = 1.3
@@ -34,27 +32,38 @@ _SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "H
 _OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """How texts become what the model reads; called with one."""
+
+    normalize: bool = True  # numbers and signs to words, and a full stop where nothing closes it
+    lexicon: Lexicon = EMPTY  # applied before, in either case
+
+    def __call__(self, text: str) -> str:
+        """A text in which nothing can be read stays as it is: the model must be given something."""
+        return _read(self, text)
+
+    def says_nothing(self, text: str) -> bool:
+        """Whether no word is left of a text: a model makes a sigh of it, or noise."""
+        return says_nothing(self._worded(text))
+
+    def refuse_silence(self, text: str) -> None:
+        """Raise EntryError for a text without a word."""
+        if self.says_nothing(text):
+            raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+
+    def _worded(self, text: str) -> str:
+        """The text in the words that are to be said, as they would be typed."""
+        return self.lexicon.read(text)
+
+    def _of_words(self, text: str) -> str:
+        worded = self._worded(text)
+        return (closed(normalise(worded)) if self.normalize else worded) or text
+
+
 @lru_cache(_N_REMEMBERED)
-def as_read(text: str) -> str:
-    """Normalised, and closed by a full stop if nothing closes it.
-
-    A text in which nothing can be read stays as it is: the model has to be given something.
-    """
-    return closed(normalise(text)) or text
-
-
-def as_typed(text: str) -> str:
-    return text
-
-
-def reader(normalize: bool) -> Read:
-    return as_read if normalize else as_typed
-
-
-def refuse_silence(text: str) -> None:
-    """Raise EntryError for a text without a word: a model makes a sigh of it, or noise."""
-    if says_nothing(text):
-        raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+def _read(reading: Reading, text: str) -> str:
+    return reading._of_words(text)
 
 
 def foreign_script(text: str) -> str | None:
@@ -87,10 +96,10 @@ class Line:
 class Lines:
     """Lines by text and speaker, each worked out once: for what is said, history and references.
 
-    It is the tokenizer that prompts are built with. `read` is as_read or as_typed.
+    It is the tokenizer that prompts are built with.
     """
 
-    def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+    def __init__(self, tokenizer: Tokenizer, read: Reading) -> None:
         self.read = read
         self._tokenizer = tokenizer
         self._known = lru_cache(_N_REMEMBERED)(self._worked_out)
@@ -107,7 +116,7 @@ class Lines:
         return Line(read, self._tokenizer.encode(read, speaker), estimate_s(read))
 
 
-def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
+def pieces(text: str, max_turn_s: float, read: Reading) -> list[str]:
     """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends, else evenly.
 
     What of it has no word, as a row of stars, is left out where there are others.
@@ -117,10 +126,10 @@ def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
     if expected_s <= limit_s:
         return [text]
     fitting = _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
-    return [piece for piece in fitting if not says_nothing(piece)] or [text]
+    return [piece for piece in fitting if not read.says_nothing(piece)] or [text]
 
 
-def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:
+def _fitting(text: str, max_chars: int, limit_s: float, read: Reading) -> list[str]:
     """Split until every piece is expected to last `limit_s` at most, or is a single character."""
     fitting = []
     for piece in evenly(text, max_chars):

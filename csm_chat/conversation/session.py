@@ -13,7 +13,7 @@ from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.context import Context
 from csm_chat.conversation.dialogue import Dialogue
-from csm_chat.conversation.reading import Lines, foreign_script, pieces, reader, refuse_silence
+from csm_chat.conversation.reading import Lines, Reading, foreign_script, pieces
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound, side_by_side
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
@@ -39,8 +39,8 @@ class Session:
     """The rolling conversation over a loaded model. One thread, the one that loaded the backend.
 
     `voices` are pinned in every prompt. `turns` are the takes that ended by themselves and still
-    fit; nothing else is ever part of the context. Texts stay as typed; the model reads them
-    normalised if `normalize` is set.
+    fit; nothing else is ever part of the context. Texts stay as typed; the model is given them as
+    `reading` reads them.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Session:
         *,
         sampling: SamplingConfig | None = None,
         context: ContextConfig | None = None,
-        normalize: bool = True,
+        reading: Reading | None = None,
         chunk_frames: int = 1,
         sampler: CodeSampler | None = None,
         logits_processors: Sequence[LogitsProcessor] = (),
@@ -65,7 +65,7 @@ class Session:
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
         self.context = context or ContextConfig()
-        self._lines = Lines(backend.tokenizer, reader(normalize))
+        self._lines = Lines(backend.tokenizer, reading or Reading())
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
@@ -90,12 +90,13 @@ class Session:
         return self._last
 
     @property
-    def normalize(self) -> bool:
-        return self._lines.read is reader(True)
+    def reading(self) -> Reading:
+        """How texts are read for the model: from now on, and what was said as well."""
+        return self._lines.read
 
-    @normalize.setter
-    def normalize(self, wanted: bool) -> None:
-        self._lines = Lines(self.backend.tokenizer, reader(wanted))
+    @reading.setter
+    def reading(self, reading: Reading) -> None:
+        self._lines = Lines(self.backend.tokenizer, reading)
 
     def read(self, text: str) -> str:
         """`text` as the model reads it."""
@@ -107,7 +108,7 @@ class Session:
 
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
-        texts = pieces(utterance.text, self.context.max_turn_s, self.read)
+        texts = pieces(utterance.text, self.context.max_turn_s, self.reading)
         if len(texts) > 1:
             expected_s = self.expected_s(utterance)
             self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
@@ -168,7 +169,7 @@ class Session:
 
     def _check(self, text: str) -> None:
         """Raise EntryError for a text without a word; say once what is not spoken well."""
-        refuse_silence(text)
+        self.reading.refuse_silence(text)
         script = None if self._is_script_told else foreign_script(text)
         if script:
             self._is_script_told = True

@@ -55,6 +55,9 @@ class Lexicon:
         return Lexicon((*self.entries, *other.entries))
 
 
+EMPTY = Lexicon()
+
+
 def parse_lexicon(lines: Iterable[str]) -> tuple[Lexicon, tuple[str, ...]]:
     """The entries of a file, and a line for each of its lines that is none: `3  words`."""
     entries, problems = [], []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.grammar import by_name, folded, label, parse
-from csm_chat.conversation.reading import pieces, reader
+from csm_chat.conversation.reading import pieces
 from csm_chat.errors import ConfigError, EntryError
 from csm_chat.repl.toolbar import stats as stats_text
 from csm_chat.types import FRAMES_PER_S, Utterance, Voice
@@ -145,7 +145,7 @@ def choose_speaker(state: PromptState, argument: str) -> str:
 def show_reading(state: PromptState, argument: str) -> str:
     """What the model would read, a line a turn. Does not need the model."""
     config = state.config
-    read = reader(config.normalize)
+    read = state.worker.reading
     entry = parse(argument, state.speaker, state.names, config.offsets)
     texts = [utterance.text for utterance in entry.utterances]
     turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]

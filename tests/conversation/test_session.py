@@ -14,10 +14,12 @@ import pytest
 
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.guard import cap_frames
+from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError, Interrupted
+from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.types import (
     FRAME_SAMPLES,
     FRAMES_PER_S,
@@ -46,7 +48,7 @@ def make(
     context: ContextConfig | None = None,
     context_rows: int = 400,
     temperature: float = 0.9,
-    normalize: bool = True,
+    reading: Reading | None = None,
 ) -> tuple[Session, ScriptedEngine, list[str]]:
     notes: list[str] = []
     backend = fake_backend(script or [], context_rows=context_rows)  # type: ignore[arg-type]
@@ -56,7 +58,7 @@ def make(
         voices,
         sampling=sampling,
         context=context,
-        normalize=normalize,
+        reading=reading,
         notify=notes.append,
     )
     assert isinstance(backend.engine, ScriptedEngine)
@@ -513,9 +515,31 @@ def test_the_model_reads_words_for_digits_in_lines_history_and_references() -> N
     finish(session.take(Utterance("At 5 p.m.", 1)))
     texts = ["[0]a reference.", "[0]Room twelve.", "[1]At five PM."]
     assert read_by(engine.calls[-1][0]) == texts
-    session.normalize = False
+    session.reading = Reading(normalize=False)
     finish(session.take(Utterance("At 5 p.m.", 1)))
     assert read_by(engine.calls[-1][0])[1:] == ["[0]Room 12", "[1]At 5 p.m.", "[1]At 5 p.m."]
+
+
+def test_words_are_read_as_the_lexicon_says_in_lines_history_and_references() -> None:
+    lexicon, _ = parse_lexicon(["reference = recording", "Nguyen = no. 1 win"])
+    session, engine, _ = make(
+        voices=(voice(0, 5),), reading=Reading(normalize=True, lexicon=lexicon)
+    )
+    finish(session.take(Utterance("Ask Nguyen", 0)))
+    finish(session.take(Utterance("nguyen?", 1)))
+    texts = ["[0]a recording.", "[0]Ask number one win.", "[1]nguyen?"]
+    assert read_by(engine.calls[-1][0]) == texts
+    assert session.turns[0].segment.text == "Ask Nguyen"
+    session.reading = Reading(normalize=False, lexicon=lexicon)
+    assert session.read("Ask Nguyen") == "Ask no. 1 win"
+
+
+def test_a_line_of_which_the_lexicon_leaves_no_word_has_nothing_to_say() -> None:
+    lexicon, _ = parse_lexicon(["ahem ="])
+    session, engine, _ = make(reading=Reading(lexicon=lexicon))
+    with pytest.raises(EntryError, match='nothing to say in "Ahem!"'):
+        finish(session.take(Utterance("Ahem!", 0)))
+    assert engine.calls == []
 
 
 def read_by(prompt: Prompt) -> list[str]:
@@ -601,7 +625,7 @@ def test_each_text_is_read_once_however_often_it_is_heard(
             return encode(text, speaker)
 
     session.backend = replace(session.backend, tokenizer=Counting())
-    session.normalize = True  # lines are worked out by the backend's tokenizer from here on
+    session.reading = Reading()  # lines are worked out by the backend's tokenizer from here on
     for text in ("One.", "Two.", "Three."):
         finish(session.take(Utterance(text, 0)))
         session.rows()

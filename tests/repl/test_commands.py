@@ -8,6 +8,7 @@ import pytest
 from csm_chat.config.settings import keys
 from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
+from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.repl.commands import BY_NAME, COMMANDS, help_markdown, help_text, match
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, check
@@ -188,6 +189,8 @@ def test_say_shows_what_would_be_read_and_speaks_nothing(state):
 def test_say_follows_the_setting_at_once_and_needs_no_model(state):
     carry_out(state, "$SET normalize false$")
     assert answers(state, "$SAY Room 12$") == "Room 12"
+    state.worker.lexicon, _ = parse_lexicon(["Room = Chamber"])
+    assert answers(state, "$SAY Room 12$") == "Chamber 12"
     assert ("ask",) not in state.worker.calls
 
 

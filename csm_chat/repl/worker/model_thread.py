@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csm_chat.config.settings import Config
@@ -82,7 +83,7 @@ class ModelThread:
         if new.sampling.seed != before.sampling.seed:
             session.reseed(new.sampling.seed)
         session.sampling, session.context = new.sampling, new.context
-        session.normalize = new.normalize
+        session.reading = replace(session.reading, normalize=new.normalize)
         session.chunk_frames = new.audio.chunk_frames
         self.performer.start = new.audio.start
         if new.audio.device != before.audio.device:
