@@ -15,7 +15,7 @@ from csm_chat.conversation.ports import Status, View
 from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
 from csm_chat.errors import CsmChatError, ModelError
-from csm_chat.normalise.lexicon import Lexicon
+from csm_chat.normalise.lexicon import Entry, Lexicon
 from csm_chat.types import Utterance
 from tests.fakes import ListView, fake_backend
 
@@ -76,6 +76,10 @@ class FakeWorker:
     def set(self, key: str, value: str) -> None:
         self.config = override_live(self.config, key, value)
         self.calls.append(("set", key, value))
+
+    def add_to_lexicon(self, entry: Entry) -> None:
+        self.lexicon = self.lexicon.with_entry(entry)
+        self.calls.append(("add_to_lexicon", entry.written))
 
     def retry_loading(self) -> None:
         self.calls.append(("retry_loading",))

@@ -194,6 +194,33 @@ def test_say_follows_the_setting_at_once_and_needs_no_model(state):
     assert ("ask",) not in state.worker.calls
 
 
+def test_an_entry_of_the_lexicon_holds_at_once_and_is_listed(state):
+    assert "lexicon.txt" in answers(state, "$LEXICON$")
+    carry_out(state, "$LEXICON Nguyen = win$")
+    carry_out(state, "$lexicon /S(\\d+)/ = season \\1")  # no mark at its end is needed
+    assert answers(state, "$SAY Nguyen, S2$") == "win, season two."
+    assert answers(state, "$LEXICON$") == "Nguyen = win\n/S(\\d+)/ = season \\1"
+    assert list(BY_NAME["LEXICON"].complete(state)) == ["Nguyen = win", "/S(\\d+)/ = season \\1"]
+    assert ("ask",) not in state.worker.calls
+
+
+def test_a_long_lexicon_is_listed_from_its_end(state):
+    for number in range(45):
+        carry_out(state, f"$LEXICON word{number} = x$")
+    listed = answers(state, "$LEXICON$").splitlines()
+    assert listed[:2] == ["... 5 before", "word5 = x"]
+    assert listed[-1] == "word44 = x"
+
+
+@pytest.mark.parametrize("bad", ["Nguyen", "= win", "/(/ = x", "/a*/ = x"])
+def test_a_bad_entry_is_one_line_and_nothing_changes(state, bad):
+    with pytest.raises(EntryError, match="Nothing was changed") as refused:
+        carry_out(state, f"$LEXICON {bad}$")
+    assert "\n" not in str(refused.value)
+    assert state.worker.lexicon.entries == ()
+    assert state.worker.calls == []
+
+
 def test_offsets_are_read_by_the_setting_at_once(state):
     carry_out(state, "$SET offsets classic$")
     carry_out(state, "a||room 12")

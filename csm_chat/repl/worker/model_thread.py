@@ -18,6 +18,7 @@ from csm_chat.visible import one_line
 if TYPE_CHECKING:
     from csm_chat.conversation.performer import Performer
     from csm_chat.conversation.session import Session
+    from csm_chat.normalise.lexicon import Entry
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,11 @@ class ModelThread:
 
     def reload(self) -> None:
         self.session.voices = self._loaded.references.load()
+
+    def add_to_lexicon(self, entry: Entry) -> None:
+        reading = self.session.reading
+        self.session.reading = replace(reading, lexicon=reading.lexicon.with_entry(entry))
+        self.answer(one_line(f"lexicon: {entry.written}"))
 
     def apply(self, new: Config) -> None:
         """Bring the session in line with settings that were changed. Raises DeviceError."""

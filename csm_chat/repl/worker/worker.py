@@ -15,7 +15,7 @@ from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Loader, Status, View
 from csm_chat.conversation.reading import Reading
 from csm_chat.errors import CsmChatError
-from csm_chat.normalise.lexicon import EMPTY, Lexicon
+from csm_chat.normalise.lexicon import EMPTY, Entry, Lexicon
 from csm_chat.repl.worker.jobs import JobQueue
 from csm_chat.repl.worker.model_thread import ModelThread
 from csm_chat.repl.worker.published import Published
@@ -122,6 +122,12 @@ class Worker:
             model.answer(one_line(f"{key} = {value}"))
 
         self._jobs.put(apply)
+
+    def add_to_lexicon(self, entry: Entry) -> None:
+        """Say a word in another way in the lines after it."""
+        with self._changed:
+            self._lexicon = self._lexicon.with_entry(entry)
+        self._jobs.put(lambda model, _: model.add_to_lexicon(entry))
 
     def retry_loading(self) -> None:
         """When loading failed: try again. Otherwise nothing."""
