@@ -162,7 +162,7 @@ def open_session(
         backend,
         sampling=config.sampling,
         context=config.context,
-        reading=Reading(config.normalize, open_lexicon(config, reports.tell)),
+        reading=Reading(config.normalize, open_lexicon(config, reports.tell), config.directions),
         chunk_frames=config.audio.chunk_frames,
         listener=reports.tell,
     )

@@ -242,6 +242,13 @@ class NothingToSay(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class DirectionDropped(Notice):
+    """A line has a stage direction, which is not read. Once a session."""
+
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignScript(Notice):
     """A line is in letters that the model has not learnt. Once a session."""
 

@@ -145,6 +145,10 @@ GENERAL: Wording = {
     notices.ForeignScript: (
         "the model speaks English: of {0.script} letters it makes sounds, and no words"
     ).format,
+    notices.DirectionDropped: (
+        "stage directions, as {0.direction}, are not read; directions: keep gives them to the "
+        "model, speak reads them as words"
+    ).format,
     notices.NothingToSay: 'nothing to say in "{0.text}"; left out'.format,
     notices.TurnSplit: (
         "this may last {0.expected_s:.0f} s and a turn {0.longest_s:g} s "

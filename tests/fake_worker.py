@@ -38,7 +38,7 @@ class FakeWorker:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.config.normalize, self.lexicon)
+        return Reading(self.config.normalize, self.lexicon, self.config.directions)
 
     def start(self, view: View) -> None:
         self.view = view

@@ -176,6 +176,12 @@ class Config:
     normalize: bool = option(
         True, "read numbers, dates and symbols to the model as words", live=True
     )
+    directions: str = option(
+        "drop",
+        "stage directions, as *laughs*, (laughs), [sighs]: not read, kept as typed, read as words",
+        choices=("drop", "keep", "speak"),
+        live=True,
+    )
     lexicon: str | None = option(
         LEXICON,
         "file of words that are said in another way, beside the references folder; null is none",

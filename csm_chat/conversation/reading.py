@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from csm_chat.conversation.evenly import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
 from csm_chat.normalise import normalise, says_nothing
+from csm_chat.normalise.directions import find_directions, without_directions
 from csm_chat.normalise.lexicon import EMPTY, Lexicon
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 SPLIT_MARGIN = 1.3
 # texts kept, of voices, history and what is said: a context holds fewer
 _N_REMEMBERED = 256
+_MARKS = tuple(map(chr, range(0x3400, 0x3500)))  # letters that next to nobody types
 _N_FOREIGN = 2  # letters: a single one may be a sign, as in a formula
 # beginnings of the names that Unicode gives to letters
 _SPOKEN = ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL")
@@ -38,6 +42,7 @@ class Reading:
 
     normalize: bool = True  # numbers and signs to words, and a full stop where nothing closes it
     lexicon: Lexicon = EMPTY  # applied before, in either case
+    directions: str = "drop"  # what becomes of "*laughs*" before that: drop, keep or speak
 
     def __call__(self, text: str) -> str:
         """A text in which nothing can be read stays as it is: the model must be given something."""
@@ -50,15 +55,41 @@ class Reading:
     def refuse_silence(self, text: str) -> None:
         """Raise EntryError for a text without a word."""
         if self.says_nothing(text):
-            raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+            why = "stage directions are not read (directions: keep or speak)"
+            why = why if self.dropped(text) else "no word is in it"
+            raise EntryError(f'There is nothing to say in "{text}": {why}.')
+
+    def dropped(self, text: str) -> str | None:
+        """The first stage direction that is not read, None if there is none."""
+        found = next(find_directions(text), None) if self.directions == "drop" else None
+        return found[0] if found else None
 
     def _worded(self, text: str) -> str:
         """The text in the words that are to be said, as they would be typed."""
-        return self.lexicon.read(text)
+        return self.lexicon.read(without_directions(text) if self.directions == "drop" else text)
 
     def _of_words(self, text: str) -> str:
+        if self.directions == "keep":
+            return _with_directions(text, self._said) or text
+        return self._said(text) or text
+
+    def _said(self, text: str) -> str:
         worded = self._worded(text)
-        return (closed(normalise(worded)) if self.normalize else worded) or text
+        return closed(normalise(worded)) if self.normalize else worded
+
+
+def _with_directions(text: str, read: Callable[[str], str]) -> str:
+    """`text` as `read`, but for its stage directions, which stay as they were typed."""
+    found = list(find_directions(text))
+    if not found:
+        return read(text)
+    ends = [0, *(match.end() for match in found)]
+    starts = [*(match.start() for match in found), len(text)]
+    # a letter that is read as it stands, in place of each
+    mark = next((char for char in _MARKS if char not in text), _MARKS[0])
+    marked = mark.join(text[end:start] for end, start in zip(ends, starts, strict=True))
+    pieces = zip_longest(read(marked).split(mark), (m[0] for m in found), fillvalue="")
+    return "".join(map("".join, pieces))
 
 
 @lru_cache(_N_REMEMBERED)

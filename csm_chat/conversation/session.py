@@ -72,7 +72,7 @@ class Session:
         self._tell = listener or lines_to(notify)
         self._dialogue = Dialogue()
         self._n_seeds = 0
-        self._is_script_told = False
+        self._is_script_told = self._is_drop_told = False
         self._last: Utterance | None = None
         self.last_seed: int | None = None  # of the take that was started last
 
@@ -170,10 +170,22 @@ class Session:
     def _check(self, text: str) -> None:
         """Raise EntryError for a text without a word; say once what is not spoken well."""
         self.reading.refuse_silence(text)
+        self._tell_dropped(text)
         script = None if self._is_script_told else foreign_script(text)
         if script:
             self._is_script_told = True
             self._tell(notices.ForeignScript(script))
+
+    def leave_out(self, text: str) -> None:
+        """Tell that a text without a word is not said."""
+        self._tell_dropped(text)
+        self._tell(notices.NothingToSay(text))
+
+    def _tell_dropped(self, text: str) -> None:
+        direction = None if self._is_drop_told else self.reading.dropped(text)
+        if direction:
+            self._is_drop_told = True
+            self._tell(notices.DirectionDropped(direction))
 
     def retry(self) -> Generator[Pcm, None, Turn]:
         """Say the last utterance again, with another seed. A good take replaces the last turn."""

@@ -149,7 +149,9 @@ def show_reading(state: PromptState, argument: str) -> str:
     config = state.config
     read = state.worker.reading
     entry = parse(argument, state.speaker, state.names, config.offsets)
-    texts = [utterance.text for utterance in entry.utterances]
+    texts = [each.text for each in entry.utterances if not read.says_nothing(each.text)]
+    if not texts:
+        read.refuse_silence(argument)
     turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]
     return "\n".join(map(one_line, [*map(read, turns), *entry.notes]))
 

@@ -643,6 +643,17 @@ def test_a_lexicon_changes_what_the_model_reads(
     assert "names.txt:2  " in caplog.text
 
 
+def test_a_generator_drops_directions_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    tts = csm_chat.Generator(fake_backend([]))
+    for text in ("*laughs* Hi.", "(sighs) Hi."):
+        list(tts.stream(text))
+    assert caplog.text.count("stage directions") == 1
+    with pytest.raises(EntryError, match="stage directions are not read"):
+        tts.stream("*laughs*")
+    with pytest.raises(UsageError, match=r"directions.*not one of drop, keep, speak"):
+        csm_chat.load_csm_1b(directions="sing")
+
+
 def test_a_folder_of_voices_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere: is not a folder"):
         csm_chat.open_chat(tmp_path / "nowhere")

@@ -542,6 +542,19 @@ def test_a_line_of_which_the_lexicon_leaves_no_word_has_nothing_to_say() -> None
     assert engine.calls == []
 
 
+def test_dropped_directions_are_told_once_a_session() -> None:
+    session, engine, notes = make()
+    finish(session.take(Utterance("*laughs* Hi.", 0)))
+    finish(session.take(Utterance("(sighs) You.", 0)))
+    assert read_by(engine.calls[-1][0]) == ["[0]Hi.", "[0]You."]
+    (told,) = notes
+    assert "as *laughs*, are not read" in told and "keep" in told
+    session.reading = Reading(directions="keep")
+    finish(session.take(Utterance("[coughs] Me.", 0)))
+    assert read_by(engine.calls[-1][0])[-1] == "[0][coughs] Me."
+    assert len(notes) == 1
+
+
 def read_by(prompt: Prompt) -> list[str]:
     """The texts of a prompt, out of the ids of the tokenizer of fakes."""
     ids = [int(row[-1]) for row, mask in zip(prompt.tokens, prompt.mask, strict=True) if mask[-1]]

@@ -204,6 +204,17 @@ def test_an_entry_of_the_lexicon_holds_at_once_and_is_listed(state):
     assert ("ask",) not in state.worker.calls
 
 
+def test_directions_are_read_by_the_setting_at_once(state):
+    for line in ("*laughs*", "*laughs*||(sighs)", "$SAY *laughs*$"):
+        with pytest.raises(EntryError, match="stage directions are not read"):
+            carry_out(state, line)
+    assert answers(state, "$SAY *laughs* Hi$") == "Hi."
+    carry_out(state, "$SET directions keep$")
+    assert answers(state, "$SAY *laughs* Hi$") == "*laughs* Hi."
+    carry_out(state, "*laughs*")
+    assert state.worker.entries == [(Utterance("*laughs*", 0),)]
+
+
 def test_a_long_lexicon_is_listed_from_its_end(state):
     for number in range(45):
         carry_out(state, f"$LEXICON word{number} = x$")

@@ -306,6 +306,15 @@ def test_a_line_is_said_with_the_settings_it_was_typed_under(stage: Make) -> Non
     assert [sampling.temperature for _, sampling in s.engine.calls] == [0.5, 0.9]
 
 
+def test_a_part_of_nothing_but_directions_is_left_out_of_its_scene(stage: Make) -> None:
+    s = stage(3, 4)
+    s.worker.say((*HI, Utterance("*laughs*", 1), Utterance("Bye.", 0)))
+    s.worker.wait()
+    assert [turn.segment.text for turn in s.session.turns] == ["Hi there.", "Bye."]
+    assert ("info", 'nothing to say in "*laughs*"; left out') in s.view.notes
+    assert sum("stage directions, as *laughs*" in text for _, text in s.view.notes) == 1
+
+
 def text_of(prompt: Prompt) -> str:
     ids = (int(row[-1]) for row, mask in zip(prompt.tokens, prompt.mask, strict=True) if mask[-1])
     return "".join(chr(id - 3) for id in ids if id > 2)

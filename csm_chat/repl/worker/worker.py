@@ -67,7 +67,8 @@ class Worker:
     def reading(self) -> Reading:
         """How the model will read what is typed next."""
         with self._changed:
-            return Reading(self._config.normalize, self._lexicon)
+            config = self._config
+            return Reading(config.normalize, self._lexicon, config.directions)
 
     @property
     def n_failed(self) -> int:
