@@ -50,7 +50,7 @@ class Reading:
 
     def says_nothing(self, text: str) -> bool:
         """Whether no word is left of a text: a model makes a sigh of it, or noise."""
-        return says_nothing(self._worded(text))
+        return says_nothing(_worded(self, text))
 
     def refuse_silence(self, text: str) -> None:
         """Raise EntryError for a text without a word."""
@@ -64,17 +64,13 @@ class Reading:
         found = next(find_directions(text), None) if self.directions == "drop" else None
         return found[0] if found else None
 
-    def _worded(self, text: str) -> str:
-        """The text in the words that are to be said, as they would be typed."""
-        return self.lexicon.read(without_directions(text) if self.directions == "drop" else text)
-
     def _of_words(self, text: str) -> str:
         if self.directions == "keep":
             return _with_directions(text, self._said) or text
         return self._said(text) or text
 
     def _said(self, text: str) -> str:
-        worded = self._worded(text)
+        worded = _worded(self, text)
         return closed(normalise(worded)) if self.normalize else worded
 
 
@@ -95,6 +91,13 @@ def _with_directions(text: str, read: Callable[[str], str]) -> str:
 @lru_cache(_N_REMEMBERED)
 def _read(reading: Reading, text: str) -> str:
     return reading._of_words(text)
+
+
+@lru_cache(_N_REMEMBERED)
+def _worded(reading: Reading, text: str) -> str:
+    """The text in the words that are to be said, as they would be typed."""
+    text = without_directions(text) if reading.directions == "drop" else text
+    return reading.lexicon.read(text)
 
 
 def foreign_script(text: str) -> str | None:

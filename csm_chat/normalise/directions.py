@@ -60,7 +60,7 @@ _ACTS = "|".join([either(" ".join(_DOES.values()).split()), *_PHRASES])
 _MANNER = "|".join(_MANNERS)
 _ALSO = rf"(?:,? (?:and |then |and then )?(?:{_ACTS})|,? (?:a little|a bit|{_MANNER}))"
 # one that is a direction wherever it stands, and one that is only where a sentence begins
-_ACT = rf"(?:{either(_HOW)} )?(?:{_ACTS}){_ALSO}{{0,3}}"
+_ACT = rf"(?:(?:he|she|everyone|everybody) )?(?:{either(_HOW)} )?(?:{_ACTS}){_ALSO}{{0,3}}"
 _BASE, _ONLY = either({*_DOES, *_NAMED}), rf"(?:very |more )?(?:{_MANNER})"
 
 _N_WORDS = 8  # in square brackets, at most
@@ -71,14 +71,20 @@ _STRESSED = re.compile(
     r"|been|not)|['\u2019](?:m|s|re))\s*$",
     re.IGNORECASE,
 )
+# "the (nodding) dog", "his *laughing* eyes": a noun follows
+_OF_A_NOUN = re.compile(
+    r"\b(?:the|an?|this|that|these|those|my|your|his|her|its|our|their|no)$", re.IGNORECASE
+)
 _N_BEFORE = 20  # characters looked at in front of one
 _BEFORE_SENTENCES = '.!?:;\u2026\u2014"\u201c\u201d*)]'
 _OPENING, _CLOSING = "\"'\u201c\u2018([", ".,;:!?\u2026)"
 _DIRECTION = re.compile(
     rf"(?<![\w*])(?P<stars>\*{{1,3}})(?:(?P<stressed>{_ACT})|(?P<first>{either(_NAMED)}|{_ONLY}))[.!]?"
     r"(?P=stars)(?![\w*])"
-    rf"|(?<!\w)\((?:{_ACT}|{_BASE}|(?P<first_in_round>{_ONLY}))[.!]?\)(?!\w)"
-    rf"|(?<![\w\])])\[(?:{_ACT}|{_BASE}|{_ONLY}|(?-i:{_SQUARE}))[.!]?\](?![\w(\[])",
+    rf"|(?<!\w)\((?:(?P<round>{_ACT}|{_BASE})|(?P<first_in_round>{_ONLY}))[.!]?\)(?!\w)"
+    rf"|(?<!\w)\[(?:(?:\w+ )?(?:{_ACT})|{_BASE}|{_ONLY})[.!]?\](?![\w(])"
+    # not [text][name] of Markdown
+    rf"|(?<![\w\])])\[(?-i:{_SQUARE})[.!]?\](?![\w(\[])",
     re.IGNORECASE,
 )
 
@@ -107,8 +113,11 @@ def without_directions(text: str) -> str:
 def _is_direction(match: re.Match[str]) -> bool:
     text, start = match.string, match.start()
     before = text[max(0, start - _N_BEFORE) : start].rstrip()
+    if (match["stressed"] or match["round"]) and _OF_A_NOUN.search(before):
+        return False
     if match["stressed"]:
-        return not _STRESSED.search(before)
+        opens = match["stressed"].endswith("ing") and text[match.end() : match.end() + 1] == ","
+        return not opens and not _STRESSED.search(before)  # "*Laughing*, she left"
     if match["first"] or match["first_in_round"]:
         # "*Sadly*, he died" stresses a word of the sentence
         begins = not before or before[-1] in _BEFORE_SENTENCES
