@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from csm_chat.config.settings import Config as Config
     from csm_chat.config.settings import ContextConfig as ContextConfig
     from csm_chat.config.settings import SamplingConfig as SamplingConfig
+    from csm_chat.conversation.reading import Reading as Reading
     from csm_chat.conversation.session import Session as Session
     from csm_chat.errors import AudioError as AudioError
     from csm_chat.errors import CheckpointError as CheckpointError
@@ -69,6 +70,7 @@ _HOMES = {
         *("TranscriptError", "UsageError", "VoiceError"),
     ),
     "csm_chat.assemble": ("load",),
+    "csm_chat.conversation.reading": ("Reading",),
     "csm_chat.conversation.session": ("Session",),
     "csm_chat.types": ("Sampling", "Turn", "Utterance", "Voice"),
 }
@@ -87,6 +89,7 @@ __all__ = [
     "HubError",
     "Interrupted",
     "ModelError",
+    "Reading",
     "Sampling",
     "SamplingConfig",
     "Segment",

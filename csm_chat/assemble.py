@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from csm_chat.config.settings import AudioConfig, Config
     from csm_chat.conversation.ports import Loaded
     from csm_chat.conversation.session import Session
+    from csm_chat.normalise.lexicon import Lexicon
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
 
@@ -143,6 +144,7 @@ def open_session(
     reports: Reporting,
 ) -> Session:
     """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    from csm_chat.conversation.reading import Reading
     from csm_chat.conversation.session import Session
 
     backend = load(
@@ -160,7 +162,7 @@ def open_session(
         backend,
         sampling=config.sampling,
         context=config.context,
-        normalize=config.normalize,
+        reading=Reading(config.normalize, open_lexicon(config, reports.tell), config.directions),
         chunk_frames=config.audio.chunk_frames,
         listener=reports.tell,
     )
@@ -207,6 +209,19 @@ def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
         config.voices,
         config.context.max_reference_s,
     )
+
+
+def open_lexicon(config: Config, tell: Listener) -> Lexicon:
+    """Words that are said in another way; empty where no file says so. Raises ConfigError."""
+    from csm_chat.config.settings import LEXICON
+    from csm_chat.normalise.lexicon import EMPTY
+    from csm_chat.voices.lexicon import read_lexicon
+
+    if config.lexicon is None:
+        return EMPTY
+    beside = folder(config.references, "references").parent
+    path = beside / folder(config.lexicon, "lexicon")
+    return read_lexicon(path, tell, is_asked_for=config.lexicon != LEXICON)
 
 
 def open_watermark(config: Config, tell: Listener) -> Watermark | None:

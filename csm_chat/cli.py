@@ -221,12 +221,14 @@ def _talk(args: argparse.Namespace, config: Config) -> int:
 
 
 def _worker(config: Config) -> Worker:
-    from csm_chat.assemble import folder, open_conversation
+    from csm_chat.assemble import folder, open_conversation, open_lexicon
+    from csm_chat.notices import log_only
     from csm_chat.repl.worker.worker import Worker
     from csm_chat.voices.references import expected_names
 
     names = expected_names(folder(config.references, "references"), config.voices)
-    return Worker(config, open_conversation, names)
+    # what is wrong with it is told when the conversation opens
+    return Worker(config, open_conversation, names, open_lexicon(config, log_only))
 
 
 def _banner() -> str:

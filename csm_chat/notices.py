@@ -203,6 +203,26 @@ class WhisperDownload(Notice):
     size_mb: float
 
 
+@dataclass(frozen=True, slots=True)
+class LexiconUnread(Notice):
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconProblem(Notice):
+    """A line that is no entry; the others hold."""
+
+    path: Path
+    problem: str  # begins with the line's number
+
+
+@dataclass(frozen=True, slots=True)
+class MoreLexiconProblems(Notice):
+    path: Path
+    n: int  # lines that are no entries, beside those that were told
+
+
 # speech
 
 
@@ -219,6 +239,13 @@ class NothingToSay(Notice):
     """A piece of what arrives that has no word in it."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionDropped(Notice):
+    """A line has a stage direction, which is not read. Once a session."""
+
+    direction: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,10 +137,17 @@ GENERAL: Wording = {
     notices.WhisperDownload: (
         "downloading Whisper's {0.path.name}, {0.size_mb:.0f} MB, to {0.path.parent}"
     ).format,
+    notices.LexiconUnread: "{0.path} cannot be read ({0.reason}): words are said as spelt".format,
+    notices.LexiconProblem: "{0.path}:{0.problem}; left out".format,
+    notices.MoreLexiconProblems: "{0.path}: {0.n} more lines are no entries".format,
     # speech
     notices.TextRemark: "{0.source} {0.remark}".format,
     notices.ForeignScript: (
         "the model speaks English: of {0.script} letters it makes sounds, and no words"
+    ).format,
+    notices.DirectionDropped: (
+        "stage directions, as {0.direction}, are not read; directions: keep gives them to the "
+        "model, speak reads them as words"
     ).format,
     notices.NothingToSay: 'nothing to say in "{0.text}"; left out'.format,
     notices.TurnSplit: (

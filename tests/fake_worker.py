@@ -12,8 +12,10 @@ from pathlib import Path
 from csm_chat.config.override import override_live
 from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Status, View
+from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
 from csm_chat.errors import CsmChatError, ModelError
+from csm_chat.normalise.lexicon import Entry, Lexicon
 from csm_chat.types import Utterance
 from tests.fakes import ListView, fake_backend
 
@@ -21,6 +23,7 @@ from tests.fakes import ListView, fake_backend
 class FakeWorker:
     def __init__(self, names: dict[int, str] | None = None, *, state: str = "ready") -> None:
         self.config = Config()
+        self.lexicon = Lexicon()
         self.view: View = ListView()  # until it is started
         self.calls: list[tuple[object, ...]] = []
         self.entries: list[tuple[Utterance, ...]] = []
@@ -32,6 +35,10 @@ class FakeWorker:
         self.saves = False  # each entry is a file at once
         self.on_wait: Callable[[], None] = lambda: None
         self.on_say: Callable[[tuple[Utterance, ...]], None] = lambda _: None
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.config.normalize, self.lexicon, self.config.directions)
 
     def start(self, view: View) -> None:
         self.view = view
@@ -69,6 +76,10 @@ class FakeWorker:
     def set(self, key: str, value: str) -> None:
         self.config = override_live(self.config, key, value)
         self.calls.append(("set", key, value))
+
+    def add_to_lexicon(self, entry: Entry) -> None:
+        self.lexicon = self.lexicon.with_entry(entry)
+        self.calls.append(("add_to_lexicon", entry.written))
 
     def retry_loading(self) -> None:
         self.calls.append(("retry_loading",))

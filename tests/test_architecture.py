@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "voices": (
         "voices",
         "audio.clips",
+        "normalise",
         "plain_files",
         "places",
         "config",
@@ -67,11 +68,11 @@ MAY_IMPORT = {
     ),
     "repl": (
         *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config"),
-        *("notices", "wording", "errors", "types", "visible", "printing"),
+        *("normalise", "notices", "wording", "errors", "types", "visible", "printing"),
     ),
     "api": (
         *("api", "assemble", "conversation", "voices", "audio", "engine", "places", "config"),
-        *("notices", "wording", "errors", "types"),
+        *("normalise", "notices", "wording", "errors", "types"),
     ),
     "commands": (
         # a turn's line looks as at the prompt

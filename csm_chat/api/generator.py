@@ -20,10 +20,11 @@ from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_t
 from csm_chat.config.override import override
 from csm_chat.config.settings import AudioConfig, Config, SamplingConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import Lines, reader, refuse_silence
+from csm_chat.conversation.reading import Lines, Reading
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
+from csm_chat.notices import DirectionDropped
 from csm_chat.types import (
     FRAME_MS,
     SAMPLE_RATE,
@@ -35,6 +36,7 @@ from csm_chat.types import (
     Sampling,
     Utterance,
 )
+from csm_chat.wording import words
 
 if TYPE_CHECKING:
     import torch
@@ -138,11 +140,12 @@ class Generator:
 
     sample_rate = SAMPLE_RATE  # Hz, of all it returns
 
-    def __init__(self, backend: Backend, *, normalize: bool = True) -> None:
+    def __init__(self, backend: Backend, *, reading: Reading | None = None) -> None:
         self.backend = backend
-        self._lines = Lines(backend.tokenizer, reader(normalize))
+        self._lines = Lines(backend.tokenizer, reading or Reading())
         self._reading = replace(backend, tokenizer=self._lines)
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
+        self._is_drop_told = False
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
         self._speed = Speed()
@@ -194,7 +197,8 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
-        refuse_silence(utterance.text)
+        self._lines.read.refuse_silence(utterance.text)
+        self._tell_dropped(utterance.text)
         self._end_take()
         cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
@@ -213,6 +217,12 @@ class Generator:
         and ContextError when not even the first segments of the context's speakers fit.
         """
         return collect(self.stream(*args, **kwargs), _unheard)
+
+    def _tell_dropped(self, text: str) -> None:
+        direction = None if self._is_drop_told else self._lines.read.dropped(text)
+        if direction:
+            self._is_drop_told = True
+            log.warning("%s", words(DirectionDropped(direction)))
 
     def _expected_s(self, utterance: Utterance) -> float:
         return self._lines.line(utterance.text, utterance.speaker).expected_s

@@ -12,6 +12,7 @@ from csm_chat.config.schema import Key, Value, describe, option
 from csm_chat.types import Sampling
 
 MAX_SPEAKER = 999
+LEXICON = "lexicon.txt"  # by default: nobody misses it
 _DRAWN = Sampling()  # how codes are drawn when nothing is set; the defaults below are its own
 
 # What each preset sets; a key set beside the preset, or over it, keeps its own value. "balanced"
@@ -174,6 +175,16 @@ class Config:
     )
     normalize: bool = option(
         True, "read numbers, dates and symbols to the model as words", live=True
+    )
+    directions: str = option(
+        "drop",
+        "stage directions, as *laughs*, (laughs), [sighs]: not read, kept as typed, read as words",
+        choices=("drop", "keep", "speak"),
+        live=True,
+    )
+    lexicon: str | None = option(
+        LEXICON,
+        "file of words that are said in another way, beside the references folder; null is none",
     )
     references: str = option("references", "folder of voice clips")
     takes: str = option("takes", "folder that takes are saved under")

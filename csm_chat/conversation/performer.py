@@ -58,8 +58,17 @@ class Performer:
         self._told: set[int] = set()  # speakers whose voice was said to be a random one
 
     def say(self, utterances: Sequence[Utterance], asked: float, epoch: int) -> bool:
-        """Speak an entry; True if every part ended by itself. `asked` is when, by perf_counter."""
-        pieces = [piece for u in utterances for piece in self._session.split(u)]
+        """Speak an entry; True if every part ended by itself. `asked` is when, by perf_counter.
+
+        What has no word is left out. Raises EntryError where none has one.
+        """
+        reading = self._session.reading
+        silent = [u for u in utterances if reading.says_nothing(u.text)]
+        if len(silent) == len(utterances):
+            reading.refuse_silence(utterances[0].text)
+        for utterance in silent:
+            self._session.leave_out(utterance.text)
+        pieces = [piece for u in utterances if u not in silent for piece in self._session.split(u)]
         parts = [(piece, partial(self._session.take, piece)) for piece in pieces]
         return self._speak(parts, asked, epoch)
 

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from csm_chat.conversation.evenly import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
 from csm_chat.normalise import normalise, says_nothing
+from csm_chat.normalise.directions import find_directions, without_directions
+from csm_chat.normalise.lexicon import EMPTY, Lexicon
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
 
     from csm_chat.types import Tokenizer
 
-Read: TypeAlias = Callable[[str], str]
-
 # An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
 SPLIT_MARGIN = 1.3
 # texts kept, of voices, history and what is said: a context holds fewer
 _N_REMEMBERED = 256
+_MARKS = tuple(map(chr, range(0x3400, 0x3500)))  # letters that next to nobody types
 _N_FOREIGN = 2  # letters: a single one may be a sign, as in a formula
 # beginnings of the names that Unicode gives to letters
 _SPOKEN = ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL")
@@ -34,27 +36,68 @@ _SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "H
 _OPEN_END = re.compile(r"([^\W_]['\")\]]*),?\s*$")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """How texts become what the model reads; called with one."""
+
+    normalize: bool = True  # numbers and signs to words, and a full stop where nothing closes it
+    lexicon: Lexicon = EMPTY  # applied before, in either case
+    directions: str = "drop"  # what becomes of "*laughs*" before that: drop, keep or speak
+
+    def __call__(self, text: str) -> str:
+        """A text in which nothing can be read stays as it is: the model must be given something."""
+        return _read(self, text)
+
+    def says_nothing(self, text: str) -> bool:
+        """Whether no word is left of a text: a model makes a sigh of it, or noise."""
+        return says_nothing(_worded(self, text))
+
+    def refuse_silence(self, text: str) -> None:
+        """Raise EntryError for a text without a word."""
+        if self.says_nothing(text):
+            why = "stage directions are not read (directions: keep or speak)"
+            why = why if self.dropped(text) else "no word is in it"
+            raise EntryError(f'There is nothing to say in "{text}": {why}.')
+
+    def dropped(self, text: str) -> str | None:
+        """The first stage direction that is not read, None if there is none."""
+        found = next(find_directions(text), None) if self.directions == "drop" else None
+        return found[0] if found else None
+
+    def _of_words(self, text: str) -> str:
+        if self.directions == "keep":
+            return _with_directions(text, self._said) or text
+        return self._said(text) or text
+
+    def _said(self, text: str) -> str:
+        worded = _worded(self, text)
+        return closed(normalise(worded)) if self.normalize else worded
+
+
+def _with_directions(text: str, read: Callable[[str], str]) -> str:
+    """`text` as `read`, but for its stage directions, which stay as they were typed."""
+    found = list(find_directions(text))
+    if not found:
+        return read(text)
+    ends = [0, *(match.end() for match in found)]
+    starts = [*(match.start() for match in found), len(text)]
+    # a letter that is read as it stands, in place of each
+    mark = next((char for char in _MARKS if char not in text), _MARKS[0])
+    marked = mark.join(text[end:start] for end, start in zip(ends, starts, strict=True))
+    pieces = zip_longest(read(marked).split(mark), (m[0] for m in found), fillvalue="")
+    return "".join(map("".join, pieces))
+
+
 @lru_cache(_N_REMEMBERED)
-def as_read(text: str) -> str:
-    """Normalised, and closed by a full stop if nothing closes it.
-
-    A text in which nothing can be read stays as it is: the model has to be given something.
-    """
-    return closed(normalise(text)) or text
+def _read(reading: Reading, text: str) -> str:
+    return reading._of_words(text)
 
 
-def as_typed(text: str) -> str:
-    return text
-
-
-def reader(normalize: bool) -> Read:
-    return as_read if normalize else as_typed
-
-
-def refuse_silence(text: str) -> None:
-    """Raise EntryError for a text without a word: a model makes a sigh of it, or noise."""
-    if says_nothing(text):
-        raise EntryError(f'There is nothing to say in "{text}": no word is in it.')
+@lru_cache(_N_REMEMBERED)
+def _worded(reading: Reading, text: str) -> str:
+    """The text in the words that are to be said, as they would be typed."""
+    text = without_directions(text) if reading.directions == "drop" else text
+    return reading.lexicon.read(text)
 
 
 def foreign_script(text: str) -> str | None:
@@ -87,10 +130,10 @@ class Line:
 class Lines:
     """Lines by text and speaker, each worked out once: for what is said, history and references.
 
-    It is the tokenizer that prompts are built with. `read` is as_read or as_typed.
+    It is the tokenizer that prompts are built with.
     """
 
-    def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+    def __init__(self, tokenizer: Tokenizer, read: Reading) -> None:
         self.read = read
         self._tokenizer = tokenizer
         self._known = lru_cache(_N_REMEMBERED)(self._worked_out)
@@ -107,7 +150,7 @@ class Lines:
         return Line(read, self._tokenizer.encode(read, speaker), estimate_s(read))
 
 
-def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
+def pieces(text: str, max_turn_s: float, read: Reading) -> list[str]:
     """`text` as it was typed, in pieces that each fit a turn; cut at sentence ends, else evenly.
 
     What of it has no word, as a row of stars, is left out where there are others.
@@ -117,10 +160,10 @@ def pieces(text: str, max_turn_s: float, read: Read) -> list[str]:
     if expected_s <= limit_s:
         return [text]
     fitting = _fitting(text, max(1, int(len(text) * limit_s / expected_s)), limit_s, read)
-    return [piece for piece in fitting if not says_nothing(piece)] or [text]
+    return [piece for piece in fitting if not read.says_nothing(piece)] or [text]
 
 
-def _fitting(text: str, max_chars: int, limit_s: float, read: Read) -> list[str]:
+def _fitting(text: str, max_chars: int, limit_s: float, read: Reading) -> list[str]:
     """Split until every piece is expected to last `limit_s` at most, or is a single character."""
     fitting = []
     for piece in evenly(text, max_chars):

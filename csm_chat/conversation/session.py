@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 
-import numpy as np
-
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.context import Context
-from csm_chat.conversation.reading import Lines, foreign_script, pieces, reader, refuse_silence
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound
+from csm_chat.conversation.dialogue import Dialogue
+from csm_chat.conversation.reading import Lines, Reading, foreign_script, pieces
+from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound, side_by_side
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
 from csm_chat.types import (
@@ -35,15 +34,13 @@ from csm_chat.wording import lines_to
 
 log = logging.getLogger(__name__)
 
-_DECODED_FRAMES = 16  # at once, of a take that is there as a whole
-
 
 class Session:
     """The rolling conversation over a loaded model. One thread, the one that loaded the backend.
 
     `voices` are pinned in every prompt. `turns` are the takes that ended by themselves and still
-    fit; nothing else is ever part of the context. Texts stay as typed; the model reads them
-    normalised if `normalize` is set.
+    fit; nothing else is ever part of the context. Texts stay as typed; the model is given them as
+    `reading` reads them.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class Session:
         *,
         sampling: SamplingConfig | None = None,
         context: ContextConfig | None = None,
-        normalize: bool = True,
+        reading: Reading | None = None,
         chunk_frames: int = 1,
         sampler: CodeSampler | None = None,
         logits_processors: Sequence[LogitsProcessor] = (),
@@ -68,16 +65,15 @@ class Session:
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
         self.context = context or ContextConfig()
-        self._lines = Lines(backend.tokenizer, reader(normalize))
+        self._lines = Lines(backend.tokenizer, reading or Reading())
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
         self._tell = listener or lines_to(notify)
-        self._turns: list[Turn] = []
+        self._dialogue = Dialogue()
         self._n_seeds = 0
-        self._is_script_told = False
+        self._is_script_told = self._is_drop_told = False
         self._last: Utterance | None = None
-        self._last_turn: Turn | None = None
         self.last_seed: int | None = None  # of the take that was started last
 
     @property
@@ -86,7 +82,7 @@ class Session:
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        return tuple(self._turns)
+        return tuple(self._dialogue.turns)
 
     @property
     def last(self) -> Utterance | None:
@@ -94,12 +90,13 @@ class Session:
         return self._last
 
     @property
-    def normalize(self) -> bool:
-        return self._lines.read is reader(True)
+    def reading(self) -> Reading:
+        """How texts are read for the model: from now on, and what was said as well."""
+        return self._lines.read
 
-    @normalize.setter
-    def normalize(self, wanted: bool) -> None:
-        self._lines = Lines(self.backend.tokenizer, reader(wanted))
+    @reading.setter
+    def reading(self, reading: Reading) -> None:
+        self._lines = Lines(self.backend.tokenizer, reading)
 
     def read(self, text: str) -> str:
         """`text` as the model reads it."""
@@ -111,7 +108,7 @@ class Session:
 
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
         """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
-        texts = pieces(utterance.text, self.context.max_turn_s, self.read)
+        texts = pieces(utterance.text, self.context.max_turn_s, self.reading)
         if len(texts) > 1:
             expected_s = self.expected_s(utterance)
             self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
@@ -130,7 +127,7 @@ class Session:
         Raises EntryError for a text without a word, ContextError when the voices leave no room.
         """
         self._check(utterance.text)
-        self._last, self._last_turn = utterance, None
+        self._last, self._dialogue.last = utterance, None
         return (yield from self._take(utterance, None))
 
     def takes(self, utterance: Utterance, n: int) -> list[tuple[Turn, Pcm]]:
@@ -139,17 +136,29 @@ class Session:
         A turn's times are its share of all. Raises as `take` does.
         """
         self._check(utterance.text)
+        return self._takes(utterance, n, self._dialogue.turns)
+
+    def takes_of_last(self, n: int) -> list[tuple[Turn, Pcm]]:
+        """`takes` of what was said last, each as `retry` would say it; for `pick`.
+
+        Raises EntryError before anything was said, and ContextError.
+        """
+        return self._takes(self._said_last(), n, self._dialogue.without_last())
+
+    def pick(self, turn: Turn) -> None:
+        """Make one of `takes_of_last` what was said last. Raises EntryError if it cannot be."""
+        if turn.ended != "eos":
+            raise EntryError("that take did not end by itself, so nothing can be said after it")
+        self._last = Utterance(turn.segment.text, turn.segment.speaker)
+        self._remember(self._dialogue.without_last(), turn)
+
+    def _takes(self, utterance: Utterance, n: int, turns: Sequence[Turn]) -> list[tuple[Turn, Pcm]]:
         started = time.perf_counter()
-        cap, n_dropped = self._context.limits(utterance, self._turns)
-        rows = self._context.prompt(utterance, self._turns[n_dropped:])
+        cap, n_dropped = self._context.limits(utterance, turns)
+        rows = self._context.prompt(utterance, turns[n_dropped:])
         least_s = self._least_s(utterance)
         takes = [Take(self._sampling(self._next_seed(), cap), least_s) for _ in range(n)]
-        seeds = [take.sampling.seed for take in takes]
-        said = self.backend.engine.takes(rows, takes[0].sampling, seeds)
-        pcm = []
-        for take, codes in zip(takes, said, strict=True):
-            pieces = take.decoded(self.backend.codec, iter(codes), _DECODED_FRAMES)
-            pcm.append(np.concatenate([np.zeros(0, np.float32), *pieces]))
+        pcm = side_by_side(self.backend, rows, takes)
         share_s = (time.perf_counter() - started) / n
         turns = []
         for take in takes:
@@ -160,17 +169,53 @@ class Session:
 
     def _check(self, text: str) -> None:
         """Raise EntryError for a text without a word; say once what is not spoken well."""
-        refuse_silence(text)
+        self.reading.refuse_silence(text)
+        self._tell_dropped(text)
         script = None if self._is_script_told else foreign_script(text)
         if script:
             self._is_script_told = True
             self._tell(notices.ForeignScript(script))
 
+    def leave_out(self, text: str) -> None:
+        """Tell that a text without a word is not said."""
+        self._tell_dropped(text)
+        self._tell(notices.NothingToSay(text))
+
+    def _tell_dropped(self, text: str) -> None:
+        direction = None if self._is_drop_told else self.reading.dropped(text)
+        if direction:
+            self._is_drop_told = True
+            self._tell(notices.DirectionDropped(direction))
+
     def retry(self) -> Generator[Pcm, None, Turn]:
         """Say the last utterance again, with another seed. A good take replaces the last turn."""
+        return (yield from self._take(self._said_last(), self._dialogue.last))
+
+    def retake(
+        self, place: int, utterance: Utterance, *, is_one_change: bool = True
+    ) -> Generator[Pcm, None, Turn]:
+        """Say the turn at `place` of `turns` anew, as an answer to those before it.
+
+        A good take replaces it; the turns behind stay as they are. `undo` takes back this change
+        together with the one before if it is not one of its own. Raises EntryError, ContextError.
+        """
+        if not 0 <= place < len(self.turns):
+            raise EntryError("that turn is no longer part of the dialogue")
+        self._check(utterance.text)
+        replaced, before = self.turns[place], self._dialogue.turns[:place]
+        cap, n_dropped = self._context.limits(utterance, before)
+        turn = yield from self._said(utterance, before[n_dropped:], cap)
+        if turn.ended == "eos":
+            if replaced is self._dialogue.last:
+                self._last = utterance
+            self._dialogue.replace(place, turn, is_one_change=is_one_change)
+            self._trim()
+        return turn
+
+    def _said_last(self) -> Utterance:
         if self._last is None:
             raise EntryError("nothing was said yet, so there is nothing to say again")
-        return (yield from self._take(self._last, self._last_turn))
+        return self._last
 
     def restore(self, turn: Turn) -> None:
         """Remember a turn that ended by itself in an earlier run, as if it were said now.
@@ -179,24 +224,22 @@ class Session:
         """
         assert turn.ended == "eos", turn.ended
         utterance = Utterance(turn.segment.text, turn.segment.speaker)
-        self._last, self._last_turn = utterance, None
+        self._last, self._dialogue.last = utterance, None
         history, _ = self._history_for(utterance)
         self._remember(history, turn)
 
     def undo(self) -> Turn | None:
-        """Take the last turn out of the context and return it."""
-        if not self._turns:
-            return None
-        turn = self._turns.pop()
-        if turn is self._last_turn:
-            self._last_turn = None
-        return turn
+        """Take back the last change: a turn that was said, or took another's place.
+
+        Returns the turn that is gone, None if there is nothing to take back.
+        """
+        return self._dialogue.undo()
 
     def clear(self) -> None:
         """Forget the dialogue; voices stay."""
-        self._turns.clear()
+        self._dialogue.clear()
         self._n_seeds = 0
-        self._last = self._last_turn = self.last_seed = None
+        self._last = self.last_seed = None
 
     def history(self, names: Mapping[int, str] | None = None) -> str:
         """The dialogue that is in the context, a line a turn. `names` win over the voices'."""
@@ -206,7 +249,7 @@ class Session:
 
     def rows(self) -> tuple[int, int]:
         """Rows of the context that voices and history take."""
-        return self._context.rows(self._turns)
+        return self._context.rows(self._dialogue.turns)
 
     def warm_up(self, n_frames: int) -> Timings:
         """Compute the voices' rows ahead of the first line; time `n_frames` frames, not kept.
@@ -228,7 +271,9 @@ class Session:
         """
         context = self._context
         try:
-            rows = context.rows_ahead(self._turns[context.n_to_drop_ahead(self._turns) :])
+            rows = context.rows_ahead(
+                self._dialogue.turns[context.n_to_drop_ahead(self._dialogue.turns) :]
+            )
             if rows:
                 self.backend.engine.prefill(rows, is_wanted)
         except ContextError as error:  # the next line will say so
@@ -236,16 +281,22 @@ class Session:
 
     def _take(self, utterance: Utterance, replaced: Turn | None) -> Generator[Pcm, None, Turn]:
         history, cap = self._history_for(utterance, replaced)
+        turn = yield from self._said(utterance, history, cap)
+        if turn.ended == "eos":
+            self._remember(history, turn)
+        return turn
+
+    def _said(
+        self, utterance: Utterance, history: Sequence[Turn], cap: int
+    ) -> Generator[Pcm, None, Turn]:
+        """A take of `cap` frames at most; the conversation stays."""
         rows = self._context.prompt(utterance, history)
         tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
         take = yield from first_with_sound(
             *(self.backend, rows, tries, self._tell_empty, self.chunk_frames),
             self._least_s(utterance),
         )
-        turn = self._turn(utterance, take)
-        if turn.ended == "eos":
-            self._remember(history, turn)
-        return turn
+        return self._turn(utterance, take)
 
     def _least_s(self, utterance: Utterance) -> float:
         return guard.least_s(self._lines.line(utterance.text, utterance.speaker).read)
@@ -254,14 +305,14 @@ class Session:
         self, utterance: Utterance, replaced: Turn | None = None
     ) -> tuple[list[Turn], int]:
         """The turns that an utterance is said after, and the frames it may have."""
-        history = [turn for turn in self._turns if turn is not replaced]
+        history = [turn for turn in self._dialogue.turns if turn is not replaced]
         cap, n_dropped = self._context.limits(utterance, history)
         self._note_dropped(history[:n_dropped])
         return history[n_dropped:], cap
 
     def _remember(self, history: list[Turn], turn: Turn) -> None:
-        self._turns = [*history, turn]
-        self._last_turn = turn
+        self._dialogue.change([*history, turn])
+        self._dialogue.last = turn
         self._trim()
 
     def _trim(self) -> None:
@@ -270,11 +321,13 @@ class Session:
         Now, whatever is typed and when: a seed then gives the same take. The last turn stays.
         """
         try:
-            n_dropped = min(self._context.n_to_drop_ahead(self._turns), len(self._turns) - 1)
+            n_dropped = min(
+                self._context.n_to_drop_ahead(self._dialogue.turns), len(self._dialogue.turns) - 1
+            )
         except ContextError:  # longer voices came since: such a line will say so, this take is good
             return
-        self._note_dropped(self._turns[:n_dropped])
-        del self._turns[:n_dropped]
+        self._note_dropped(self.turns[:n_dropped])
+        self._dialogue.drop_oldest(n_dropped)
 
     def _turn(self, utterance: Utterance, take: Take) -> Turn:
         codes = take.codes(self.backend.engine.codebooks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +27,7 @@ from csm_chat.types import (
     Timings,
 )
 
+_DECODED_FRAMES = 16  # at once, of a take that is there as a whole
 MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
 
 Item = TypeVar("Item")
@@ -122,6 +123,17 @@ class Take:
                 self.stopped = reason if n_frames < len(frames) else self.stopped or reason
                 return n_frames
         return len(frames)
+
+
+def side_by_side(backend: Backend, rows: Prompt, takes: Sequence[Take]) -> list[Pcm]:
+    """Say it as each of the takes, which differ in their seed alone; the samples of each."""
+    seeds = [take.sampling.seed for take in takes]
+    said = backend.engine.takes(rows, takes[0].sampling, seeds)
+    nothing = np.zeros(0, np.float32)
+    return [
+        np.concatenate([nothing, *take.decoded(backend.codec, iter(codes), _DECODED_FRAMES)])
+        for take, codes in zip(takes, said, strict=True)
+    ]
 
 
 def first_with_sound(

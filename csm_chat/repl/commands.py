@@ -182,6 +182,15 @@ COMMANDS = (
         accepts=r"(?s:.*\S.*)",
         takes_text=True,
     ),
+    Command(
+        "LEXICON",
+        "[word = words]",
+        "say a word in another way for now; alone it lists the lexicon",
+        do.change_lexicon,
+        do.lexicon_entries,
+        accepts="(?s:.*)",
+        takes_text=True,
+    ),
     Command("RELOAD", "", "look at the references folder again", do.reload),
     Command(
         "AUDIO",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.grammar import by_name, folded, label, parse
-from csm_chat.conversation.reading import pieces, reader
+from csm_chat.conversation.reading import pieces
 from csm_chat.errors import ConfigError, EntryError
+from csm_chat.normalise.lexicon import Lexicon, LexiconError, parse_entry
 from csm_chat.repl.toolbar import stats as stats_text
 from csm_chat.types import FRAMES_PER_S, Utterance, Voice
 from csm_chat.visible import one_line
@@ -28,6 +29,7 @@ DEMO = (
     "From short clips in a folder. Put yours beside them.",
 )
 STARTS_WITH = 40  # characters shown of what a voice says
+MOST_LISTED = 40  # entries of the lexicon: what fits a screen
 
 
 @dataclass(slots=True)
@@ -145,11 +147,41 @@ def choose_speaker(state: PromptState, argument: str) -> str:
 def show_reading(state: PromptState, argument: str) -> str:
     """What the model would read, a line a turn. Does not need the model."""
     config = state.config
-    read = reader(config.normalize)
+    read = state.worker.reading
     entry = parse(argument, state.speaker, state.names, config.offsets)
-    texts = [utterance.text for utterance in entry.utterances]
+    texts = [each.text for each in entry.utterances if not read.says_nothing(each.text)]
+    if not texts:
+        read.refuse_silence(argument)
     turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]
     return "\n".join(map(one_line, [*map(read, turns), *entry.notes]))
+
+
+def change_lexicon(state: PromptState, argument: str) -> str | None:
+    """Queue one more entry; alone, those that hold for the next line."""
+    if not argument:
+        return _listed(state.worker.reading.lexicon)
+    try:
+        entry = parse_entry(argument)
+    except LexiconError as error:
+        raise EntryError(f"lexicon: {error}. Nothing was changed.") from error
+    state.worker.add_to_lexicon(entry)
+    return None
+
+
+def _listed(lexicon: Lexicon) -> str:
+    """The last entries, which are those that were typed."""
+    written = [one_line(entry.written) for entry in lexicon.entries]
+    if not written:
+        return (
+            "The lexicon is empty. $LEXICON Nguyen = win$ adds an entry for now, a line "
+            "in lexicon.txt beside the references folder for good."
+        )
+    n_before = len(written) - MOST_LISTED
+    return "\n".join([f"... {n_before} before"] * (n_before > 0) + written[-MOST_LISTED:])
+
+
+def lexicon_entries(state: PromptState) -> Iterable[str]:
+    return (entry.written for entry in state.worker.reading.lexicon.entries)
 
 
 def leave(state: PromptState, _: str) -> None:

@@ -41,7 +41,11 @@ def check(state: PromptState, text: str) -> None:
 
 
 def _parse(state: PromptState, line: str) -> Entry:
-    return parse(line, state.speaker, state.names, state.config.offsets)
+    entry = parse(line, state.speaker, state.names, state.config.offsets)
+    read = state.worker.reading
+    if entry.utterances and all(read.says_nothing(each.text) for each in entry.utterances):
+        read.refuse_silence(entry.utterances[0].text)
+    return entry
 
 
 def reading(state: PromptState, line: str) -> tuple[Part, ...]:

@@ -10,6 +10,10 @@ PROMPT: Wording = {
     notices.TakeStopped: (
         "stopped: {0.reason}. It is not part of the dialogue; $RETRY$ says it again"
     ).format,
+    notices.DirectionDropped: (
+        "stage directions, as {0.direction}, are not read; $SET directions keep$ gives them to the "
+        "model, speak reads them as words"
+    ).format,
     notices.NoSound: "{0.error}. Every take is still saved; $AUDIO$ tries again".format,
     notices.SoundLost: "{0.error}; going on without sound, $AUDIO$ connects again".format,
     notices.GapsHeard: lambda heard: gaps(heard, "$SET audio.start smooth$ to wait first"),

@@ -10,7 +10,7 @@ from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.scene.digests import first_key, next_key
 from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
-from csm_chat.scene.script import Script, ScriptTurn, piece_of
+from csm_chat.scene.script import Script, ScriptTurn, added, piece_of
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 MAX_RETRIES = 2  # of a take that did not end by itself
@@ -31,13 +31,24 @@ class PlannedTurn:
 
 
 def split_turns(script: Script, session: Session, gap_s: float) -> tuple[ScriptTurn, ...]:
-    """The script's turns, those too long for one take in pieces."""
-    turns = []
+    """The script's turns, those too long for one take in pieces, those without a word left out.
+
+    Raises EntryError where none has one.
+    """
+    turns: list[ScriptTurn] = []
+    left_s: float | None = None  # silence before turns that were left out
     for turn in script.turns:
+        if session.reading.says_nothing(turn.utterance.text):
+            session.leave_out(turn.utterance.text)
+            left_s = added(left_s, turn.pause_s)
+            continue
         pieces = session.split(turn.utterance)
-        turns.append(piece_of(turn, pieces[0].text, turn.pause_s))
+        turns.append(piece_of(turn, pieces[0].text, added(left_s, turn.pause_s)))
+        left_s = None
         between_s = min(gap_s, SENTENCE_GAP_S)
         turns += [piece_of(turn, piece.text, between_s) for piece in pieces[1:]]
+    if not turns:
+        session.reading.refuse_silence(script.turns[0].utterance.text)
     return tuple(turns)
 
 

@@ -629,6 +629,31 @@ def test_a_chat_opens_with_the_voices_of_a_folder(tmp_path: Path, checkpoint: Pa
     assert any("reference-ana.wav" in note for note in notes)
 
 
+def test_a_lexicon_changes_what_the_model_reads(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "names.txt").write_text("Hello = Goodbye\nno entry\n", encoding="utf-8")
+    said = [
+        csm_chat.load_csm_1b("cpu", model=checkpoint, lexicon=lexicon).generate(
+            text, max_audio_length_ms=160, seed=1
+        )
+        for text, lexicon in [("Hello.", tmp_path / "names.txt"), ("Goodbye.", None)]
+    ]
+    assert torch.equal(*said)
+    assert "names.txt:2  " in caplog.text
+
+
+def test_a_generator_drops_directions_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    tts = csm_chat.Generator(fake_backend([]))
+    for text in ("*laughs* Hi.", "(sighs) Hi."):
+        list(tts.stream(text))
+    assert caplog.text.count("stage directions") == 1
+    with pytest.raises(EntryError, match="stage directions are not read"):
+        tts.stream("*laughs*")
+    with pytest.raises(UsageError, match=r"directions.*not one of drop, keep, speak"):
+        csm_chat.load_csm_1b(directions="sing")
+
+
 def test_a_folder_of_voices_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere: is not a folder"):
         csm_chat.open_chat(tmp_path / "nowhere")

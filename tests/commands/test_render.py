@@ -17,8 +17,10 @@ import pytest
 
 import csm_chat
 from csm_chat.config.settings import ContextConfig, SamplingConfig
+from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
-from csm_chat.errors import UsageError
+from csm_chat.errors import EntryError, UsageError
+from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.scene.export import Options, write_scene
 from csm_chat.scene.folder import SceneFolder
 from csm_chat.scene.script import parse_script
@@ -162,6 +164,29 @@ def test_whatever_decides_a_take_makes_it_be_said_anew(change: str, tmp_path: Pa
     assert all(stage.render(SCRIPT, seed=8 if change == "seed" else 7))
 
 
+def test_turns_of_nothing_but_directions_are_left_out_and_their_pauses_kept() -> None:
+    session = Session(fake_backend())
+    script = parse_script("Hi.\n(pause 1)\n(laughs)\n(pause 2)\nBye.", Path("a.txt"), 0, {})
+    turns = split_turns(script, session, 0.35)
+    assert [(turn.utterance.text, turn.pause_s) for turn in turns] == [("Hi.", None), ("Bye.", 3)]
+    silent = parse_script("(laughs)", Path("a.txt"), 0, {})
+    with pytest.raises(EntryError, match="stage directions are not read"):
+        split_turns(silent, session, 0.35)
+
+
+def test_what_changes_how_a_line_is_read_makes_it_be_said_anew(tmp_path: Path) -> None:
+    script = "Hi.\nAsk Nguyen.\n(laughs) Bye.\n"
+    Stage(fake_backend(), tmp_path / "market").render(script)
+    stage = Stage(fake_backend(), tmp_path / "market")
+    stage.session.reading = Reading(lexicon=parse_lexicon(["Nguyen = win"])[0])
+    assert stage.render(script) == [False, True, True]
+    stage = Stage(fake_backend(), tmp_path / "market")
+    stage.session.reading = replace(
+        Reading(lexicon=parse_lexicon(["Nguyen = win"])[0]), directions="speak"
+    )
+    assert stage.render(script) == [False, False, True]
+
+
 def test_other_weights_of_the_same_size_are_another_model(tmp_path: Path) -> None:
     weights = tmp_path / "voice"
     weights.mkdir()
@@ -243,12 +268,13 @@ def test_scripts_become_folders_and_paths_of_mixes(
     run: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "market.txt").write_text(SCRIPT)
-    (tmp_path / "home.txt").write_text("Hi.\n")
+    (tmp_path / "home.txt").write_text("Hi.\n*laughs*\n")
     flags = ["render", "market.txt", "home.txt", "-m", str(checkpoint), "--seed", "3"]
     ran = run(*flags, "--format", "flac")
     assert ran.code == 0, ran.err
     assert ran.text == "renders/market/mix.flac\nrenders/home/mix.flac\n"
     assert "speaker 0, speaker 1, Cleo" in ran.err
+    assert 'nothing to say in "*laughs*"; left out' in ran.err
     market = tmp_path / "renders" / "market"
     before = (market / "turns" / "003.npz").stat().st_mtime_ns
     ran = run(*flags, "--gap", "1", "--quiet")

@@ -165,6 +165,15 @@ def test_a_rule_in_a_pipe_is_said_to_be_none_to_say_and_no_failure(run: Run, fol
     assert names(folder) == {"a.wav"}
 
 
+def test_directions_of_a_pipe_are_left_out_and_cost_nothing_else(run: Run, folder: Path) -> None:
+    (folder / "lexicon.txt").write_text("no entry\n")
+    ran = run("say", "-o", "a.wav", stdin=b"*laughs*\n\nHi there, (sighs) you.\n")
+    assert ran.code == 0 and ran.err.count('nothing to say in "*laughs*"; left out\n') == 1
+    assert ran.err.count("--set directions=keep") == 1
+    assert ran.err.count(" seed ") == 1
+    assert ran.err.count("lexicon.txt:1  ") == 1
+
+
 def test_tags_and_colours_of_a_pipe_are_not_said(run: Run, folder: Path) -> None:
     lines = b"\x1b[1;31mEr\0ror:\x1b[0m <b>no</b> file.\n"
     ran = run("say", "-o", "a.wav", stdin=lines)

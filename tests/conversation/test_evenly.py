@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csm_chat.conversation.evenly import evenly
-from csm_chat.conversation.reading import as_read, pieces
+from csm_chat.conversation.reading import Reading, pieces
 from csm_chat.conversation.tokenizer import estimate_s
 
 WORD = st.sampled_from(
@@ -53,7 +53,7 @@ def test_cuts_are_at_commas_and_conjunctions_first(
 
 def test_three_thousand_letters_without_a_stop_are_alike() -> None:
     text = " ".join(["we went up the hill and down again over"] * 77)
-    found = pieces(text, 90.0, as_read)
+    found = pieces(text, 90.0, Reading())
     assert len(text) > 3000 and " ".join(found) == text
     lengths = [estimate_s(piece) for piece in found]
     assert min(lengths) > 0.5 * max(lengths)

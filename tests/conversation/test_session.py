@@ -14,10 +14,12 @@ import pytest
 
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.guard import cap_frames
+from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import ContextError, EntryError, Interrupted
+from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.types import (
     FRAME_SAMPLES,
     FRAMES_PER_S,
@@ -46,7 +48,7 @@ def make(
     context: ContextConfig | None = None,
     context_rows: int = 400,
     temperature: float = 0.9,
-    normalize: bool = True,
+    reading: Reading | None = None,
 ) -> tuple[Session, ScriptedEngine, list[str]]:
     notes: list[str] = []
     backend = fake_backend(script or [], context_rows=context_rows)  # type: ignore[arg-type]
@@ -56,7 +58,7 @@ def make(
         voices,
         sampling=sampling,
         context=context,
-        normalize=normalize,
+        reading=reading,
         notify=notes.append,
     )
     assert isinstance(backend.engine, ScriptedEngine)
@@ -254,6 +256,61 @@ def test_retry_after_undo_adds_the_line_again() -> None:
     session.undo()
     _, again = finish(session.retry())
     assert session.turns == (first, again)
+
+
+def test_undo_brings_back_the_turn_whose_place_was_taken() -> None:
+    session, _, _ = make()
+    _, first = finish(session.take(HI))
+    _, again = finish(session.retry())
+    assert session.undo() is again
+    assert session.turns == (first,)
+    _, third = finish(session.retry())  # which replaces what came back
+    assert session.turns == (third,)
+
+
+def test_takes_of_the_last_line_are_said_as_a_retry_and_one_is_picked() -> None:
+    session, engine, _ = make(seed=4)
+    _, first = finish(session.take(HI))
+    _, second = finish(session.take(Utterance("Two.", 1)))
+    takes = session.takes_of_last(3)
+    assert session.turns == (first, second)
+    assert len(engine.calls[-1][0].tokens) == len(engine.calls[1][0].tokens)
+    session.pick(takes[1][0])
+    assert session.turns == (first, takes[1][0])
+    assert session.last == Utterance("Two.", 1)
+    assert session.undo() is takes[1][0]
+    assert session.turns == (first, second)
+
+
+def test_a_take_that_did_not_end_by_itself_cannot_be_picked() -> None:
+    session, _, _ = make([3, None])
+    _, first = finish(session.take(HI))
+    _, broken = finish(session.take(HI))
+    with pytest.raises(EntryError, match="did not end by itself"):
+        session.pick(broken)
+    assert session.turns == (first,)
+
+
+def test_a_turn_said_anew_answers_those_before_it_and_keeps_those_behind() -> None:
+    session, engine, _ = make()
+    turns = [finish(session.take(Utterance(text, 0)))[1] for text in ("One.", "Two.", "Three.")]
+    _, new = finish(session.retake(1, Utterance("Zwei.", 1)))
+    assert session.turns == (turns[0], new, turns[2])
+    assert new.segment.text == "Zwei."
+    assert len(engine.calls[-1][0].tokens) < len(engine.calls[2][0].tokens)
+    assert session.undo() is new
+    assert session.turns == tuple(turns)
+    with pytest.raises(EntryError, match="no longer part"):
+        finish(session.retake(3, HI))
+
+
+def test_turns_said_anew_together_are_taken_back_together() -> None:
+    session, _, _ = make()
+    turns = [finish(session.take(Utterance(text, 0)))[1] for text in ("One.", "Two.")]
+    finish(session.retake(0, Utterance("Uno.", 0)))
+    finish(session.retake(1, Utterance("Two.", 0), is_one_change=False))
+    session.undo()
+    assert session.turns == tuple(turns)
 
 
 def test_clear_keeps_voices_and_starts_seeds_anew() -> None:
@@ -458,9 +515,44 @@ def test_the_model_reads_words_for_digits_in_lines_history_and_references() -> N
     finish(session.take(Utterance("At 5 p.m.", 1)))
     texts = ["[0]a reference.", "[0]Room twelve.", "[1]At five PM."]
     assert read_by(engine.calls[-1][0]) == texts
-    session.normalize = False
+    session.reading = Reading(normalize=False)
     finish(session.take(Utterance("At 5 p.m.", 1)))
     assert read_by(engine.calls[-1][0])[1:] == ["[0]Room 12", "[1]At 5 p.m.", "[1]At 5 p.m."]
+
+
+def test_words_are_read_as_the_lexicon_says_in_lines_history_and_references() -> None:
+    lexicon, _ = parse_lexicon(["reference = recording", "Nguyen = no. 1 win"])
+    session, engine, _ = make(
+        voices=(voice(0, 5),), reading=Reading(normalize=True, lexicon=lexicon)
+    )
+    finish(session.take(Utterance("Ask Nguyen", 0)))
+    finish(session.take(Utterance("nguyen?", 1)))
+    texts = ["[0]a recording.", "[0]Ask number one win.", "[1]nguyen?"]
+    assert read_by(engine.calls[-1][0]) == texts
+    assert session.turns[0].segment.text == "Ask Nguyen"
+    session.reading = Reading(normalize=False, lexicon=lexicon)
+    assert session.read("Ask Nguyen") == "Ask no. 1 win"
+
+
+def test_a_line_of_which_the_lexicon_leaves_no_word_has_nothing_to_say() -> None:
+    lexicon, _ = parse_lexicon(["ahem ="])
+    session, engine, _ = make(reading=Reading(lexicon=lexicon))
+    with pytest.raises(EntryError, match='nothing to say in "Ahem!"'):
+        finish(session.take(Utterance("Ahem!", 0)))
+    assert engine.calls == []
+
+
+def test_dropped_directions_are_told_once_a_session() -> None:
+    session, engine, notes = make()
+    finish(session.take(Utterance("*laughs* Hi.", 0)))
+    finish(session.take(Utterance("(sighs) You.", 0)))
+    assert read_by(engine.calls[-1][0]) == ["[0]Hi.", "[0]You."]
+    (told,) = notes
+    assert "as *laughs*, are not read" in told and "keep" in told
+    session.reading = Reading(directions="keep")
+    finish(session.take(Utterance("[coughs] Me.", 0)))
+    assert read_by(engine.calls[-1][0])[-1] == "[0][coughs] Me."
+    assert len(notes) == 1
 
 
 def read_by(prompt: Prompt) -> list[str]:
@@ -546,7 +638,7 @@ def test_each_text_is_read_once_however_often_it_is_heard(
             return encode(text, speaker)
 
     session.backend = replace(session.backend, tokenizer=Counting())
-    session.normalize = True  # lines are worked out by the backend's tokenizer from here on
+    session.reading = Reading()  # lines are worked out by the backend's tokenizer from here on
     for text in ("One.", "Two.", "Three."):
         finish(session.take(Utterance(text, 0)))
         session.rows()

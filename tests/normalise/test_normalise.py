@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.conversation.reading import as_read, closed
+from csm_chat.conversation.reading import Reading, closed
 from csm_chat.normalise.english import normalise
 from csm_chat.normalise.marks import without_markup
 
@@ -440,5 +440,5 @@ def test_an_open_end_is_closed(text: str, expected: str) -> None:
 
 
 def test_what_cannot_be_read_is_given_to_the_model_as_it_is() -> None:
-    assert as_read("\U0001f642") == "\U0001f642"
-    assert as_read("Room 12,") == "Room twelve."
+    assert Reading()("\U0001f642") == "\U0001f642"
+    assert Reading()("Room 12,") == "Room twelve."

@@ -8,6 +8,7 @@ import pytest
 from csm_chat.config.settings import keys
 from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
+from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.repl.commands import BY_NAME, COMMANDS, help_markdown, help_text, match
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import carry_out, check
@@ -188,7 +189,47 @@ def test_say_shows_what_would_be_read_and_speaks_nothing(state):
 def test_say_follows_the_setting_at_once_and_needs_no_model(state):
     carry_out(state, "$SET normalize false$")
     assert answers(state, "$SAY Room 12$") == "Room 12"
+    state.worker.lexicon, _ = parse_lexicon(["Room = Chamber"])
+    assert answers(state, "$SAY Room 12$") == "Chamber 12"
     assert ("ask",) not in state.worker.calls
+
+
+def test_an_entry_of_the_lexicon_holds_at_once_and_is_listed(state):
+    assert "lexicon.txt" in answers(state, "$LEXICON$")
+    carry_out(state, "$LEXICON Nguyen = win$")
+    carry_out(state, "$lexicon /S(\\d+)/ = season \\1")  # no mark at its end is needed
+    assert answers(state, "$SAY Nguyen, S2$") == "win, season two."
+    assert answers(state, "$LEXICON$") == "Nguyen = win\n/S(\\d+)/ = season \\1"
+    assert list(BY_NAME["LEXICON"].complete(state)) == ["Nguyen = win", "/S(\\d+)/ = season \\1"]
+    assert ("ask",) not in state.worker.calls
+
+
+def test_directions_are_read_by_the_setting_at_once(state):
+    for line in ("*laughs*", "*laughs*||(sighs)", "$SAY *laughs*$"):
+        with pytest.raises(EntryError, match="stage directions are not read"):
+            carry_out(state, line)
+    assert answers(state, "$SAY *laughs* Hi$") == "Hi."
+    carry_out(state, "$SET directions keep$")
+    assert answers(state, "$SAY *laughs* Hi$") == "*laughs* Hi."
+    carry_out(state, "*laughs*")
+    assert state.worker.entries == [(Utterance("*laughs*", 0),)]
+
+
+def test_a_long_lexicon_is_listed_from_its_end(state):
+    for number in range(45):
+        carry_out(state, f"$LEXICON word{number} = x$")
+    listed = answers(state, "$LEXICON$").splitlines()
+    assert listed[:2] == ["... 5 before", "word5 = x"]
+    assert listed[-1] == "word44 = x"
+
+
+@pytest.mark.parametrize("bad", ["Nguyen", "= win", "/(/ = x", "/a*/ = x"])
+def test_a_bad_entry_is_one_line_and_nothing_changes(state, bad):
+    with pytest.raises(EntryError, match="Nothing was changed") as refused:
+        carry_out(state, f"$LEXICON {bad}$")
+    assert "\n" not in str(refused.value)
+    assert state.worker.lexicon.entries == ()
+    assert state.worker.calls == []
 
 
 def test_offsets_are_read_by_the_setting_at_once(state):

@@ -17,6 +17,7 @@ from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded
 from csm_chat.conversation.session import Session
 from csm_chat.errors import ConfigError, HubError
+from csm_chat.normalise.lexicon import parse_entry
 from csm_chat.notices import Reporting
 from csm_chat.repl.worker.worker import Worker
 from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
@@ -303,6 +304,34 @@ def test_a_line_is_said_with_the_settings_it_was_typed_under(stage: Make) -> Non
     s.start()
     s.worker.wait()
     assert [sampling.temperature for _, sampling in s.engine.calls] == [0.5, 0.9]
+
+
+def test_a_part_of_nothing_but_directions_is_left_out_of_its_scene(stage: Make) -> None:
+    s = stage(3, 4)
+    s.worker.say((*HI, Utterance("*laughs*", 1), Utterance("Bye.", 0)))
+    s.worker.wait()
+    assert [turn.segment.text for turn in s.session.turns] == ["Hi there.", "Bye."]
+    assert ("info", 'nothing to say in "*laughs*"; left out') in s.view.notes
+    assert sum("stage directions, as *laughs*" in text for _, text in s.view.notes) == 1
+
+
+def text_of(prompt: Prompt) -> str:
+    ids = (int(row[-1]) for row, mask in zip(prompt.tokens, prompt.mask, strict=True) if mask[-1])
+    return "".join(chr(id - 3) for id in ids if id > 2)
+
+
+def test_an_entry_of_the_lexicon_holds_for_the_lines_after_it_and_is_said(stage: Make) -> None:
+    s = stage(3, 4, start=False)
+    s.worker.say(HI)
+    s.worker.add_to_lexicon(parse_entry("Hi = Hey"))
+    s.worker.say(HI)
+    assert s.worker.reading("Hi.") == "Hey."  # what is typed next, at once
+    s.start()
+    s.worker.wait()
+    first, second = (text_of(prompt) for prompt, _ in s.engine.calls)
+    assert first == "[0]Hi there."
+    assert second == "[0]Hey there.[0]Hey there."  # what was said before it as well
+    assert ("info", "lexicon: Hi = Hey") in s.view.notes
 
 
 def test_an_unwritable_folder_is_said_and_speech_goes_on(stage: Make) -> None:

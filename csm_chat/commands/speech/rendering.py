@@ -14,7 +14,14 @@ from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
-from csm_chat.notices import ForeignScript, ModelReady, RandomVoice, Reporting
+from csm_chat.notices import (
+    DirectionDropped,
+    ForeignScript,
+    ModelReady,
+    NothingToSay,
+    RandomVoice,
+    Reporting,
+)
 from csm_chat.printing import put_path
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
@@ -36,6 +43,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_SAMPLES = 10 * SAMPLE_RATE  # marked at a time
 SHOWN_CHARS = 40  # of a turn, in messages
+OF_TEXTS = (DirectionDropped, ForeignScript, NothingToSay)
 
 
 class Rendering:
@@ -83,9 +91,9 @@ class Rendering:
         """An empty conversation, with the voices of the references folder."""
 
         def tell(notice: Notice) -> None:
-            # later on they are of single takes
+            # later on most are of single takes
             log.info(words(notice, COMMAND_LINE))
-            if self._is_loading or isinstance(notice, ForeignScript):
+            if self._is_loading or isinstance(notice, OF_TEXTS):
                 self._console.tell(notice)
 
         with self._console.bar(None) as bar:

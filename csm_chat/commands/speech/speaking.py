@@ -203,6 +203,10 @@ class Speech:
                 for note in entry.notes:
                     console.note(note)
                 self._read_voices({said.speaker for said in entry.utterances})
+                reading = self._loaded.session.reading
+                if all(reading.says_nothing(each.text) for each in entry.utterances):
+                    self._loaded.session.leave_out(entry.utterances[0].text)
+                    continue
                 whole &= performer.say(entry.utterances, time.perf_counter(), 0)
                 self.check_sound()
         return whole and bool(self.figures.turns)

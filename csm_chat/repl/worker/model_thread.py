@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csm_chat.config.settings import Config
@@ -17,6 +18,7 @@ from csm_chat.visible import one_line
 if TYPE_CHECKING:
     from csm_chat.conversation.performer import Performer
     from csm_chat.conversation.session import Session
+    from csm_chat.normalise.lexicon import Entry
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,11 @@ class ModelThread:
     def reload(self) -> None:
         self.session.voices = self._loaded.references.load()
 
+    def add_to_lexicon(self, entry: Entry) -> None:
+        reading = self.session.reading
+        self.session.reading = replace(reading, lexicon=reading.lexicon.with_entry(entry))
+        self.answer(one_line(f"lexicon: {entry.written}"))
+
     def apply(self, new: Config) -> None:
         """Bring the session in line with settings that were changed. Raises DeviceError."""
         before, self._config = self._config, new
@@ -82,7 +89,9 @@ class ModelThread:
         if new.sampling.seed != before.sampling.seed:
             session.reseed(new.sampling.seed)
         session.sampling, session.context = new.sampling, new.context
-        session.normalize = new.normalize
+        session.reading = replace(
+            session.reading, normalize=new.normalize, directions=new.directions
+        )
         session.chunk_frames = new.audio.chunk_frames
         self.performer.start = new.audio.start
         if new.audio.device != before.audio.device:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from csm_chat.config.override import override_live
 from csm_chat.config.settings import Config
 from csm_chat.conversation.ports import Loader, Status, View
+from csm_chat.conversation.reading import Reading
 from csm_chat.errors import CsmChatError
+from csm_chat.normalise.lexicon import EMPTY, Entry, Lexicon
 from csm_chat.repl.worker.jobs import JobQueue
 from csm_chat.repl.worker.model_thread import ModelThread
 from csm_chat.repl.worker.published import Published
@@ -30,9 +32,16 @@ LEAVING_S = 2.0  # and for all: the take that is finished, the device that is le
 class Worker:
     """Ask from any thread; what is asked is done on the model's own thread, in order."""
 
-    def __init__(self, config: Config, load: Loader, names: Mapping[int, str]) -> None:
-        """`names` are those of speakers until the voices are read."""
+    def __init__(
+        self,
+        config: Config,
+        load: Loader,
+        names: Mapping[int, str],
+        lexicon: Lexicon = EMPTY,
+    ) -> None:
+        """`names` are those of speakers until the voices are read; `lexicon` is the session's."""
         self._config = config
+        self._lexicon = lexicon
         self._load = load
         self._changed = threading.Condition()
         self._jobs = JobQueue(self._changed)
@@ -53,6 +62,13 @@ class Worker:
     def config(self) -> Config:
         """The settings for what is typed next."""
         return self._config
+
+    @property
+    def reading(self) -> Reading:
+        """How the model will read what is typed next."""
+        with self._changed:
+            config = self._config
+            return Reading(config.normalize, self._lexicon, config.directions)
 
     @property
     def n_failed(self) -> int:
@@ -107,6 +123,12 @@ class Worker:
             model.answer(one_line(f"{key} = {value}"))
 
         self._jobs.put(apply)
+
+    def add_to_lexicon(self, entry: Entry) -> None:
+        """Say a word in another way in the lines after it."""
+        with self._changed:
+            self._lexicon = self._lexicon.with_entry(entry)
+        self._jobs.put(lambda model, _: model.add_to_lexicon(entry))
 
     def retry_loading(self) -> None:
         """When loading failed: try again. Otherwise nothing."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
-from csm_chat.conversation.reading import Lines, as_read
+from csm_chat.conversation.reading import Lines, Reading
 from csm_chat.conversation.tokenizer import load_tokenizer
 from csm_chat.engine.torch.device import quick_dtype
 from csm_chat.engine.torch.load import load_model
@@ -240,7 +240,7 @@ def _is_of(prepared: Path, codec: Path, codebooks: int) -> bool:
 
 def _tokenizer(prepared: Path) -> Tokenizer:
     """Of texts read as a session reads them."""
-    return Lines(load_tokenizer(prepared), as_read)
+    return Lines(load_tokenizer(prepared), Reading())
 
 
 def _held_out(recipe: Recipe, codec: Frozen) -> dict[str, Iterator[Conversation]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from csm_chat.conversation.reading import as_read
+from csm_chat.conversation.reading import Reading
 from csm_chat.normalise.numbers import (
     cardinal,
     one_by_one,
@@ -94,4 +94,4 @@ def spoken_words(text: str) -> str:
 
 def heard_words(text: str) -> str:
     """What is heard of a line: its words, read as a session has its model read them."""
-    return spoken_words(as_read(text))
+    return spoken_words(Reading()(text))
