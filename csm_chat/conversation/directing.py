@@ -5,7 +5,7 @@ Knows numbers of takes and turns; says and saves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from csm_chat.conversation.grammar import SEPARATOR, parse
@@ -67,6 +67,12 @@ class Scenes:
 
     def add(self, numbers: Sequence[int]) -> None:
         self._scenes.append([[number] for number in numbers])
+
+    def last_replaced(self, before: Iterable[int], now: Iterable[int]) -> None:
+        """Another take may have come in the place of the last one: of both the dialogue's."""
+        known, new = [*before], [*now]
+        if known and new and known[-1] not in new and new[-1] not in known:
+            self.replace([(known[-1], new[-1])], new)
 
     def replace(
         self, replaced: Sequence[tuple[int, int]], now: Container[int]

@@ -92,7 +92,10 @@ class Performer:
         last = self._session.last
         if last is None:
             raise EntryError("nothing was said yet, so there is nothing to say again")
-        return self._speak([(last, self._session.retry)], asked, epoch)[1]
+        before = self._session.numbered()
+        is_good = self._speak([(last, self._session.retry)], asked, epoch)[1]
+        self._scenes.last_replaced(before, self._session.numbered())
+        return is_good
 
     def replay(self, number: int | None) -> bool:
         """Play the take of that number, or the last entry."""
@@ -140,8 +143,10 @@ class Performer:
         """
         chosen = self._offer.take(place, self._session)
         segment = chosen.turn.segment
+        before = self._session.numbered()
         self._session.pick(chosen.turn)
         self._session.number(chosen.turn, chosen.number)
+        self._scenes.last_replaced(before, self._session.numbered())
         if chosen.is_saved:
             self._takes.picked(chosen.number, chosen.turn, self._name(segment.speaker))
             self._last_entry = [chosen.number]

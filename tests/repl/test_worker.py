@@ -521,6 +521,25 @@ def test_a_turn_is_said_anew_in_its_place_and_its_scene_joined_again(stage: Make
     assert len(joined) == (5 + 4 + 5) * FRAME_SAMPLES, "what was taken back is not in it"
 
 
+@pytest.mark.parametrize("is_picked", [True, False])
+def test_a_scene_is_joined_with_what_took_the_place_of_its_last_part(
+    stage: Make, is_picked: bool
+) -> None:
+    s = stage(3, 4, 5, 6, 7)
+    s.worker.say(SCENE[:2])
+    if is_picked:
+        s.worker.takes(2)
+        s.worker.pick(2)
+    else:
+        s.worker.retry()
+        s.worker.retry()
+    s.worker.edit(1, "Hello.", onward=False)
+    s.worker.wait()
+    assert list(s.session.numbered()) == [5, 4]
+    joined = read_clip(next(s.folder.rglob("001-002-scene-2.wav"))).pcm
+    assert len(joined) == (7 + 6) * FRAME_SAMPLES
+
+
 def test_a_turn_and_those_behind_it_are_said_anew_and_taken_back_together(stage: Make) -> None:
     s = stage(3, 4, 5, 6, 7)
     s.worker.say(SCENE)
