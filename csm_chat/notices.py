@@ -295,6 +295,45 @@ class SaidAgain(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOffered(Notice):
+    """One of several takes of the last line, to be picked or not."""
+
+    place: int  # among them, from 1
+    number: int  # of its file; 0: it has none
+    seconds: float
+    seed: int
+    ended: str  # as `Turn.ended`
+
+
+@dataclass(frozen=True, slots=True)
+class TakesOffered(Notice):
+    """Those are all."""
+
+    n_good: int  # that can be picked
+
+
+@dataclass(frozen=True, slots=True)
+class TakePicked(Notice):
+    place: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReplaced(Notice):
+    """A turn of the dialogue was said anew; both by number."""
+
+    old: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class SceneJoined(Notice):
+    """The file of a scene was made once more, with what was said anew."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class RandomVoice(Notice):
     """A speaker without a clip."""
 

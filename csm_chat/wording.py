@@ -82,6 +82,21 @@ def _dropped(turns: notices.TurnsDropped) -> str:
     return f"context: dropped the oldest, {which} (-{turns.n_rows} rows)"
 
 
+ENDED = {
+    "eos": "",
+    "cut": "cut short",
+    "limit": "stopped at the longest a turn may last",
+    "guard": "stopped as a runaway",
+    "early": "ended far too early",
+}
+
+
+def _offered(take: notices.TakeOffered) -> str:
+    how = ENDED.get(take.ended, take.ended) or "ended by itself"
+    file = f"take {take.number}" if take.number else "not saved"
+    return f"{take.place}  {file}: {take.seconds:.1f} s, seed {take.seed}, {how}"
+
+
 def _take_unsaved(take: notices.TakeUnsaved) -> str:
     kept = f". What was said before is in {take.kept}" if take.kept else ""
     return f"{take.error}{kept}. Speech goes on"
@@ -159,6 +174,13 @@ GENERAL: Wording = {
     notices.TakeStopped: "stopped: {0.reason}. It is not part of the dialogue".format,
     notices.TakeTooShort: "{0.reason}. It is not part of the dialogue".format,
     notices.SaidAgain: "it is said again with the next seed".format,
+    notices.TakeOffered: _offered,
+    notices.TakesOffered: lambda offer: (
+        f"{offer.n_good} of them can be picked" if offer.n_good else "none of them can be picked"
+    ),
+    notices.TakePicked: 'picked {0.place}, which is in the dialogue now: "{0.text}"'.format,
+    notices.TurnReplaced: "take {0.new} is in the dialogue in place of {0.old}".format,
+    notices.SceneJoined: "the scene was joined again: {0.path}".format,
     notices.RandomVoice: _random_voice,
     # sound and files
     notices.SoundOpened: "audio: {0.device}".format,

@@ -67,6 +67,15 @@ class FakeWorker:
     def replay(self, number: int | None) -> None:
         self.calls.append(("replay", number))
 
+    def takes(self, n: int) -> None:
+        self.calls.append(("takes", n))
+
+    def pick(self, place: int) -> None:
+        self.calls.append(("pick", place))
+
+    def edit(self, number: int, text: str, *, onward: bool) -> None:
+        self.calls.append(("edit", number, text, onward))
+
     def reload(self) -> None:
         self.calls.append(("reload",))
 
@@ -104,6 +113,12 @@ class FakeWorker:
 
     def speakers(self) -> dict[int, str]:
         return dict(self.names)
+
+    def n_offered(self) -> int:
+        return 3
+
+    def numbered(self) -> dict[int, str]:
+        return {1: "Hi!", 3: "Oh, hello."}
 
     def settle(self) -> None:
         """Always idle."""

@@ -140,6 +140,36 @@ class Chat:
         """Play take `number` of this conversation again, or the last entry. Raises EntryError."""
         self._perform(lambda _: self._performer.replay(number))
 
+    def takes(self, n: int) -> tuple[Turn, ...]:
+        """Make `n` takes of the last line, 2 to 8, each saved; one of them can be picked.
+
+        Nothing is heard and the conversation stays. Raises EntryError, ContextError, and
+        Interrupted if it was stopped.
+        """
+        self._perform(lambda _: self._performer.takes(n, self._epoch))
+        return tuple(each.turn for each in self._performer.offered)
+
+    def pick(self, n: int) -> Turn:
+        """Put the nth of the last `takes` into the conversation, and play it.
+
+        It takes the place of what was said last: later turns are said as answers to it. Raises
+        EntryError for one that is not there, or that did not end by itself.
+        """
+        self._perform(lambda _: self._performer.pick(n))
+        return self.session.turns[-1]
+
+    def edit(self, n: int, text: str, onward: bool = False) -> tuple[Turn, ...]:
+        """Say turn `n`, the number of its take, anew with another text and in its place.
+
+        The turns behind it stay, or are said anew, too, if `onward`. Returns what was said; a take
+        that did not end by itself changes nothing. Raises EntryError, ContextError.
+        """
+        return self._perform(
+            lambda asked: self._performer.edit(
+                n, text, onward=onward, asked=asked, epoch=self._epoch
+            )
+        )
+
     def wait(self) -> None:
         """Return when all was heard."""
         with ExitStack() as on_failure:

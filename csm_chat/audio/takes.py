@@ -13,7 +13,7 @@ import numpy as np
 from csm_chat.audio import records
 from csm_chat.audio.clips import read_clip
 from csm_chat.audio.cut_off import rescued
-from csm_chat.audio.files import unsaved, write_clip
+from csm_chat.audio.files import free_names, unsaved, write_clip
 from csm_chat.audio.sinks import ANOTHER_FOLDER, CUT, WavSink
 from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
@@ -71,11 +71,15 @@ class Takes:
     def take_back(self) -> None:
         """Each take has a file of its own, whose name tells that it went wrong: it stays."""
 
-    def combine(self, numbers: Sequence[int]) -> Path | None:
-        """One file of several takes as saved, end to end; None if it cannot be saved."""
+    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
+        """One file of several takes as saved, end to end; None if it cannot be saved.
+
+        It is called by `span`, the first and the last of them; joined again, by the next free name.
+        """
         try:
             parts = [self.read(number) for number in numbers]
-            path = self.made() / f"{numbers[0]:03d}-{numbers[-1]:03d}-scene.wav"
+            named = self.made() / f"{span[0]:03d}-{span[1]:03d}-scene.wav"
+            path = next((free for free in free_names(named) if not free.exists()), named)
             write_clip(path, np.concatenate(parts), otherwise=ANOTHER_FOLDER)
         except (TakeError, AudioError, EntryError) as error:
             self._tell(SceneUnsaved(str(error)))
@@ -89,7 +93,11 @@ class Takes:
             raise EntryError(f"there is no saved take {number} in this session ({saved})")
         return read_clip(self._paths[number]).pcm
 
-    def add(self, number: int, path: Path, turn: Turn, name: str) -> None:
+    def picked(self, number: int, turn: Turn, name: str) -> None:
+        """Record a saved take that was offered a second time: it is part of the conversation."""
+        self.add(number, self._paths[number], turn, name, is_in_context=True)
+
+    def add(self, number: int, path: Path, turn: Turn, name: str, *, is_in_context: bool) -> None:
         """Record a finished take in the sidecar; where that cannot be, say so."""
         self._paths[number] = path
         self._told = None
@@ -103,7 +111,7 @@ class Takes:
             "name": name,
             "seed": turn.seed,
             "ended": turn.ended,
-            "in_context": turn.ended == "eos",
+            "in_context": is_in_context,
             "timings": asdict(timings) | {"rtf": timings.rtf},
             "watermark": self._watermark.name if self._watermark else None,
             **self._about(),
@@ -161,7 +169,7 @@ class SavedTake:
         except TakeError as error:
             self._give_up(self._sink, error)
 
-    def finish(self, turn: Turn, name: str) -> Path | None:
+    def finish(self, turn: Turn, name: str, *, is_offered: bool = False) -> Path | None:
         """Name the file by how the take ended; a take without a sample leaves none."""
         sink = self._sink
         if sink is None:
@@ -175,7 +183,8 @@ class SavedTake:
         except TakeError as error:
             self._give_up(sink, error)
             return None
-        self._takes.add(self.number, path, turn, name)
+        is_in_context = turn.ended == "eos" and not is_offered
+        self._takes.add(self.number, path, turn, name, is_in_context=is_in_context)
         return path
 
     def _give_up(self, sink: WavSink, error: TakeError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ A script has an entry a line, written as at the prompt:
   Ana: Dots, dashes or stars alone are a pause of a second.
 
 SRT and WebVTT are read as cues, with the names in front or in voice tags as speakers.
+
+A file beside it whose name has .picks at the end, as script.txt.picks, holds lines "pick: 12 2":
+turn 12, as scene.json counts them, is its second take, said with another seed.
 
 Each turn is kept as soon as it is said. Run again, turns that have not changed are not said anew;
 neither --gap nor --format nor --no-match changes one.
@@ -120,7 +124,35 @@ def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
             problems += error.lines
     if problems:
         raise EntryError(*problems)
-    return scripts
+    return _with_picks(scripts, config)
+
+
+def _with_picks(scripts: Sequence[Script], config: Config) -> list[Script]:
+    """The scripts and the takes that are wanted of them. Raises what is wrong with all of these."""
+    from csm_chat.conversation.reading import Reading, pieces
+    from csm_chat.notices import log_only
+    from csm_chat.scene.picks import picks_path, read_picks
+
+    longest_s = config.context.max_turn_s
+    lexicon = assemble.open_lexicon(config, log_only)  # what is wrong with it, loading tells
+    reading = Reading(config.normalize, lexicon, config.directions)
+    picked: list[Script] = []
+    problems: list[str] = []
+    for script in scripts:
+        texts = (turn.utterance.text for turn in script.turns)
+        said = (text for text in texts if not reading.says_nothing(text))
+        n_turns = sum(len(pieces(text, longest_s, reading)) for text in said)
+        try:
+            picks = read_picks(script.path, n_turns)
+        except UsageError as error:
+            problems += error.lines
+            continue
+        told = f"{picks_path(script.path)}: has a pick for {len(picks)} of {n_turns} turns"
+        notes = (*script.notes, *([told] if picks else ()))
+        picked.append(replace(script, picks=picks, notes=notes))
+    if problems:
+        raise UsageError(*problems)
+    return picked
 
 
 def _targets(root: Path, paths: Sequence[Path]) -> list[Path]:

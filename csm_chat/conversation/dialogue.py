@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from csm_chat.types import Turn
+from csm_chat.visible import one_line
 
 _MOST_UNDONE = 32  # changes that can be taken back
 
@@ -15,6 +16,7 @@ class Dialogue:
 
     def __init__(self) -> None:
         self.last: Turn | None = None  # what a retry of the last line would replace
+        self._numbers: dict[Turn, int] = {}  # by which people know turns
         self._turns: list[Turn] = []
         self._before: deque[list[Turn]] = deque(maxlen=_MOST_UNDONE)
 
@@ -25,6 +27,25 @@ class Dialogue:
     def without_last(self) -> list[Turn]:
         """The turns that a retry of the last line is an answer to."""
         return [turn for turn in self._turns if turn is not self.last]
+
+    def number(self, turn: Turn, number: int) -> None:
+        """Let people know a turn by a number; those of turns that never come back are forgotten."""
+        known = {turn, *self._turns, *(each for turns in self._before for each in turns)}
+        # a new one, because other threads read it
+        self._numbers = {t: n for t, n in self._numbers.items() if t in known} | {turn: number}
+
+    def numbered(self) -> dict[int, Turn]:
+        """The turns that have a number, by it."""
+        numbers = self._numbers
+        return {numbers[turn]: turn for turn in self._turns if turn in numbers}
+
+    def lines(self, names: Mapping[int, str]) -> Iterator[str]:
+        """A line a turn: its number if it has one, who speaks, what."""
+        numbers = self._numbers
+        for turn in self._turns:
+            said = turn.segment
+            lead = f"{numbers[turn]:>2} " if turn in numbers else ""
+            yield lead + one_line(f"{names.get(said.speaker, said.speaker)}: {said.text}")
 
     def change(self, turns: list[Turn], *, is_one_change: bool = True) -> None:
         """Go on with these. `undo` takes it back, with the change before if it is not one."""
@@ -63,6 +84,7 @@ class Dialogue:
         self.last = None
         self._turns = []
         self._before.clear()
+        self._numbers = {}
 
 
 def _is_among(turn: Turn, turns: Sequence[Turn]) -> bool:

@@ -9,15 +9,33 @@ from functools import partial
 
 import numpy as np
 
+from csm_chat.conversation.directing import (
+    Offer,
+    Offered,
+    Scenes,
+    as_one_turn,
+    check_n_takes,
+    turns_from,
+)
 from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import collect
 from csm_chat.errors import EntryError, Interrupted
-from csm_chat.notices import RandomVoice, SaidAgain
+from csm_chat.notices import (
+    RandomVoice,
+    SaidAgain,
+    SceneJoined,
+    TakeOffered,
+    TakePicked,
+    TakesOffered,
+    TurnReplaced,
+)
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
 EXPECTED_MARGIN = 1.15
 MAX_RETAKES = 2  # of a take that ended far too early
+
+Generate = Callable[[], Generator[Pcm, None, Turn]]
 
 
 @dataclass(slots=True)
@@ -55,6 +73,8 @@ class Performer:
         self._epoch = epoch
         self._names = names
         self._last_entry: list[int] = []
+        self._offer = Offer()
+        self._scenes = Scenes()
         self._told: set[int] = set()  # speakers whose voice was said to be a random one
 
     def say(self, utterances: Sequence[Utterance], asked: float, epoch: int) -> bool:
@@ -70,26 +90,98 @@ class Performer:
             self._session.leave_out(utterance.text)
         pieces = [piece for u in utterances if u not in silent for piece in self._session.split(u)]
         parts = [(piece, partial(self._session.take, piece)) for piece in pieces]
-        return self._speak(parts, asked, epoch)
+        numbers, is_good = self._speak(parts, asked, epoch)
+        if len(numbers) > 1 and (path := self._takes.combine(numbers, (numbers[0], numbers[-1]))):
+            self._scenes.add(numbers)
+            self._view.saved(path)
+        return is_good
 
     def retry(self, asked: float, epoch: int) -> bool:
         """Say the last utterance again."""
         last = self._session.last
         if last is None:
             raise EntryError("nothing was said yet, so there is nothing to say again")
-        return self._speak([(last, self._session.retry)], asked, epoch)
+        before = self._session.numbered()
+        is_good = self._speak([(last, self._session.retry)], asked, epoch)[1]
+        self._scenes.last_replaced(before, self._session.numbered())
+        return is_good
 
     def replay(self, number: int | None) -> bool:
         """Play the take of that number, or the last entry."""
         numbers = self._last_entry if number is None else [number]
         if not numbers:
             raise EntryError("nothing was said yet, so there is nothing to play again")
-        pcm = [self._takes.read(n) for n in numbers]
-        self._sound.begin(0.0)
-        for part in pcm:
-            self._sound.write(part)
-        self._sound.end()
+        self._play([self._takes.read(n) for n in numbers])
         return True
+
+    @property
+    def offered(self) -> tuple[Offered, ...]:
+        """The takes to pick from. Any thread."""
+        return self._offer.takes
+
+    def takes(self, n: int, epoch: int) -> bool:
+        """Make `n` takes of what was said last, to pick from; True if one can be.
+
+        Nothing is heard, and the conversation stays. Raises EntryError, ContextError, Interrupted.
+        """
+        check_n_takes(n)
+        if not self._session.sampling.temperature:
+            raise EntryError(
+                "with sampling.temperature 0 all takes come out alike: set a higher one"
+            )
+        try:
+            self._go_on(epoch)
+            said = self._session.takes_of_last(n)
+            self._go_on(epoch)
+        except Interrupted as error:
+            raise Interrupted("stopped: there are no new takes to pick from") from error
+        offered = tuple(self._kept(turn, pcm) for turn, pcm in said)
+        self._offer = Offer(offered, self._session.before_last)
+        for place, each in enumerate(offered, 1):
+            number = each.number if each.is_saved else 0
+            turn = each.turn
+            self._view.tell(TakeOffered(place, number, turn.timings.audio_s, turn.seed, turn.ended))
+        n_good = sum(each.turn.ended == "eos" for each in offered)
+        self._view.tell(TakesOffered(n_good))
+        return n_good > 0
+
+    def pick(self, place: int) -> bool:
+        """Put one of the takes into the conversation, as what was said last, and play it.
+
+        Raises EntryError.
+        """
+        chosen = self._offer.take(place, self._session)
+        segment = chosen.turn.segment
+        before = self._session.numbered()
+        self._session.pick(chosen.turn)
+        self._session.number(chosen.turn, chosen.number)
+        self._scenes.last_replaced(before, self._session.numbered())
+        if chosen.is_saved:
+            self._takes.picked(chosen.number, chosen.turn, self._name(segment.speaker))
+            self._last_entry = [chosen.number]
+        self._view.tell(TakePicked(place, segment.text))
+        self._play([chosen.pcm])
+        return True
+
+    def edit(self, number: int, text: str, *, onward: bool, asked: float, epoch: int) -> bool:
+        """Say the turn of that number anew with another text, in its place.
+
+        With `onward` those behind are said anew, too, one after the other until one fails. Scenes
+        that it was part of are joined again. Raises EntryError, ContextError.
+        """
+        numbers = self._numbers()
+        first, *behind = turns_from(number, self._session)
+        new = as_one_turn(text, first.segment.speaker, self._session, self._names())
+        changed: list[tuple[Turn, Turn]] = []
+        parts = [(new, partial(self._retaken, first, new, changed))]
+        for turn in behind if onward else ():
+            again = Utterance(turn.segment.text, turn.segment.speaker)
+            parts.append((again, partial(self._retaken, turn, again, changed)))
+        try:
+            return self._speak(parts, asked, epoch, until_one_fails=True)[1]
+        finally:
+            now = self._numbers()
+            self._replaced([(numbers[a], now[b]) for a, b in changed if a in numbers and b in now])
 
     def rest(self) -> None:
         """Nothing is being generated."""
@@ -97,10 +189,13 @@ class Performer:
 
     def _speak(
         self,
-        parts: Sequence[tuple[Utterance, Callable[[], Generator[Pcm, None, Turn]]]],
+        parts: Sequence[tuple[Utterance, Generate]],
         asked: float,
         epoch: int,
-    ) -> bool:
+        *,
+        until_one_fails: bool = False,
+    ) -> tuple[list[int], bool]:
+        """Numbers of the takes that have a file, and whether every part ended by itself."""
         expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
         self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf, self.start))
         numbers, ended = [], []
@@ -108,37 +203,81 @@ class Performer:
             for part, (utterance, generate) in enumerate(parts, 1):
                 self.progress = Progress(part, len(parts), utterance.speaker)
                 self._tell_if_random(utterance.speaker)
-                turn, number = self._whole_take(utterance, generate(), epoch)
+                turn, number = self._whole_take(utterance, generate, epoch)
                 numbers += [number] if number else []
                 ended.append(turn.ended)
                 self._measure(turn, asked if part == 1 else None)
                 self._view.turn(number, turn)
-                if turn.ended == "cut":
+                if turn.ended == "cut" or (until_one_fails and turn.ended != "eos"):
                     break
         finally:
             self._sound.end()
             self._last_entry = numbers or self._last_entry
-        self._after(numbers)
-        return set(ended) == {"eos"}
+        if gaps := self._sound.gaps_heard(self.rtf):
+            self._view.tell(gaps)
+        return numbers, set(ended) == {"eos"}
 
-    def _whole_take(
-        self, utterance: Utterance, stream: Generator[Pcm, None, Turn], epoch: int
-    ) -> tuple[Turn, int]:
+    def _retaken(
+        self, turn: Turn, utterance: Utterance, changed: list[tuple[Turn, Turn]]
+    ) -> Generator[Pcm, None, Turn]:
+        """A retake of a turn, wherever it stands now; what came of it goes to `changed`.
+
+        Undoing takes back all of `changed` together.
+        """
+        turns = self._session.turns
+        place = turns.index(turn) if turn in turns else -1
+        new = yield from self._session.retake(place, utterance, is_one_change=not changed)
+        if new.ended == "eos":
+            changed.append((turn, new))
+        return new
+
+    def _replaced(self, numbers: Sequence[tuple[int, int]]) -> None:
+        """Tell of turns that are said anew, and join the scenes that they are part of."""
+        for old, new in numbers:
+            self._view.tell(TurnReplaced(old, new))
+        for takes, span in self._scenes.replace(numbers, self._session.numbered()):
+            if path := self._takes.combine(takes, span):
+                self._view.saved(path)
+                self._view.tell(SceneJoined(path))
+
+    def _kept(self, turn: Turn, pcm: Pcm) -> Offered:
+        """A take to pick, with its file."""
+        name = self._name(turn.segment.speaker)
+        take = self._takes.open(name)
+        take.write(pcm)
+        path = take.finish(turn, name, is_offered=True)
+        if path:
+            self._view.saved(path)
+        return Offered(turn, pcm, take.number, path is not None)
+
+    def _play(self, parts: Sequence[Pcm]) -> None:
+        self._sound.begin(0.0)
+        for part in parts:
+            self._sound.write(part)
+        self._sound.end()
+
+    def _numbers(self) -> dict[Turn, int]:
+        return {turn: number for number, turn in self._session.numbered().items()}
+
+    def _name(self, speaker: int) -> str:
+        return self._names().get(speaker, str(speaker))
+
+    def _whole_take(self, utterance: Utterance, generate: Generate, epoch: int) -> tuple[Turn, int]:
         """One take, said again with the next seeds while it ends far too early for its text."""
-        turn, number = self._take(utterance, stream, epoch)
+        turn, number = self._take(utterance, generate(), epoch)
         for _ in range(MAX_RETAKES if self._session.sampling.temperature else 0):
             if turn.ended != "early":
                 break
             self._takes.take_back()
             self._view.tell(SaidAgain())
-            turn, number = self._take(utterance, self._session.retry(), epoch)
+            turn, number = self._take(utterance, generate(), epoch)
         return turn, number
 
     def _take(
         self, utterance: Utterance, stream: Generator[Pcm, None, Turn], epoch: int
     ) -> tuple[Turn, int]:
         """One take, into the loudspeaker and its file; its number is 0 without a file."""
-        name = self._names().get(utterance.speaker, str(utterance.speaker))
+        name = self._name(utterance.speaker)
         started = time.perf_counter()
         take = self._takes.open(name)
         turn = None
@@ -160,6 +299,8 @@ class Performer:
             path = take.finish(turn, name)
         if path:
             self._view.saved(path)
+        if turn.ended == "eos":
+            self._session.number(turn, take.number)
         return turn, take.number if path else 0
 
     def _go_on(self, epoch: int) -> None:
@@ -188,11 +329,3 @@ class Performer:
         if asked is not None and timings.first_audio_s:
             waited_s = time.perf_counter() - asked - timings.compute_s
             self.first_audio_s = max(0.0, waited_s) + timings.first_audio_s
-
-    def _after(self, numbers: list[int]) -> None:
-        """What an entry leaves behind: one file of a scene, and a word on gaps."""
-        path = self._takes.combine(numbers) if len(numbers) > 1 else None
-        if path:
-            self._view.saved(path)
-        if gaps := self._sound.gaps_heard(self.rtf):
-            self._view.tell(gaps)

@@ -116,7 +116,9 @@ class TakeFile(Protocol):
     number: int
 
     def write(self, pcm: Pcm) -> None: ...
-    def finish(self, turn: Turn, name: str) -> Path | None: ...
+    def finish(self, turn: Turn, name: str, *, is_offered: bool = False) -> Path | None:
+        """`is_offered`: to be chosen or not, so it is no part of the conversation yet."""
+        ...
 
 
 class TakeFolder(Protocol):
@@ -127,7 +129,14 @@ class TakeFolder(Protocol):
         """The last take is said again: leave it out of what is one file of several takes."""
         ...
 
-    def combine(self, numbers: Sequence[int]) -> Path | None: ...
+    def picked(self, number: int, turn: Turn, name: str) -> None:
+        """A saved take that was offered is part of the conversation now."""
+        ...
+
+    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
+        """One file of several takes, called by the first and last that it was first made of."""
+        ...
+
     def read(self, number: int) -> Pcm: ...
 
 

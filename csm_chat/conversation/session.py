@@ -29,7 +29,6 @@ from csm_chat.types import (
     Utterance,
     Voice,
 )
-from csm_chat.visible import one_line
 from csm_chat.wording import lines_to
 
 log = logging.getLogger(__name__)
@@ -85,9 +84,22 @@ class Session:
         return tuple(self._dialogue.turns)
 
     @property
+    def before_last(self) -> tuple[Turn, ...]:
+        """The turns that what was said last is an answer to."""
+        return tuple(self._dialogue.without_last())
+
+    @property
     def last(self) -> Utterance | None:
         """What was said last, or tried to be: what `retry` says again."""
         return self._last
+
+    def number(self, turn: Turn, number: int) -> None:
+        """Let a turn be known by a number: that of its take."""
+        self._dialogue.number(turn, number)
+
+    def numbered(self) -> dict[int, Turn]:
+        """The turns of the dialogue by the numbers they are known by. Any thread."""
+        return self._dialogue.numbered()
 
     @property
     def reading(self) -> Reading:
@@ -242,10 +254,12 @@ class Session:
         self._last = self.last_seed = None
 
     def history(self, names: Mapping[int, str] | None = None) -> str:
-        """The dialogue that is in the context, a line a turn. `names` win over the voices'."""
+        """The dialogue that is in the context, a line a turn, with its number if it has one.
+
+        `names` win over the voices'.
+        """
         known = {voice.speaker: voice.name for voice in self.voices} | dict(names or {})
-        segments = [turn.segment for turn in self.turns]
-        return "\n".join(one_line(f"{known.get(s.speaker, s.speaker)}: {s.text}") for s in segments)
+        return "\n".join(self._dialogue.lines(known))
 
     def rows(self) -> tuple[int, int]:
         """Rows of the context that voices and history take."""

@@ -14,9 +14,10 @@ from csm_chat.errors import EntryError
 from csm_chat.repl import handlers as do
 from csm_chat.repl.handlers import Complete, PromptState, Run
 
-SHAPE = re.compile(r"\$([A-Za-z]+)(\s.*?)?(\$?)")
+SHAPE = re.compile(r"\$([A-Za-z]+|(?i:EDIT!))(\s.*?)?(\$?)")
 # Without its closing mark a line of more words is rather a sentence ("$SET the table for two").
 BARE_WORDS = 2
+EDITED = r"[0-9]{1,9}\s+(?s:.*\S.*)"
 
 WRITING = (
     ("Hello.", "the current speaker says it"),
@@ -150,7 +151,43 @@ COMMANDS = (
     Command("DEMO", "", "hear a short scene", do.demo),
     Command("VOICES", "", "list the voices", do.of_session(do.list_voices)),
     Command("RETRY", "", "say the last line again with another seed (Alt-R)", do.retry),
-    Command("UNDO", "", "take the last turn out of the dialogue (Alt-U)", do.on_session(do.undo)),
+    Command(
+        "UNDO", "", "take back the last change of the dialogue (Alt-U)", do.on_session(do.undo)
+    ),
+    Command(
+        "TAKES",
+        "n",
+        "make n takes of the last line to pick from, unheard",
+        do.takes,
+        do.numbers_of_takes,
+        "[0-9]{1,9}",
+    ),
+    Command(
+        "PICK",
+        "n",
+        "put the nth of these takes into the dialogue, and play it",
+        do.pick,
+        do.offered,
+        "[0-9]{1,9}",
+    ),
+    Command(
+        "EDIT",
+        "n text",
+        "say turn n anew with that text, in its place ($HISTORY$ has the numbers)",
+        do.edit(onward=False),
+        do.turns,
+        EDITED,
+        takes_text=True,
+    ),
+    Command(
+        "EDIT!",
+        "n text",
+        "the same, and say the turns behind it anew, too",
+        do.edit(onward=True),
+        do.turns,
+        EDITED,
+        takes_text=True,
+    ),
     Command(
         "REPLAY",
         "[n]",

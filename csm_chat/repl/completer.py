@@ -12,8 +12,8 @@ from csm_chat.conversation.grammar import ESCAPE, SEPARATOR
 from csm_chat.repl.commands import BY_NAME, COMMANDS, Command
 from csm_chat.repl.handlers import PromptState
 
-COMMAND = re.compile(r"\s*\$(\w*)")
-ARGUMENT = re.compile(r"\s*\$([A-Za-z]+)\s+(.*)")
+COMMAND = re.compile(r"\s*\$(\w*!?)")
+ARGUMENT = re.compile(r"\s*\$([A-Za-z]+!?)\s+(.*)")
 
 
 class LineCompleter(Completer):
@@ -44,7 +44,8 @@ def _needs_argument(command: Command) -> bool:
 
 
 def _arguments(command: Command, begun: str, state: PromptState) -> Iterator[Completion]:
-    end = " " if command.name == "SET" else "$"
+    # what comes next is the value of a setting, or is changed in a text that is there
+    end = " " if command.name == "SET" else "" if command.takes_text else "$"
     for choice in _starting(begun, command.complete(state)):
         yield Completion(choice + end, -len(begun), choice)
 

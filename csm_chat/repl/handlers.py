@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
+from csm_chat.conversation.directing import LEAST_TAKES, MOST_TAKES, check_n_takes
 from csm_chat.conversation.grammar import by_name, folded, label, parse
 from csm_chat.conversation.reading import pieces
 from csm_chat.errors import ConfigError, EntryError
@@ -81,11 +82,14 @@ def clear(session: Session) -> str:
 
 
 def undo(session: Session) -> str:
+    before = session.turns
     turn = session.undo()
     if turn is None:
         return "There is no turn to take back."
     last = session.turns[-1].segment.text if session.turns else None
     now = f'The dialogue now ends with "{last}".' if last else "The dialogue is empty now."
+    if back := [each.segment.text for each in session.turns if each not in before]:
+        now = f'"{back[0]}"{f" and {len(back) - 1} more" * (len(back) > 1)} came back.'
     return one_line(
         f'"{turn.segment.text}" is no longer part of the dialogue (its file stays). {now}'
     )
@@ -203,6 +207,25 @@ def replay(state: PromptState, argument: str) -> None:
     state.worker.replay(int(argument) if argument else None)
 
 
+def takes(state: PromptState, argument: str) -> None:
+    check_n_takes(int(argument))
+    state.worker.takes(int(argument))
+
+
+def pick(state: PromptState, argument: str) -> None:
+    state.worker.pick(int(argument))
+
+
+def edit(*, onward: bool) -> Run:
+    """A command that says a turn anew; `onward` those behind it, too."""
+
+    def run(state: PromptState, argument: str) -> None:
+        number, text = argument.split(maxsplit=1)
+        state.worker.edit(int(number), text, onward=onward)
+
+    return run
+
+
 def seed(state: PromptState, argument: str) -> None:
     change_setting(state, f"sampling.seed {argument}")
     first = state.config.sampling.seed
@@ -251,3 +274,16 @@ def devices(state: PromptState) -> Iterable[str]:
 
 def seeds(_: PromptState) -> Iterable[str]:
     return ("random",)
+
+
+def numbers_of_takes(_: PromptState) -> Iterable[str]:
+    return map(str, range(LEAST_TAKES, MOST_TAKES + 1))
+
+
+def offered(state: PromptState) -> Iterable[str]:
+    return (str(place) for place in range(1, state.worker.n_offered() + 1))
+
+
+def turns(state: PromptState) -> Iterable[str]:
+    """Each with its number and its text, to be changed."""
+    return (f"{number} {one_line(text)}" for number, text in state.worker.numbered().items())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from csm_chat.conversation.grammar import Part, label
 from csm_chat.visible import one_line
-from csm_chat.wording import pace
+from csm_chat.wording import ENDED, pace
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Rows, Status
@@ -26,14 +26,6 @@ WIDE = 100  # columns from which on the context meter is spelled out
 METER = "▁▂▃▄▅▆▇█"
 METER_DB = 42.0  # below full scale where the meter starts
 HOT = 10 ** (-1 / 20)  # -1 dB below full scale
-
-ENDED = {
-    "eos": "",
-    "cut": "cut short",
-    "limit": "stopped at the longest a turn may last",
-    "guard": "stopped as a runaway",
-    "early": "ended far too early",
-}
 
 
 def colour(speaker: int) -> str:

@@ -16,5 +16,10 @@ PROMPT: Wording = {
     ).format,
     notices.NoSound: "{0.error}. Every take is still saved; $AUDIO$ tries again".format,
     notices.SoundLost: "{0.error}; going on without sound, $AUDIO$ connects again".format,
+    notices.TakesOffered: lambda offer: (
+        "$PICK n$ puts one of them into the dialogue, $REPLAY take$ plays its file"
+        if offer.n_good
+        else "none of them can be picked; $TAKES n$ makes others"
+    ),
     notices.GapsHeard: lambda heard: gaps(heard, "$SET audio.start smooth$ to wait first"),
 }

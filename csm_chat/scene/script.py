@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
@@ -39,6 +39,7 @@ class Script:
     tail_s: float  # silence after the last turn
     names: Mapping[int, str]  # of those who speak
     notes: tuple[str, ...]  # what the reader should know of how it was read
+    picks: Mapping[int, int] = field(default_factory=dict)  # takes that are wanted, by turn
 
 
 def parse_script(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from csm_chat.conversation.grammar import label
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.scene.digests import first_key, next_key
-from csm_chat.scene.folder import MAX_SEED, SavedTurn, SceneFolder
+from csm_chat.scene.folder import SavedTurn, SceneFolder
+from csm_chat.scene.picks import seed_of
 from csm_chat.scene.script import Script, ScriptTurn, added, piece_of
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
@@ -53,17 +55,22 @@ def split_turns(script: Script, session: Session, gap_s: float) -> tuple[ScriptT
 
 
 def plan(
-    turns: Sequence[ScriptTurn], session: Session, folder: SceneFolder, seed: int
+    turns: Sequence[ScriptTurn],
+    session: Session,
+    folder: SceneFolder,
+    seed: int,
+    picks: Mapping[int, int] = MappingProxyType({}),
 ) -> list[PlannedTurn]:
     """What is finished and what is to be said: from the first turn on that has changed, all.
 
-    Turn n is said with `seed` + n - 1, so how it comes out depends on the script alone.
+    A turn's seed follows from `seed`, its number and its pick, so how it comes out depends on the
+    script and its picks alone.
     """
     planned: list[PlannedTurn] = []
     key = first_key(session)
     is_known = True
     for number, asked in enumerate(turns, 1):
-        own_seed = (seed + number - 1) % (MAX_SEED + 1)
+        own_seed = seed_of(seed, number, picks)
         key = next_key(key, session, asked.utterance, own_seed)
         saved = folder.find(number, key) if is_known else None
         is_known = saved is not None

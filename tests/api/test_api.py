@@ -546,6 +546,25 @@ def test_an_entry_is_heard_saved_and_returned(tmp_path: Path) -> None:
     assert sound.calls == ["drain", "close"]
 
 
+def test_a_take_is_picked_and_a_turn_changed(tmp_path: Path) -> None:
+    with fake_chat(tmp_path, []) as (chat, sound):
+        chat.say("Hi there!||Oh, hello.")
+        takes = chat.takes(3)
+        assert [turn.segment.text for turn in takes] == ["Oh, hello."] * 3
+        assert len(sound.entries) == 1
+        assert chat.pick(2) is takes[1]
+        assert len(sound.entries) == 2
+        (new,) = chat.edit(1, "Good morning!")
+        assert chat.session.turns == (new, takes[1])
+        assert chat.session.history().splitlines()[0] == " 6 0: Good morning!"
+        assert len(chat.edit(6, "Good evening!", onward=True)) == 2
+        chat.session.undo()
+        assert chat.session.turns == (new, takes[1])
+        for refused in (lambda: chat.takes(50), lambda: chat.pick(9), lambda: chat.edit(9, "No.")):
+            with pytest.raises(EntryError):
+                refused()
+
+
 def test_a_stopped_entry_is_cut_and_stays_out(tmp_path: Path) -> None:
     with fake_chat(tmp_path, [None, 2]) as (chat, sound):
         write = sound.write

@@ -22,7 +22,8 @@ from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError, UsageError
 from csm_chat.normalise.lexicon import parse_lexicon
 from csm_chat.scene.export import Options, write_scene
-from csm_chat.scene.folder import SceneFolder
+from csm_chat.scene.folder import MAX_SEED, SceneFolder
+from csm_chat.scene.picks import seed_of
 from csm_chat.scene.script import parse_script
 from csm_chat.scene.speak import plan, speak, split_turns
 from csm_chat.types import Backend, Engine, Frame, Prompt, Sampling, Segment, Voice
@@ -60,11 +61,17 @@ class Stage:
         )
         self.folder = SceneFolder(folder)
 
-    def render(self, text: str, seed: int = 7, stop_after: int | None = None) -> list[bool]:
+    def render(
+        self,
+        text: str,
+        seed: int = 7,
+        stop_after: int | None = None,
+        picks: dict[int, int] | None = None,
+    ) -> list[bool]:
         """Whether each turn was said now; `stop_after` so many, as Ctrl-C does."""
         script = parse_script(text, Path("market.txt"), 0, {0: "ana"})
         turns = split_turns(script, self.session, 0.35)
-        planned = plan(turns, self.session, self.folder, seed)
+        planned = plan(turns, self.session, self.folder, seed, picks or {})
         spoken = []
         for saved in speak(planned, self.session, self.folder, script.names):
             spoken.append(saved)
@@ -136,6 +143,28 @@ def test_from_the_first_turn_that_changed_on_all_are_said_anew(load, tmp_path: P
     assert said_now == [False] * 4 + [True] * 5
     Stage(backend, tmp_path / "afresh" / "market").render(changed)
     assert files(tmp_path / "market") == files(tmp_path / "afresh" / "market")
+
+
+def test_a_pick_is_another_take_and_only_what_heard_it_is_said_anew(tmp_path: Path) -> None:
+    Stage(fake_backend(), tmp_path / "market").render(SCRIPT)
+    before = files(tmp_path / "market")
+    said_now = Stage(fake_backend(), tmp_path / "market").render(SCRIPT, picks={6: 2})
+    assert said_now == [False] * 5 + [True] * 4
+    after = files(tmp_path / "market")
+    seeds = [turn["seed"] for turn in json.loads(after["scene.json"])["turns"]]
+    assert seeds[:5] + seeds[6:] == [7, 8, 9, 10, 11, 13, 14, 15]
+    assert seeds[5] not in range(7, 16)
+    assert after["turns/006-ana.wav"] != before["turns/006-ana.wav"]
+    assert after["turns/004-cleo.wav"] == before["turns/004-cleo.wav"]
+    assert not any(Stage(fake_backend(), tmp_path / "market").render(SCRIPT, picks={6: 2}))
+    Stage(fake_backend(), tmp_path / "market").render(SCRIPT, picks={6: 1})
+    assert files(tmp_path / "market") == before
+
+
+def test_no_two_takes_of_a_scene_have_the_same_seed() -> None:
+    seeds = [seed_of(7, turn, {turn: take}) for turn in range(1, 200) for take in range(1, 9)]
+    assert len(set(seeds)) == len(seeds) and max(seeds) <= MAX_SEED
+    assert seed_of(MAX_SEED, 2, {}) == 0
 
 
 def test_pauses_and_names_change_no_turn(tmp_path: Path) -> None:
@@ -326,6 +355,51 @@ def test_ctrl_c_keeps_finished_turns_and_a_second_run_goes_on(
     assert (ran.stdout, ran.stderr) == ("1\n", "")
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in turns.iterdir()}.items()
     assert len(json.loads((turns.parent / "scene.json").read_text())["turns"]) == 40
+
+
+def test_picks_lie_beside_the_script(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "market.txt").write_text("Hi.||Oh.||Yes.\n")
+    flags = ["render", "market.txt", "-m", str(checkpoint), "--seed", "3", "-q"]
+    assert run(*flags).code == 0
+    turns = tmp_path / "renders" / "market" / "turns"
+    before = {path.name: path.read_bytes() for path in turns.glob("*.npz")}
+    picks = tmp_path / "market.txt.picks"
+    picks.write_text("# the second is better\n\nPick: 2 2  # hurried\r\n", encoding="utf-8-sig")
+    ran = run(*flags)
+    assert (ran.code, ran.err) == (0, "")
+    after = {path.name: path.read_bytes() for path in turns.glob("*.npz")}
+    changed = [name for name in sorted(before) if after[name] != before[name]]
+    assert changed == ["002.npz", "003.npz"]
+    told = json.loads((turns.parent / "scene.json").read_text())
+    assert told["picks"] == {"2": 2}
+    picks.unlink()
+    assert run(*flags).code == 0
+    assert {path.name: path.read_bytes() for path in turns.glob("*.npz")} == before
+
+
+def test_picks_that_cannot_be_are_named_by_their_lines(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "market.txt").write_text("Hi.||Oh.\n")
+    (tmp_path / "home.txt").write_text("Hi.\n")
+    picks = tmp_path / "market.txt.picks"
+    picks.write_text("pick: 3 2\npick: 0 2\npick 1 2\npick: 1 0\npick: 2 2\npick: 2 3\n")
+    (tmp_path / "home.txt.picks").mkdir()
+    ran = run("render", "market.txt", "home.txt")
+    assert (ran.code, ran.text) == (2, "")
+    told = [line for line in ran.err.splitlines() if ".picks" in line]
+    assert len(told) == 6 and told[5].endswith("home.txt.picks: cannot be read (is a folder)")
+    for line, words in zip(
+        told,
+        (
+            "market.txt.picks:1  there is no turn 3: the script has 2",
+            "market.txt.picks:2  there is no turn 0",
+            'market.txt.picks:3  "pick 1 2" is no pick: write it as pick: TURN TAKE',
+            "market.txt.picks:4  there is no take 0",
+            "market.txt.picks:6  turn 2 has a pick already",
+        ),
+        strict=False,
+    ):
+        assert words in line
+    assert not (tmp_path / "renders").exists()
 
 
 WRONG = {

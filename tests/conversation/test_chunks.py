@@ -32,7 +32,7 @@ def spoken(session: Session) -> tuple[list[Pcm], Turn]:
     ("take", "ended", "max_repeats"),
     [
         (29, "eos", 10),
-        (1, "eos", 10),
+        (1, "early", 10),
         (None, "limit", 10),
         (HANGING, "guard", 10),
         (SILENT, "guard", 1000),

@@ -279,6 +279,14 @@ def test_tab_completes_commands_names_and_arguments(worker):
         await terminal.shows("  sampling.depth_temperature")
         await terminal.type(TAB)
         await terminal.until(lambda: terminal.line == "$set sampling.depth_temperature ")
+        await terminal.type(CTRL_C + "$pick 3")
+        await terminal.shows("          3")
+        await terminal.type(TAB)
+        await terminal.until(lambda: terminal.line == "$pick 3$")
+        await terminal.type(CTRL_C + "$edit! 3")
+        await terminal.shows("  3 Oh, hello.")
+        await terminal.type(TAB)
+        await terminal.until(lambda: terminal.line == "$edit! 3 Oh, hello.")
 
     on_terminal(script, worker)
 

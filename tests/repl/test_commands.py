@@ -53,6 +53,8 @@ def speak(session, text):
         ("$SAY it costs $5, or so", "SAY", "it costs $5, or so"),
         ("$SAY it costs 5$$", "SAY", "it costs 5$"),
         ("$AUDIO  USB $", "AUDIO", "USB"),
+        ("$EDIT 3 Hi there, you.$", "EDIT", "3 Hi there, you."),
+        ("$edit! 12 Hi there, you.", "EDIT!", "12 Hi there, you."),
     ],
 )
 def test_commands_are_told_by_name_whatever_their_case(line, name, argument):
@@ -65,6 +67,8 @@ def test_commands_are_told_by_name_whatever_their_case(line, name, argument):
         "$5 please",
         "$HOME sweet home",
         "$BACK to the future",
+        "$Wow!$",
+        "$Hello! you",
         "$SET the table for two",
         "$CLEAR$ my mind",
         "\\$CLEAR$",
@@ -92,6 +96,11 @@ def test_everything_else_is_speech(line):
         ("$SEED many$", "$SEED n|random$"),
         ("$SET temperature$", "$SET key value$"),
         ("$REPLAY 3-5$", "$REPLAY [n]$"),
+        ("$TAKES$", "$TAKES n$"),
+        ("$TAKES -1$", "$TAKES n$"),
+        ("$PICK best$", "$PICK n$"),
+        ("$EDIT 3$", "$EDIT n text$"),
+        ("$EDIT! Hi.$", "$EDIT! n text$"),
     ],
 )
 def test_wrong_command_is_refused_with_help_and_a_way_to_speak_it(line, words):
@@ -105,7 +114,9 @@ def test_wrong_command_is_refused_with_help_and_a_way_to_speak_it(line, words):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_runs(command, state):
-    argument = {"SEED": "5", "SET": "top_k 20", "SAY": "Hi."}.get(command.name, "")
+    arguments = {"SEED": "5", "SET": "top_k 20", "SAY": "Hi.", "TAKES": "3", "PICK": "2"}
+    arguments |= {"EDIT": "3 Hi.", "EDIT!": "3 Hi."}
+    argument = arguments.get(command.name, "")
     carry_out(state, f"${command.name} {argument}$")
     assert bool(state.worker.entries) == (command.name == "DEMO"), "no other one is spoken"
 
@@ -157,6 +168,24 @@ def test_queued_commands_reach_the_worker_in_order(state):
         ("set_audio", "usb"),
         ("set_audio", None),
     ]
+
+
+def test_takes_and_changes_reach_the_worker_in_order(state):
+    for line in ("$TAKES 4$", "$PICK 2$", "$EDIT 3 Hi  there.$", "$EDIT! 3 Hi!"):
+        assert carry_out(state, line) == ()
+    assert state.worker.calls == [
+        ("takes", 4),
+        ("pick", 2),
+        ("edit", 3, "Hi  there.", False),
+        ("edit", 3, "Hi!", True),
+    ]
+
+
+@pytest.mark.parametrize("n", [0, 1, 9, 50])
+def test_too_many_takes_are_refused_while_the_line_can_be_changed(state, n):
+    with pytest.raises(EntryError, match=f"{n} takes at once cannot be had: ask for 2 to 8"):
+        carry_out(state, f"$TAKES {n}$")
+    assert state.worker.calls == []
 
 
 def test_settings_are_checked_before_they_are_queued(state):
@@ -261,6 +290,17 @@ def test_dialogue_is_shown_undone_and_cleared(state):
     assert '"Two."' in undone and 'ends with "One."' in undone
     assert "forgotten" in answers(state, "$CLEAR$")
     assert session.turns == ()
+
+
+def test_what_undo_brings_back_is_named(state):
+    session = state.worker.session
+    for text in ("One.", "Two."):
+        speak(session, text)
+    for _ in session.retake(0, Utterance("Eins.", 0)):
+        pass
+    undone = answers(state, "$UNDO$")
+    assert undone.startswith('"Eins." is no longer part of the dialogue')
+    assert undone.endswith('"One." came back.')
 
 
 def test_voices_are_listed_with_what_they_say(state):

@@ -20,7 +20,7 @@ from csm_chat.errors import ConfigError, HubError
 from csm_chat.normalise.lexicon import parse_entry
 from csm_chat.notices import Reporting
 from csm_chat.repl.worker.worker import Worker
-from csm_chat.types import FRAME_SAMPLES, Prompt, Utterance, Voice
+from csm_chat.types import FRAME_SAMPLES, Prompt, Turn, Utterance, Voice
 from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
 
 HI = (Utterance("Hi there.", 0),)
@@ -53,6 +53,12 @@ class Stage:
         self.session.voices = self.voices.load()
         takes = Takes(self.folder, tell)
         return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5)
+
+    def session_turns_after_saying(self, ask: Callable[[Worker], object]) -> tuple[Turn, ...]:
+        """Do what is asked; the turns that were said, whatever else was asked."""
+        ask(self.worker)
+        self.worker.wait()
+        return tuple(turn for _, turn in self.view.turns)
 
     @property
     def engine(self) -> ScriptedEngine:
@@ -431,3 +437,167 @@ def test_a_line_whose_takes_all_end_far_too_early_has_failed(stage: Make) -> Non
     s.worker.wait()
     assert [turn.ended for _, turn in s.view.turns] == ["early"]
     assert (len(s.engine.calls), s.worker.n_failed, s.session.turns) == (3, 1, ())
+
+
+def test_takes_of_the_last_line_are_saved_listed_and_one_is_picked(stage: Make) -> None:
+    s = stage(3, 4, 5, None, 6)
+    s.worker.say(HI)
+    s.worker.takes(3)
+    s.worker.settle()
+    assert s.session.turns == (s.view.turns[0][1],)
+    assert len(s.sound.entries) == 1, "nothing is heard while they are made"
+    told = [text for _, text in s.view.notes]
+    assert told[-4] == "1  take 2: 0.3 s, seed 2, ended by itself"
+    assert told[-2].startswith("3  take 4: ") and told[-2].endswith("stopped as a runaway")
+    assert told[-1].startswith("$PICK n$ puts one")
+    assert s.worker.n_offered() == 3
+    s.worker.pick(2)
+    s.worker.say(HI)
+    s.worker.wait()
+    assert [turn.seed for turn in s.session.turns] == [3, 5]
+    assert len(s.sound.heard(1)) == 5 * FRAME_SAMPLES
+    assert s.session.history() == " 3 0: Hi there.\n 5 0: Hi there."
+    assert s.files() == [
+        *("001-0.wav", "002-0.wav", "003-0.wav", "004-0.guard.wav", "005-0.wav", "takes.jsonl")
+    ]
+    lines = next(s.folder.rglob("takes.jsonl")).read_text().splitlines()
+    records = [(line["take"], line["in_context"]) for line in map(json.loads, lines)]
+    assert records == [(1, True), (2, False), (3, False), (4, False), (3, True), (5, True)]
+    assert s.worker.n_failed == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda worker: worker.pick(1), "no takes to pick from"),
+        (lambda worker: worker.takes(2), "nothing was said yet"),
+        (lambda worker: [worker.say(HI), worker.takes(50)], "50 takes at once"),
+        (lambda worker: [worker.say(HI), worker.takes(2), worker.pick(3)], "there are 1 to 2"),
+        (lambda worker: [worker.say(HI), worker.takes(2), worker.pick(0)], "there are 1 to 2"),
+        (lambda worker: [worker.say(HI), worker.takes(2), worker.pick(2)], "end by itself"),
+        (
+            lambda worker: [worker.say(HI), worker.takes(2), worker.say(HI), worker.pick(1)],
+            "not what was said last",
+        ),
+        (
+            lambda worker: [
+                *(worker.set("temperature", "0"), worker.say(HI), worker.takes(2)),
+            ],
+            "all takes come out alike",
+        ),
+        (lambda worker: worker.edit(1, "Hi.", onward=False), "no turn 1 in the dialogue"),
+        (lambda worker: [worker.say(HI), worker.edit(1, "...", onward=False)], "nothing to say"),
+        (lambda worker: [worker.say(HI), worker.edit(1, "A.||B.", onward=True)], "one turn"),
+        (lambda worker: [worker.say(HI), worker.edit(1, "a b " * 400, onward=True)], "longer"),
+    ],
+)
+def test_what_cannot_be_taken_picked_or_changed_is_one_line_and_changes_nothing(
+    stage: Make, ask: Callable[[Worker], object], words: str
+) -> None:
+    s = stage(3, 4, None, 5)
+    before = s.session_turns_after_saying(ask)
+    errors = [text for kind, text in s.view.notes if kind == "error"]
+    assert len(errors) == 1 and words in errors[0] and "\n" not in errors[0]
+    assert s.worker.n_failed == 1
+    assert s.session.turns == before
+
+
+def test_one_take_is_picked_after_another_until_the_dialogue_goes_on(stage: Make) -> None:
+    s = stage()
+    s.worker.say(HI)
+    s.worker.takes(2)
+    s.worker.pick(1)
+    s.worker.pick(2)
+    s.worker.run(lambda session: str([turn.seed for turn in session.turns]))
+    s.worker.run(lambda session: session.undo() and "")
+    s.worker.run(lambda session: session.undo() and "")
+    s.worker.wait()
+    assert ("info", "[3]") in s.view.notes
+    assert [turn.seed for turn in s.session.turns] == [1]
+
+
+def test_takes_that_are_cancelled_leave_nothing(stage: Make) -> None:
+    s = stage(3, None, frame_s=0.02)
+    s.worker.say(HI)
+    s.worker.settle()
+    s.worker.takes(4)
+    s.until(lambda: s.engine.n_running == 1)
+    s.worker.cancel()
+    s.worker.settle()
+    assert s.view.notes[-1] == ("error", "stopped: there are no new takes to pick from")
+    assert s.files() == ["001-0.wav", "takes.jsonl"]
+    assert s.worker.n_offered() == 0
+
+
+def test_a_turn_is_said_anew_in_its_place_and_its_scene_joined_again(stage: Make) -> None:
+    s = stage(3, 4, 5, 6)
+    s.worker.say(SCENE)
+    s.worker.edit(2, "Well, hello.", onward=False)
+    s.worker.wait()
+    texts = [turn.segment.text for turn in s.session.turns]
+    assert texts == ["Hi there.", "Well, hello.", "Yes."]
+    assert list(s.session.numbered()) == [1, 4, 3]
+    assert s.session.turns[1].segment.speaker == 1
+    joined = read_clip(next(s.folder.rglob("001-003-scene-2.wav"))).pcm
+    assert len(joined) == (3 + 6 + 5) * FRAME_SAMPLES
+    assert ("info", "take 4 is in the dialogue in place of 2") in s.view.notes
+    assert len(s.sound.heard(1)) == 6 * FRAME_SAMPLES
+    s.worker.run(lambda session: session.undo() and "")
+    s.worker.edit(1, "Hello.", onward=False)
+    s.worker.wait()
+    assert list(s.session.numbered()) == [5, 2, 3]
+    joined = read_clip(next(s.folder.rglob("001-003-scene-3.wav"))).pcm
+    assert len(joined) == (5 + 4 + 5) * FRAME_SAMPLES, "what was taken back is not in it"
+
+
+@pytest.mark.parametrize("is_picked", [True, False])
+def test_a_scene_is_joined_with_what_took_the_place_of_its_last_part(
+    stage: Make, is_picked: bool
+) -> None:
+    s = stage(3, 4, 5, 6, 7)
+    s.worker.say(SCENE[:2])
+    if is_picked:
+        s.worker.takes(2)
+        s.worker.pick(2)
+    else:
+        s.worker.retry()
+        s.worker.retry()
+    s.worker.edit(1, "Hello.", onward=False)
+    s.worker.wait()
+    assert list(s.session.numbered()) == [5, 4]
+    joined = read_clip(next(s.folder.rglob("001-002-scene-2.wav"))).pcm
+    assert len(joined) == (7 + 6) * FRAME_SAMPLES
+
+
+def test_a_turn_and_those_behind_it_are_said_anew_and_taken_back_together(stage: Make) -> None:
+    s = stage(3, 4, 5, 6, 7)
+    s.worker.say(SCENE)
+    s.worker.edit(2, "Well, hello.", onward=True)
+    s.worker.wait()
+    assert list(s.session.numbered()) == [1, 4, 5]
+    assert [turn.segment.text for turn in s.session.turns][1:] == ["Well, hello.", "Yes."]
+    assert [name for name in s.files() if "scene" in name] == [
+        *("001-003-scene-2.wav", "001-003-scene.wav")
+    ]
+    s.worker.run(lambda session: session.undo() and "")
+    s.worker.wait()
+    assert list(s.session.numbered()) == [1, 2, 3]
+
+
+def test_a_change_that_did_not_end_by_itself_changes_nothing(stage: Make) -> None:
+    s = stage(3, 4, 5, None)
+    s.worker.say(SCENE)
+    s.worker.edit(1, "Hello.", onward=True)
+    s.worker.wait()
+    assert list(s.session.numbered()) == [1, 2, 3]
+    assert (len(s.engine.calls), s.worker.n_failed) == (4, 1)
+    assert not any("scene-2" in name for name in s.files())
+
+
+def test_a_change_that_ends_far_too_early_is_said_again_in_the_same_place(stage: Make) -> None:
+    s = stage(3, 4, 3, 40)
+    s.worker.say(SCENE[:2])
+    s.worker.edit(1, LONG[0].text, onward=False)
+    s.worker.wait()
+    assert [turn.segment.text for turn in s.session.turns] == [LONG[0].text, "Oh, hello."]
+    assert list(s.session.numbered()) == [4, 2]

@@ -71,7 +71,7 @@ class Rendering:
         self._tell_cast(script, session, name)
         seed = folder.seed(self._config.sampling.seed)
         turns = split_turns(script, session, self._options.gap_s)
-        planned = plan(turns, session, folder, seed)
+        planned = plan(turns, session, folder, seed, script.picks)
         n_known = sum(each.saved is not None for each in planned)
         if n_known:
             self._console.note(f"{name}: {n_known} of {len(planned)} turns were said before")
@@ -151,6 +151,7 @@ class Rendering:
         about["sampling"] = asdict(replace(session.sampling, seed=seed))
         about["context"] = asdict(session.context)
         about["script"] = script.path.name
+        about["picks"] = dict(script.picks)
         about["watermark"] = self._watermark.name if self._watermark else None
         options = replace(self._options, tail_s=script.tail_s)
         with self._console.bar(sum(t.piece.n_samples for t in turns) / SAMPLE_RATE, "s") as bar:

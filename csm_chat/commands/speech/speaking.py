@@ -102,10 +102,13 @@ class _Outputs:
         self.n_samples += len(pcm)
         self._last = time.perf_counter()
 
-    def finish(self, turn: Turn, name: str) -> Path | None:
+    def finish(self, turn: Turn, name: str, *, is_offered: bool = False) -> Path | None:
         return None
 
-    def combine(self, numbers: Sequence[int]) -> Path | None:
+    def picked(self, number: int, turn: Turn, name: str) -> None:
+        """There is no file of a single take."""
+
+    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
         return None
 
     def read(self, number: int) -> Pcm:

@@ -63,6 +63,10 @@ class Published:
     def names(self) -> dict[int, str]:
         return dict(self._names)
 
+    def n_offered(self) -> int:
+        performer = self._performer
+        return len(performer.offered) if performer else 0
+
     def status(self, n_queued: int) -> Status:
         with self._changed:
             status, performer, loaded = self._status, self._performer, self.loaded

@@ -105,6 +105,24 @@ class Worker:
         """Queue: play the take with that number again (None: the last entry)."""
         self._jobs.put(lambda model, _: model.performer.replay(number), is_entry=True)
 
+    def takes(self, n: int) -> None:
+        """Queue: make `n` takes of the last line, to pick from; nothing is heard."""
+        self._jobs.put(lambda model, epoch: model.performer.takes(n, epoch), is_entry=True)
+
+    def pick(self, place: int) -> None:
+        """Queue: put that one of the takes into the conversation, and play it."""
+        self._jobs.put(lambda model, _: model.performer.pick(place), is_entry=True)
+
+    def edit(self, number: int, text: str, *, onward: bool) -> None:
+        """Queue: say the turn of that number anew, `onward` those behind it, too."""
+        asked = time.perf_counter()
+        self._jobs.put(
+            lambda model, epoch: model.performer.edit(
+                number, text, onward=onward, asked=asked, epoch=epoch
+            ),
+            is_entry=True,
+        )
+
     def reload(self) -> None:
         """Queue: look at the references folder again."""
         self._jobs.put(lambda model, _: model.reload())
@@ -164,6 +182,16 @@ class Worker:
     def speakers(self) -> dict[int, str]:
         """Names by speaker number, of voices and of `config.voices`."""
         return self._published.names()
+
+    def n_offered(self) -> int:
+        """How many takes there are to pick from."""
+        return self._published.n_offered()
+
+    def numbered(self) -> dict[int, str]:
+        """The texts of the dialogue's turns by number."""
+        loaded = self._published.loaded
+        turns = loaded.session.numbered() if loaded else {}
+        return {number: turn.segment.text for number, turn in turns.items()}
 
     def settle(self) -> None:
         """Return when the queue is empty and the model is idle, or failed to load."""
