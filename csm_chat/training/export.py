@@ -40,7 +40,7 @@ from csm_chat.training.loop import LAST, load_checkpoint
 PREPARED = "model"  # of a run's folder: an export without its weights
 CODEC_FILE = "mimi.safetensors"
 # of a spectral codec, what has a column of each component
-_SHARED = ("quantizer.heard", "quantizer.basis", "quantizer.said_means")
+_SHARED = tuple(f"quantizer.{name}" for name in ("heard", "basis", "said_means", "gains"))
 _MB = 1e6
 _USAGE, _SUM = "cluster_usage", "embedding_sum"
 _LEAST_USAGE = 1e-5  # moshi's own
@@ -174,7 +174,7 @@ def _export_spectral(codec: Path, folder: Path, codebooks: int, dtype: torch.dty
     tensors = load_file(codec / SPECTRAL_WEIGHTS)
     fewer = replace(sizes, shares=sizes.shares[: codebooks - FIRST_HEARD])
     for name in _SHARED:
-        tensors[name] = tensors[name][:, : fewer.coefficients]
+        tensors[name] = tensors[name][..., : fewer.coefficients]
     written = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     save_file(written, folder / SPECTRAL_WEIGHTS, _METADATA)
     _write_json(config_fields_of(fewer), folder / SPECTRAL_CONFIG)

@@ -343,6 +343,16 @@ def test_a_decoder_goes_on_in_another_run(out: Path) -> None:
         torch.testing.assert_close(tensor, expected[name], msg=name)
 
 
+def test_what_is_decoded_varies_no_less_than_what_was_heard(
+    speech: Path, quantizer: Quantizer
+) -> None:
+    frames = heard(Shelf(speech).clips).frames
+    back = quantizer.decode(quantizer.encode(frames))
+    ours, theirs = (quantizer.coefficients(x.spectra)[0].var(0) for x in (back, frames))
+    assert float(quantizer.gains.max()) > 1.01
+    assert bool((ours >= 0.99 * theirs)[theirs > 1e-6].all())
+
+
 def test_judges_learn_and_resume() -> None:
     torch.manual_seed(0)
     judges = Adversary("cpu")

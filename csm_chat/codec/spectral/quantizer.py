@@ -58,6 +58,7 @@ class Quantizer(nn.Module):
     basis: Tensor  # (N_SPECTRA, coefficients), orthonormal columns, of spectra times `audible`
     said: Tensor  # (entries, said width)
     said_means: Tensor  # (entries, coefficients): where frames of codebook 0's entries are
+    gains: Tensor  # (coefficients,): of what is said of each; means vary less than what they are of
     contours: Tensor  # (entries, CONTOUR)
     heard: Tensor  # (entries, coefficients): each codebook's are in the columns of its share
 
@@ -71,6 +72,7 @@ class Quantizer(nn.Module):
         self.register_buffer("basis", torch.zeros(N_SPECTRA, size))
         self.register_buffer("said", torch.zeros(entries, sizes.said_width))
         self.register_buffer("said_means", torch.zeros(entries, size))
+        self.register_buffer("gains", torch.ones(size))
         self.register_buffer("contours", torch.zeros(entries, CONTOUR))
         self.register_buffer("heard", torch.zeros(entries, size))
         self._shares = [*sizes.shares]
@@ -97,7 +99,7 @@ class Quantizer(nn.Module):
         parts = [book[entry] for book, entry in zip(self.books(), others, strict=False)]
         parts.append(self.mean.new_zeros(*said.shape, sum(self._shares[len(others) :])))
         total = self.said_means[said] + torch.cat(parts, -1)
-        spectra = total @ self.basis.mT / self.audible + self.mean
+        spectra = (total * self.gains) @ self.basis.mT / self.audible + self.mean
         return Frames(spectra, self.contours[contour])
 
 

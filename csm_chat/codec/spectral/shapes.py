@@ -36,6 +36,7 @@ def _quantizer(sizes: Sizes) -> Iterator[Named]:
     yield "quantizer.basis", (N_SPECTRA, size)
     yield "quantizer.said", (entries, said)
     yield "quantizer.said_means", (entries, size)
+    yield "quantizer.gains", (size,)
     yield "quantizer.contours", (entries, CONTOUR)
     yield "quantizer.heard", (entries, size)
 

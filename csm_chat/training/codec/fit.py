@@ -21,6 +21,8 @@ from csm_chat.training.speech.sounds import N_SOUNDS, SOUNDS_A_FRAME, sounds_los
 
 _ROUNDS = 7, 2  # of k-means: over some frames, and over all
 _SOME = 40_000
+_VARIED = 1.5  # above 1, since a decoder that learned by regression evens out as well
+_STILL, _LOUDEST = 1e-9, 4.0  # variance that counts as none, and a gain
 _PIECE = 512  # frames whose distances are found at once
 _BATCH = 1024  # frames
 _RATE = 2e-3
@@ -82,14 +84,19 @@ def _lay_out(quantizer: Quantizer, frames: Frames) -> None:
     said = quantizer.listener(frames.spectra)[0]
     quantizer.said.copy_(means(said, len(quantizer.said)))
     quantizer.contours.copy_(means(frames.contour[0], len(quantizer.contours)))
-    rest = quantizer.coefficients(spectra)
+    found = quantizer.coefficients(spectra)
     codes = _nearest(quantizer.said, said)
-    quantizer.said_means.copy_(averages(rest, codes, quantizer.said_means))
-    rest = rest - quantizer.said_means[codes]
+    quantizer.said_means.copy_(averages(found, codes, quantizer.said_means))
+    told = quantizer.said_means[codes]
+    begin = 0
     for book in quantizer.books():
-        share = book.shape[1]
-        book.copy_(means(rest[:, :share], len(book)))
-        rest = rest[:, share:]
+        columns = slice(begin, begin + book.shape[1])
+        rest = found[:, columns] - told[:, columns]
+        book.copy_(means(rest, len(book)))
+        told[:, columns] += book[_nearest(book, rest)]
+        begin = columns.stop
+    even = (found.var(0) / told.var(0).clamp(min=_STILL)).sqrt()  # as much as in originals
+    quantizer.gains.copy_((even**_VARIED).clamp(max=_LOUDEST))
 
 
 def means(vectors: Tensor, n: int, rounds: tuple[int, int] = _ROUNDS) -> Tensor:
