@@ -1,12 +1,17 @@
-"""From segments to the rows the model reads. Pure; does not know where segments come from."""
+"""What the model reads: voices, the turns that fit and the line, as rows. Knows no device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from csm_chat.types import Codes, Prompt, Segment, Tokenizer, Utterance
+from csm_chat.config.settings import ContextConfig
+from csm_chat.conversation import guard, prompt
+from csm_chat.conversation.reading import Lines
+from csm_chat.errors import ContextError
+from csm_chat.types import Codes, Engine, Prompt, Segment, Tokenizer, Turn, Utterance, Voice
 
 
 def text_rows(tokenizer: Tokenizer, text: str, speaker: int, codebooks: int) -> Prompt:
@@ -75,3 +80,71 @@ def n_to_drop(room: int, rows: Sequence[int]) -> int:
         n_over -= rows[n_dropped]
         n_dropped += 1
     return n_dropped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """The context of a session as it is at a moment, without the turns."""
+
+    engine: Engine
+    lines: Lines
+    voices: tuple[Voice, ...]
+    settings: ContextConfig
+
+    def n_rows(self, segment: Segment) -> int:
+        """Rows of `prompt.segment_rows`: text, frames, end of speech."""
+        return len(self.lines.encode(segment.text, segment.speaker)) + len(segment.codes) + 1
+
+    def rows(self, turns: Sequence[Turn]) -> tuple[int, int]:
+        """Rows that voices and turns take."""
+        voices = sum(self.n_rows(segment) for voice in self.voices for segment in voice.segments)
+        return voices, sum(self.n_rows(turn.segment) for turn in turns)
+
+    def limits(self, utterance: Utterance, turns: Sequence[Turn]) -> tuple[int, int]:
+        """The frames it may have, and how many of the oldest turns leave no room for them.
+
+        Raises ContextError when the voices alone leave none.
+        """
+        line = self.lines.line(utterance.text, utterance.speaker)
+        cap = guard.cap_frames(line.expected_s, self.settings.max_turn_s)
+        room = self.room(utterance, cap)
+        sizes = [self.n_rows(turn.segment) for turn in turns]
+        return cap, prompt.fit(room, sizes, self.settings.max_turns)
+
+    def n_to_drop_ahead(self, turns: Sequence[Turn]) -> int:
+        """How many turns would have to go for a line as long as the longest of them."""
+        if not turns:
+            return 0
+        longest = max((turn.segment for turn in turns), key=lambda said: len(said.text))
+        return self.limits(Utterance(longest.text, longest.speaker), turns)[1]
+
+    def room(self, utterance: Utterance, cap: int) -> int:
+        """Rows left for history beside the voices, the line itself and what it may become."""
+        total = self.engine.context_rows
+        voices = {v.name: sum(self.n_rows(segment) for segment in v.segments) for v in self.voices}
+        own = len(self.lines.encode(utterance.text, utterance.speaker))
+        room = total - sum(voices.values()) - own - cap
+        if room < 0:
+            sizes = ", ".join(f"{name} {n}" for name, n in voices.items()) or "none"
+            raise ContextError(
+                f"no room to speak: the model has {total} rows, this line needs {own + cap} "
+                f"and the voices take {sum(voices.values())} ({sizes}); "
+                "use fewer or shorter references (context.max_reference_s) or a shorter line"
+            )
+        return room
+
+    def said(self, turns: Sequence[Turn]) -> list[Segment]:
+        """What the model hears before a line, oldest first, the voices before all."""
+        pinned = [segment for voice in self.voices for segment in voice.segments]
+        return pinned + [turn.segment for turn in turns]
+
+    def prompt(self, utterance: Utterance, turns: Sequence[Turn]) -> Prompt:
+        """The rows of what was said and of the line."""
+        return prompt.build(self.lines, self.said(turns), utterance, self.engine.codebooks)
+
+    def rows_ahead(self, turns: Sequence[Turn]) -> Prompt | None:
+        """The rows that the next line will begin with; None if there are none."""
+        said = self.said(turns)
+        codebooks = self.engine.codebooks
+        rows = [prompt.segment_rows(self.lines, each, codebooks) for each in said]
+        return prompt.join(rows) if rows else None

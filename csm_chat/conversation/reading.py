@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from csm_chat.conversation.evenly import evenly
+from csm_chat.conversation.sentences import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
 from csm_chat.normalise import normalise, says_nothing

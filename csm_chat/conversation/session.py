@@ -11,8 +11,8 @@ from dataclasses import asdict, replace
 from csm_chat import notices
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.context import Context
 from csm_chat.conversation.dialogue import Dialogue
+from csm_chat.conversation.prompt import Context
 from csm_chat.conversation.reading import Lines, Reading, foreign_script, pieces
 from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound, side_by_side
 from csm_chat.errors import ContextError, EntryError

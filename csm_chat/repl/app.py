@@ -28,10 +28,9 @@ from csm_chat.repl.completer import LineCompleter
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.history import open_history
 from csm_chat.repl.keys import key_bindings, keyboard, stop_process
-from csm_chat.repl.layout import STYLE, add_bars
+from csm_chat.repl.layout import STYLE, add_bars, erase_what_was_broken
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
-from csm_chat.repl.renderer import erase_what_was_broken
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
 from csm_chat.repl.wording import PROMPT
 from csm_chat.visible import one_line, visible

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csm_chat.repl.renderer import breaks_rows_anew
+from csm_chat.repl.layout import breaks_rows_anew
 from tests.program import COMMAND, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")

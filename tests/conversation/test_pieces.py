@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csm_chat.conversation.evenly import evenly
 from csm_chat.conversation.reading import Reading, pieces
+from csm_chat.conversation.sentences import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 
 WORD = st.sampled_from(
