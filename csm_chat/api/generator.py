@@ -21,7 +21,14 @@ from csm_chat.config.override import override
 from csm_chat.config.settings import AudioConfig, Config, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import Lines, Reading
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Streamed, Take, collect, first_with_sound
+from csm_chat.conversation.take import (
+    MAX_EMPTY_RETRIES,
+    MAX_RETAKES,
+    Streamed,
+    Take,
+    collect,
+    first_with_sound,
+)
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
 from csm_chat.notices import DirectionDropped
@@ -93,6 +100,8 @@ class _Request:
     utterance: Utterance
     prompt: Prompt
     samplings: Sequence[Sampling]  # to try until one gives sound
+    is_free: bool  # to be said again: nobody heard it, and it would come out another way
+    least_s: float  # that a take of it lasts
 
 
 def _with_parameters_of(
@@ -146,6 +155,7 @@ class Generator:
         self._reading = replace(backend, tokenizer=self._lines)
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
         self._is_drop_told = False
+        self._is_to_be_said_again = False  # the take that ended last
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
         self._speed = Speed()
@@ -207,16 +217,26 @@ class Generator:
         if seed is None:
             others = (random_seed() for _ in range(MAX_EMPTY_RETRIES))
             samplings += [replace(sampling, seed=other) for other in others]
-        return self._stream(_Request(utterance, rows, samplings), play, on_chunk)
+        is_heard = play or on_chunk is not None
+        is_free = seed is None and sampler is None and bool(temperature) and not is_heard
+        least_s = guard.least_s(self._lines.read(utterance.text))
+        request = _Request(utterance, rows, samplings, is_free, least_s)
+        return self._stream(request, play, on_chunk)
 
     @_with_parameters_of(stream)
     def generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Say `text`; returns its samples, float32 (n,) at `sample_rate`, on the CPU.
 
-        Raises UsageError, EntryError for a text without a word, AudioError for a segment's audio,
-        and ContextError when not even the first segments of the context's speakers fit.
+        A take that ends far too early for its text is said again, twice at most, unless it was
+        heard, has a seed or takes the likeliest codes. Raises UsageError, EntryError for a text
+        without a word, AudioError for a segment's audio, and ContextError when not even the first
+        segments of the context's speakers fit.
         """
-        return collect(self.stream(*args, **kwargs), _unheard)
+        for _ in range(1 + MAX_RETAKES):
+            audio = collect(self.stream(*args, **kwargs), _unheard)
+            if not self._is_to_be_said_again:
+                break
+        return audio
 
     def _tell_dropped(self, text: str) -> None:
         direction = None if self._is_drop_told else self._lines.read.dropped(text)
@@ -248,13 +268,15 @@ class Generator:
                     yield chunk
             if said.end is None:
                 raise UsageError("another take began before this stream was at its end")
-            audio = self._said(request.utterance, said.end, np.concatenate(blocks))
+            audio = self._said(request, said.end, np.concatenate(blocks))
         return audio
 
     def _begun(self, request: _Request) -> abc.Generator[Pcm, None, Take]:
         """A take, from now on the one that is being said."""
         self._end_take()
-        self._take = first_with_sound(self.backend, request.prompt, request.samplings, _log_empty)
+        self._take = first_with_sound(
+            self.backend, request.prompt, request.samplings, _log_empty, least_s=request.least_s
+        )
         return self._take
 
     def _end_take(self) -> None:
@@ -263,10 +285,12 @@ class Generator:
             self._take.close()
         self._take = None
 
-    def _said(self, utterance: Utterance, take: Take, pcm: Pcm) -> torch.Tensor:
-        audio = _tensor(pcm)
-        if take.stopped:
-            log.warning("stopped: %s", take.stopped)
+    def _said(self, request: _Request, take: Take, pcm: Pcm) -> torch.Tensor:
+        audio, utterance = _tensor(pcm), request.utterance
+        ended, reason = take.end(MAX_AUDIO_MS / 1000)
+        self._is_to_be_said_again = ended == "early" and request.is_free
+        if take.stopped or ended == "early":
+            log.warning("stopped: %s", reason)
         if take.frames:
             codes = np.stack(take.frames)
             self._sampled.remember(audio, codes)

@@ -18,7 +18,7 @@ from csm_chat.conversation.directing import (
     turns_from,
 )
 from csm_chat.conversation.ports import Loaded, View
-from csm_chat.conversation.take import collect
+from csm_chat.conversation.take import MAX_RETAKES, collect
 from csm_chat.errors import EntryError, Interrupted
 from csm_chat.notices import (
     RandomVoice,
@@ -33,7 +33,6 @@ from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
 EXPECTED_MARGIN = 1.15
-MAX_RETAKES = 2  # of a take that ended far too early
 
 Generate = Callable[[], Generator[Pcm, None, Turn]]
 

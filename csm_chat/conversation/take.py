@@ -28,6 +28,7 @@ from csm_chat.types import (
 )
 
 _DECODED_FRAMES = 16  # at once, of a take that is there as a whole
+MAX_RETAKES = 2  # of a take that ended far too early for its text
 MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
 
 Item = TypeVar("Item")

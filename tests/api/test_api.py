@@ -581,6 +581,23 @@ def test_a_stopped_entry_is_cut_and_stays_out(tmp_path: Path) -> None:
         assert chat.say("And now?")[0].ended == "eos"
 
 
+LONG = "This is a rather long line, which nobody can say within the time of three frames."
+
+
+def test_a_take_far_too_short_for_its_text_is_said_again_twice_at_most() -> None:
+    tts = csm_chat.Generator(fake_backend([3, 40]))
+    assert len(tts.generate(LONG)) == 40 * FRAME_SAMPLES
+    tts = csm_chat.Generator(fake_backend([3, 4, 2, 40]))
+    assert len(tts.generate(LONG)) == 2 * FRAME_SAMPLES
+
+
+@pytest.mark.parametrize("settings", [{"seed": 4}, {"temperature": 0.0}])
+def test_a_short_take_that_would_come_out_the_same_is_not_said_again(settings, caplog) -> None:
+    tts = csm_chat.Generator(fake_backend([3, 40]))
+    assert len(tts.generate(LONG, **settings)) == 3 * FRAME_SAMPLES
+    assert "far too early" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["...", "***", "?", "🙂"])
 def test_a_generator_says_that_there_is_nothing_to_say(text: str) -> None:
     tts = csm_chat.Generator(fake_backend([]))
