@@ -33,7 +33,7 @@ def _dollars(country: str) -> tuple[str, str, str]:
 
 
 _PREFIXED = {
-    "US$": _DOLLAR, "A$": _dollars("Australian"), "AU$": _dollars("Australian"),
+    "US$": _dollars("US"), "A$": _dollars("Australian"), "AU$": _dollars("Australian"),
     "C$": _dollars("Canadian"), "CA$": _dollars("Canadian"), "NZ$": _dollars("New Zealand"),
     "HK$": _dollars("Hong Kong"), "S$": _dollars("Singapore"), "NT$": _dollars("Taiwan"),
     "R$": ("real", "reais", ""), "Mex$": ("Mexican peso", "Mexican pesos", ""),

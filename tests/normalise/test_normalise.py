@@ -115,7 +115,7 @@ MONEY = [
     ("-$5", "minus five dollars"),
     ("a $20 bill", "a twenty dollar bill"),
     ("$20/month", "twenty dollars per month"),
-    ("US$5", "five dollars"),
+    ("US$5", "five US dollars"),
     ("10 USD", "ten US dollars"),
     ("\u00a51,000", "one thousand yen"),
     ("$2bn", "two billion dollars"),
