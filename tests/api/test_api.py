@@ -460,7 +460,7 @@ def test_of_a_long_context_the_oldest_go_and_the_voices_stay(
     assert "left out the oldest 3 of its 9 segments" in caplog.text
     caplog.clear()
     assert torch.equal(tts.generate(HELLO, 1, kept, seed=1, max_audio_length_ms=800), audio)
-    assert caplog.text == ""
+    assert "left out" not in caplog.text
 
 
 def test_voices_that_do_not_fit_are_named_with_their_sizes(tts: Generator) -> None:
