@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from csm_chat.conversation.grammar import SEPARATOR, parse
 from csm_chat.conversation.reading import pieces
-from csm_chat.conversation.session import Session
 from csm_chat.errors import EntryError
 from csm_chat.types import Pcm, Turn, Utterance
+
+if TYPE_CHECKING:
+    from csm_chat.conversation.session import Session
 
 LEAST_TAKES, MOST_TAKES = 2, 8  # of a line at once
 

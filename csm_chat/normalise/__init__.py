@@ -4,6 +4,17 @@ It knows no model, no audio and no other language's words: their letters pass as
 Read english.py first: it holds the order of the rules, and each kind of rule has a file.
 """
 
-from csm_chat.normalise.english import normalise, says_nothing
 
-__all__ = ["normalise", "says_nothing"]
+def normalise(text: str) -> str:
+    """See `english.normalise`."""
+    # its rules take 0.1 s to compile, and the prompt comes up before anything is read
+    from csm_chat.normalise import english
+
+    return english.normalise(text)
+
+
+def says_nothing(text: str) -> bool:
+    """See `english.says_nothing`."""
+    from csm_chat.normalise import english
+
+    return english.says_nothing(text)
