@@ -53,7 +53,7 @@ def vtt(scene: Scene) -> str:
     """WebVTT; the speaker is the cue's voice, https://www.w3.org/TR/webvtt1/#webvtt-cue-voice-span."""
     blocks = [
         f"{_time(cue.start_ms, '.')} --> {_time(cue.end_ms, '.')}\n"
-        f"<v {_escaped(cue.name)}>" + _escaped("\n".join(textwrap.wrap(cue.text, LINE_CHARS)))
+        f"<v {_escaped(cue.name)}>" + _escaped("\n".join(_wrapped(cue.text)))
         for cue in cues(scene)
     ]
     return "\n\n".join(["WEBVTT", *blocks]) + "\n"
@@ -85,14 +85,14 @@ def _texts(name: str, text: str) -> list[str]:
     max_chars = LINE_CHARS * MAX_LINES
     while True:
         texts = split_text(text, max_chars)
-        fits = all(len(textwrap.wrap(f"{name}: {each}", LINE_CHARS)) <= MAX_LINES for each in texts)
+        fits = all(len(_wrapped(f"{name}: {each}")) <= MAX_LINES for each in texts)
         if fits or max_chars <= MIN_CHARS:
             return texts
         max_chars -= 2
 
 
 def _lines(cue: Cue) -> str:
-    lines = textwrap.wrap(f"{cue.name}: {cue.text}", LINE_CHARS)
+    lines = _wrapped(f"{cue.name}: {cue.text}")
     return "\n".join(_plain(line) for line in lines)
 
 
@@ -119,3 +119,8 @@ def _time(ms: int, point: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}{point}{ms:03d}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """At spaces: whoever reads the lines back puts one between them."""
+    return textwrap.wrap(text, LINE_CHARS, break_on_hyphens=False)
