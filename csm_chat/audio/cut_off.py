@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from csm_chat.audio.files import free_names, hold, move_exclusive, write_all
+from csm_chat.audio.files import hold, move_free, write_all
 from csm_chat.audio.sinks import HEADER_BYTES, SAMPLE_BYTES, wav_header
 from csm_chat.types import SAMPLE_RATE
 
@@ -49,15 +49,5 @@ def _rescued(part: Path, target: Path) -> CutOff | None:
             return None
         # samples are written before the header that counts them
         write_all(file, wav_header(n_samples))
-    path = _moved(part, target)
+    path = move_free(part, target)
     return CutOff(path, n_samples / SAMPLE_RATE)
-
-
-def _moved(part: Path, target: Path) -> Path:
-    for candidate in free_names(target):
-        try:
-            move_exclusive(part, candidate)
-        except FileExistsError:
-            continue
-        return candidate
-    raise FileExistsError(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -106,6 +107,11 @@ def free_names(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
+def next_free(path: Path) -> Path:
+    """The first of `free_names` that is not there now; `path` itself if all are."""
+    return next((name for name in free_names(path) if not name.exists()), path)
+
+
 def create_free(path: Path) -> tuple[Path, io.FileIO]:
     """Create a file of that name, or of the next free one; unbuffered, and held. Raises OSError."""
     for candidate in free_names(path):
@@ -115,7 +121,20 @@ def create_free(path: Path) -> tuple[Path, io.FileIO]:
             continue
         hold(file)
         return candidate, file
-    raise FileExistsError(errno.EEXIST, "a thousand files of that name exist", str(path))
+    raise _all_taken(path)
+
+
+def move_free(source: Path, target: Path) -> Path:
+    """`move_exclusive` to that name or the next free one; which it was. Raises OSError."""
+    for candidate in free_names(target):
+        with contextlib.suppress(FileExistsError):
+            move_exclusive(source, candidate)
+            return candidate
+    raise _all_taken(target)
+
+
+def _all_taken(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "a thousand files of that name exist", str(path))
 
 
 def hold(file: io.FileIO) -> bool:

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from csm_chat.audio.files import (
     create_free,
-    free_names,
-    move_exclusive,
+    move_free,
     to_16_bit,
     unsaved,
     write_all,
@@ -133,13 +132,11 @@ class WavSink:
             if not self._is_there():
                 self._write_anew()
             self._file.close()
-            for candidate in free_names(target):
-                with contextlib.suppress(FileExistsError):
-                    move_exclusive(self.part, candidate)
-                    return candidate
+            return move_free(self.part, target)
+        except FileExistsError as error:
+            raise TakeError(f"{target}: {error.strerror}; clear the folder") from error
         except OSError as error:
             raise self._error(target, error) from error
-        raise TakeError(f"{target}: a thousand files of that name exist; clear the folder")
 
     def discard(self) -> None:
         """Delete the file. Raises TakeError."""

@@ -13,7 +13,7 @@ import numpy as np
 from csm_chat.audio import records
 from csm_chat.audio.clips import read_clip
 from csm_chat.audio.cut_off import rescued
-from csm_chat.audio.files import free_names, unsaved, write_clip
+from csm_chat.audio.files import next_free, unsaved, write_clip
 from csm_chat.audio.sinks import ANOTHER_FOLDER, CUT, WavSink
 from csm_chat.audio.watermark.marking import Watermark
 from csm_chat.errors import AudioError, EntryError, TakeError
@@ -79,7 +79,7 @@ class Takes:
         try:
             parts = [self.read(number) for number in numbers]
             named = self.made() / f"{span[0]:03d}-{span[1]:03d}-scene.wav"
-            path = next((free for free in free_names(named) if not free.exists()), named)
+            path = next_free(named)
             write_clip(path, np.concatenate(parts), otherwise=ANOTHER_FOLDER)
         except (TakeError, AudioError, EntryError) as error:
             self._tell(SceneUnsaved(str(error)))

@@ -15,7 +15,7 @@ from csm_chat.audio.files import (
     ANOTHER_NAME,
     SUBTYPES,
     create_free,
-    free_names,
+    next_free,
     to_16_bit,
     unsaved,
     write_clip,
@@ -104,7 +104,7 @@ class Recording:
             return path.replace(self._path) if replaces else path
         path = self._path.with_name(self._path.stem + suffix + self._path.suffix)
         if not replaces:
-            path = _next_free(path)
+            path = next_free(path)
         write_clip(path, np.concatenate(self._pcm), replace=replaces)
         return path
 
@@ -186,8 +186,3 @@ def check_output(path: Path, force: bool) -> None:
         part.unlink()
     except OSError as error:
         raise unsaved(path, error, ANOTHER_NAME) from error
-
-
-def _next_free(path: Path) -> Path:
-    """`a.wav`, or the first of `a-2.wav`, `a-3.wav` ... that is not there."""
-    return next((name for name in free_names(path) if not name.exists()), path)
