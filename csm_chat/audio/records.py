@@ -17,19 +17,28 @@ def append(path: Path, record: Mapping[str, object]) -> None:
     """Add a record, whole or not at all, behind the last one that is whole. Raises OSError."""
     line = escaped_json(json.dumps(record, ensure_ascii=False)).encode() + b"\n"
     with FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
-        data = file.readall() or b""
-        end = data.rfind(b"\n") + 1
-        if _is_record(data[end:]):  # of somebody whose editor ends no line
-            end = len(data)
-            line = b"\n" + line
+        end = file.seek(0, os.SEEK_END)
+        if end and not _ends_whole(file):
+            file.seek(0)
+            data = file.readall() or b""
+            end = data.rfind(b"\n") + 1
+            if _is_record(data[end:]):  # of somebody whose editor ends no line
+                end = len(data)
+                line = b"\n" + line
+            file.truncate(end)
         file.seek(end)
-        file.truncate()
         try:
             write_all(file, line)
         except OSError:
             with contextlib.suppress(OSError):
                 file.truncate(end)
             raise
+
+
+def _ends_whole(file: FileIO) -> bool:
+    """Whether the last line is ended, as it nearly always is: then the rest need not be read."""
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _is_record(tail: bytes) -> bool:

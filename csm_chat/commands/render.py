@@ -134,6 +134,8 @@ def _with_picks(scripts: Sequence[Script], config: Config) -> list[Script]:
     from csm_chat.scene.picks import picks_path, read_picks
 
     longest_s = config.context.max_turn_s
+    if not any(picks_path(script.path).exists() for script in scripts):
+        return [*scripts]  # counting turns means reading all of them
     lexicon = assemble.open_lexicon(config, log_only)  # what is wrong with it, loading tells
     reading = Reading(config.normalize, lexicon, config.directions)
     picked: list[Script] = []

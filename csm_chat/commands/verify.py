@@ -142,10 +142,13 @@ def _verified(path: Path, watermarks: list[Watermark], console: Console) -> Veri
 
     if remark := header_remark(path):
         console.note(f"{path}: {remark}")
+    seconds: float | None = None
     # read once for each method, so that an hour is never held
     for watermark in watermarks:
         found = watermark.detect(clip_blocks(path))
         if found.mark:
             return Verified(path, found.mark, watermark.words, found.seconds)
-    seconds = sum(map(len, clip_blocks(path))) / SAMPLE_RATE
+        seconds = found.seconds
+    if seconds is None:
+        seconds = sum(map(len, clip_blocks(path))) / SAMPLE_RATE
     return Verified(path, None, "", seconds)

@@ -162,8 +162,10 @@ def _made(folder: Path, kept: Mapping[str, object]) -> Iterator[str]:
     yield from (str(name) for name in (claimed if isinstance(claimed, list) else []))
     if written := files_of(folder / SUMMARY):
         yield from (*written, SUMMARY)
-    for turn in (folder / TURNS).glob("*.npz"):
-        yield from (f"{TURNS}/{sound.name}" for sound in turn.parent.glob(f"{turn.stem}-*.wav"))
+    kept_turns = {turn.stem for turn in (folder / TURNS).glob("*.npz")}
+    for sound in (folder / TURNS).glob("*-*.wav"):
+        if sound.name.partition("-")[0] in kept_turns:
+            yield f"{TURNS}/{sound.name}"
 
 
 def _read(path: Path) -> dict[str, object]:

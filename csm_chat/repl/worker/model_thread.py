@@ -89,9 +89,11 @@ class ModelThread:
         if new.sampling.seed != before.sampling.seed:
             session.reseed(new.sampling.seed)
         session.sampling, session.context = new.sampling, new.context
-        session.reading = replace(
-            session.reading, normalize=new.normalize, directions=new.directions
-        )
+        if (new.normalize, new.directions) != (before.normalize, before.directions):
+            # what was read so far is read and tokenised anew by it
+            session.reading = replace(
+                session.reading, normalize=new.normalize, directions=new.directions
+            )
         session.chunk_frames = new.audio.chunk_frames
         self.performer.start = new.audio.start
         if new.audio.device != before.audio.device:
