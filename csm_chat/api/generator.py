@@ -48,6 +48,8 @@ from csm_chat.wording import words
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 MAX_AUDIO_MS = 90_000
 DEFAULTS = SamplingConfig()
 
@@ -83,9 +85,6 @@ def max_frames(max_audio_length_ms: float) -> int:
 
 def random_seed() -> int:
     return random.SystemRandom().randrange(2**32)
-
-
-log = logging.getLogger(__name__)
 
 
 P = ParamSpec("P")

@@ -1,5 +1,6 @@
-"""Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one. A checkpoint
-is weights, codec and tokenizer.
+"""Find a checkpoint: a folder, the Hugging Face cache, the hub, or the built-in one.
+
+A checkpoint is weights, codec and tokenizer.
 
 What is whole in the cache is used without any network. What is downloaded goes to the ordinary
 Hugging Face cache; its size is compared with the disk's free space first.

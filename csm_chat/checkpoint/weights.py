@@ -1,5 +1,6 @@
-"""One map of tensor names for all layouts and backends. Opens no file. A backend asks for the plan
-and copies each tensor where its model keeps it.
+"""One map of tensor names for all layouts and backends. Opens no file.
+
+A backend asks for the plan and copies each tensor where its model keeps it.
 """
 
 from __future__ import annotations

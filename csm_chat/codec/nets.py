@@ -14,6 +14,9 @@ from csm_chat.codec.sizes import MimiSizes
 from csm_chat.codec.windowed import MOST_STEPS, Transformer
 from csm_chat.types import FRAME_SAMPLES
 
+# frames that go through the convolutions together: what a core's own cache holds, or fills a GPU
+_CHUNK_FRAMES_CPU = 8
+_CHUNK_FRAMES = 100
 _BOOK = "quantizer.rvq_{}.vq.layers.{}._codebook."
 _N_FIRST = 1  # codebooks of the first part
 _LEAST_USAGE = 1e-5  # moshi's
@@ -65,11 +68,6 @@ def _table(book: str, tensors: Mapping[str, Tensor]) -> Tensor:
     """The entries: files hold each one's sum over the frames that took it, and their number."""
     usage = tensors[f"{book}cluster_usage"].clamp(min=_LEAST_USAGE)
     return tensors[f"{book}embedding_sum"] / usage[:, None]
-
-
-# frames that go through the convolutions together: what a core's own cache holds, or fills a GPU
-_CHUNK_FRAMES_CPU = 8
-_CHUNK_FRAMES = 100
 
 
 class MimiEncoder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from csm_chat.config.settings import ContextConfig
-from csm_chat.conversation import guard, prompt
+from csm_chat.conversation import guard
 from csm_chat.conversation.reading import Lines
 from csm_chat.errors import ContextError
 from csm_chat.types import Codes, Engine, Prompt, Segment, Tokenizer, Turn, Utterance, Voice
@@ -92,7 +92,7 @@ class Context:
     settings: ContextConfig
 
     def n_rows(self, segment: Segment) -> int:
-        """Rows of `prompt.segment_rows`: text, frames, end of speech."""
+        """Rows of `segment_rows`: text, frames, end of speech."""
         return len(self.lines.encode(segment.text, segment.speaker)) + len(segment.codes) + 1
 
     def rows(self, turns: Sequence[Turn]) -> tuple[int, int]:
@@ -109,7 +109,7 @@ class Context:
         cap = guard.cap_frames(line.expected_s, self.settings.max_turn_s)
         room = self.room(utterance, cap)
         sizes = [self.n_rows(turn.segment) for turn in turns]
-        return cap, prompt.fit(room, sizes, self.settings.max_turns)
+        return cap, fit(room, sizes, self.settings.max_turns)
 
     def n_to_drop_ahead(self, turns: Sequence[Turn]) -> int:
         """How many turns would have to go for a line as long as the longest of them."""
@@ -140,11 +140,11 @@ class Context:
 
     def prompt(self, utterance: Utterance, turns: Sequence[Turn]) -> Prompt:
         """The rows of what was said and of the line."""
-        return prompt.build(self.lines, self.said(turns), utterance, self.engine.codebooks)
+        return build(self.lines, self.said(turns), utterance, self.engine.codebooks)
 
     def rows_ahead(self, turns: Sequence[Turn]) -> Prompt | None:
         """The rows that the next line will begin with; None if there are none."""
         said = self.said(turns)
         codebooks = self.engine.codebooks
-        rows = [prompt.segment_rows(self.lines, each, codebooks) for each in said]
-        return prompt.join(rows) if rows else None
+        rows = [segment_rows(self.lines, each, codebooks) for each in said]
+        return join(rows) if rows else None

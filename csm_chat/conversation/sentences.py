@@ -10,6 +10,10 @@ from math import ceil
 
 from csm_chat.conversation.tokenizer import ends_clause, ends_sentence, sentences
 
+MIN_CHARS = 20  # more than a second; a take of one short word is often cut or garbled
+MAX_CHARS = 250  # some 17 seconds
+MOST = 0.75  # of a piece that is too long is parted with
+_SPACE_OR_LETTERS = re.compile(r"\s|\S+")
 SHORT = 1 / 3  # of the mean: what is shorter goes with a neighbour
 _WINDOW = 0.25  # of a piece: how far from its place a cut may be
 _SLACK = 1.1  # more pieces than it takes, that cuts have room to be good ones
@@ -95,12 +99,6 @@ def _without_short_ones(pieces: list[str], max_chars: int) -> list[str]:
         pieces[first : first + 2] = halves
         n = 0
     return pieces
-
-
-MIN_CHARS = 20  # more than a second; a take of one short word is often cut or garbled
-MAX_CHARS = 250  # some 17 seconds
-MOST = 0.75  # of a piece that is too long is parted with
-_SPACE_OR_LETTERS = re.compile(r"\s|\S+")
 
 
 class Sentences:

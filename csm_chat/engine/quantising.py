@@ -1,5 +1,6 @@
-"""The one rule for weights of few bits: which parts get how many, and what "auto" means. torch and
-MLX say what they can do (`Kernels`), pack and compute.
+"""The one rule for weights of few bits: which parts get how many, and what "auto" means.
+
+torch and MLX say what they can do (`Kernels`), pack and compute.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What is counted or numbered: ordinals, fractions, ranges, powers, versions and plain numbers. The
-kinds that have a unit come first.
+"""What is counted or numbered: ordinals, fractions, ranges, powers, versions and plain numbers.
+
+The kinds that have a unit come first.
 """
 
 from __future__ import annotations
