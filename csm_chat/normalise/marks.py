@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections.abc import Callable
@@ -178,13 +177,19 @@ _GOES_ON = re.compile(" ?[a-z]")
 _CLOSES = re.compile(r"[ \n]?[)\]}]")
 
 
+def _character(entity: re.Match[str]) -> str:
+    from html import unescape  # its table of 2 231 names is for the few lines that hold one
+
+    return unescape(entity[0])
+
+
 def without_markup(text: str) -> str:
     """No terminal colours, tags and entities; a break is a comma, or three points if it is long."""
     text = _WRITTEN_SEQUENCE.sub("", TERMINAL_SEQUENCE.sub("", text))
     text = _ALIAS.sub(r" \1 ", text)
     closed = {name.lower() for name in _CLOSING.findall(text)}
     text = _TAG.sub(lambda match: _without_tag(match, closed), text)
-    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return _ENTITY.sub(_character, text)
 
 
 def _without_tag(match: re.Match[str], closed: set[str]) -> str:

@@ -32,9 +32,7 @@ from csm_chat.repl.layout import STYLE, add_bars, erase_what_was_broken
 from csm_chat.repl.lexer import LineLexer, OffsetChips
 from csm_chat.repl.lines import carry_out, check, reading
 from csm_chat.repl.toolbar import Fragments, colour, preview, toolbar, turn_line
-from csm_chat.repl.wording import PROMPT
 from csm_chat.visible import one_line, visible
-from csm_chat.wording import words
 
 if TYPE_CHECKING:
     from csm_chat.conversation.ports import Kind
@@ -97,6 +95,9 @@ class Screen:
     # the worker's view, any thread
 
     def tell(self, notice: Notice) -> None:
+        from csm_chat.repl.wording import PROMPT  # the prompt comes up without it
+        from csm_chat.wording import words
+
         self.note(words(notice, PROMPT))
 
     def note(self, text: str, kind: Kind = "info") -> None:
