@@ -102,6 +102,7 @@ class Prompt:
 
     tokens: npt.NDArray[np.int32]  # (rows, codebooks + 1)
     mask: npt.NDArray[np.bool_]  # (rows, codebooks + 1)
+    n_pinned: int = 0  # the first so many rows are voices, which later prompts may begin with, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ class Engine(Protocol):
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         """Yield frames until the end-of-speech frame (not yielded) or `sampling.max_frames`.
 
-        Rows that the prompt shares with what is in the cache already are not computed again.
+        Rows that the prompt shares with what is in the cache already are not computed again, nor
+        are those behind voices that it was in the cache with before, as far as there is room.
         Closing the iterator at any point leaves the engine ready for the next call. Raises
         ContextError when the prompt leaves no room for a frame, UsageError when a callable of
         `sampling` answers what is no code or no logits.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -140,11 +140,12 @@ class Context:
 
     def prompt(self, utterance: Utterance, turns: Sequence[Turn]) -> Prompt:
         """The rows of what was said and of the line."""
-        return build(self.lines, self.said(turns), utterance, self.engine.codebooks)
+        rows = build(self.lines, self.said(turns), utterance, self.engine.codebooks)
+        return replace(rows, n_pinned=self.rows(())[0])
 
     def rows_ahead(self, turns: Sequence[Turn]) -> Prompt | None:
         """The rows that the next line will begin with; None if there are none."""
         said = self.said(turns)
         codebooks = self.engine.codebooks
         rows = [segment_rows(self.lines, each, codebooks) for each in said]
-        return join(rows) if rows else None
+        return replace(join(rows), n_pinned=self.rows(())[0]) if rows else None
