@@ -12,9 +12,9 @@ A *row* is one prompt position: a text token, a frame of codes, or the end of sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, SupportsIndex, TypeAlias
 
@@ -46,6 +46,7 @@ class Utterance:
 
     text: str
     speaker: int  # >= 0
+    mood: str = ""  # that of the speaker's clips to be heard before it; "" is the usual one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +86,12 @@ class Turn:
     seed: int
     ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; early; cut: cancelled
     timings: Timings
+    mood: str = ""  # it was said in
+
+    @property
+    def utterance(self) -> Utterance:
+        """What was asked."""
+        return Utterance(self.segment.text, self.segment.speaker, self.mood)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +101,12 @@ class Voice:
     speaker: int
     name: str
     segments: tuple[Segment, ...]
+    # by name, what stands in their place while the person speaks in a mood
+    moods: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+
+    def in_mood(self, mood: str) -> Voice:
+        """The person as heard in a mood there is."""
+        return replace(self, segments=self.moods[mood])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,9 @@ from csm_chat.api.playback import log_sound
 from csm_chat.api.segment import speaker_number
 from csm_chat.assemble import open_conversation
 from csm_chat.audio.player import OFF
+from csm_chat.casting.names import by_name, folded
 from csm_chat.config.settings import MAX_SPEAKER, Config
-from csm_chat.conversation.grammar import by_name, folded, parse
+from csm_chat.conversation.grammar import parse
 from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
 from csm_chat.notices import (

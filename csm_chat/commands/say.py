@@ -115,9 +115,9 @@ def run(args: Namespace, config: Config) -> int:
 
 def speaker_number(flag: str, text: str, names: Mapping[int, str]) -> int:
     """Who is meant by a number or a name. Raises UsageError with the names there are."""
+    from csm_chat.casting.names import by_name, folded
     from csm_chat.config.schema import nearest, shown
     from csm_chat.config.settings import MAX_SPEAKER
-    from csm_chat.conversation.grammar import by_name, folded
 
     text = text.strip()
     if re.fullmatch("[0-9]+", text) and int(text[:9]) <= MAX_SPEAKER:

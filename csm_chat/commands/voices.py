@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from csm_chat.config.settings import Config
     from csm_chat.types import Pcm
     from csm_chat.voices.clip_codes import Excerpt
-    from csm_chat.voices.references import Source
+    from csm_chat.voices.file_names import Source
 
 HEADS = ("id", "name", "file", "seconds", "rows", "first words", "remarks")
 N_WORDS = 4

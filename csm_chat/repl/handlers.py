@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from csm_chat.casting.names import by_name, folded, label
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.directing import LEAST_TAKES, MOST_TAKES, check_n_takes
-from csm_chat.conversation.grammar import by_name, folded, label, parse
+from csm_chat.conversation.grammar import parse
 from csm_chat.conversation.reading import pieces
 from csm_chat.errors import ConfigError, EntryError
 from csm_chat.normalise.lexicon import Lexicon, LexiconError, parse_entry

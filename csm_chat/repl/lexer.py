@@ -14,7 +14,7 @@ from prompt_toolkit.layout.processors import (
 from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.lexers import Lexer
 
-from csm_chat.conversation.grammar import label
+from csm_chat.casting.names import label
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import reading
 from csm_chat.repl.toolbar import Fragments, colour

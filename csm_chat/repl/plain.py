@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from csm_chat.conversation.grammar import label
+from csm_chat.casting.names import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
 from csm_chat.notices import UNSAVED, TextRemark

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from csm_chat.conversation.grammar import SEPARATOR, Entry, by_name, folded, parse
+from csm_chat.casting.names import by_name, folded
+from csm_chat.conversation.grammar import SEPARATOR, Entry, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
