@@ -224,11 +224,13 @@ def _worker(config: Config) -> Worker:
     from csm_chat.assemble import folder, open_conversation, open_lexicon
     from csm_chat.notices import log_only
     from csm_chat.repl.worker.worker import Worker
-    from csm_chat.voices.references import expected_names
+    from csm_chat.voices.references import expected_moods, expected_names
 
-    names = expected_names(folder(config.references, "references"), config.voices)
+    references = folder(config.references, "references")
+    names = expected_names(references, config.voices)
+    moods = expected_moods(references)
     # what is wrong with it is told when the conversation opens
-    return Worker(config, open_conversation, names, open_lexicon(config, log_only))
+    return Worker(config, open_conversation, names, open_lexicon(config, log_only), moods)
 
 
 def _banner() -> str:

@@ -150,6 +150,7 @@ class ReferenceSkipped(Notice):
 class VoiceGone(Notice):
     file: str
     speaker: int
+    mood: str = ""  # it is that mood's clip which is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class VoiceRead(Notice):
     is_changed: bool  # since it was read last
     done: tuple[str, ...]  # to the clip
     warnings: tuple[str, ...]
+    mood: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +341,7 @@ class RandomVoice(Notice):
 
     speaker: int
     refused: str  # the clip that could have been one, and why it is none; empty: there is none
+    name: str = ""
 
 
 # sound and files

@@ -12,9 +12,9 @@ A *row* is one prompt position: a text token, a frame of codes, or the end of sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, SupportsIndex, TypeAlias
 
@@ -46,6 +46,7 @@ class Utterance:
 
     text: str
     speaker: int  # >= 0
+    mood: str = ""  # that of the speaker's clips to be heard before it; "" is the usual one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +86,12 @@ class Turn:
     seed: int
     ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; early; cut: cancelled
     timings: Timings
+    mood: str = ""  # it was said in
+
+    @property
+    def utterance(self) -> Utterance:
+        """What was asked."""
+        return Utterance(self.segment.text, self.segment.speaker, self.mood)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +101,12 @@ class Voice:
     speaker: int
     name: str
     segments: tuple[Segment, ...]
+    # by name, what stands in their place while the person speaks in a mood
+    moods: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+
+    def in_mood(self, mood: str) -> Voice:
+        """The person as heard in a mood there is."""
+        return replace(self, segments=self.moods[mood])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +115,7 @@ class Prompt:
 
     tokens: npt.NDArray[np.int32]  # (rows, codebooks + 1)
     mask: npt.NDArray[np.bool_]  # (rows, codebooks + 1)
+    n_pinned: int = 0  # the first so many rows are voices, which later prompts may begin with, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +173,8 @@ class Engine(Protocol):
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
         """Yield frames until the end-of-speech frame (not yielded) or `sampling.max_frames`.
 
-        Rows that the prompt shares with what is in the cache already are not computed again.
+        Rows that the prompt shares with what is in the cache already are not computed again, nor
+        are those behind voices that it was in the cache with before, as far as there is room.
         Closing the iterator at any point leaves the engine ready for the next call. Raises
         ContextError when the prompt leaves no room for a frame, UsageError when a callable of
         `sampling` answers what is no code or no logits.

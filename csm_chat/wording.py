@@ -5,6 +5,7 @@ A front end whose reader can do more about something has a table of its own over
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,12 +63,23 @@ def _model(ready: notices.ModelReady) -> str:
 def _voice(read: notices.VoiceRead) -> str:
     sign = "~" if read.is_changed or read.warnings else "+"
     parts = [*(["changed"] if read.is_changed else []), *read.done, *read.warnings]
-    return f"{sign} {read.file}   {', '.join(parts)} -> speaker {read.speaker} ({read.name})"
+    who = f"({read.name}), {read.mood}" if read.mood else f"({read.name})"
+    return f"{sign} {read.file}   {', '.join(parts)} -> speaker {read.speaker} {who}"
+
+
+def _voice_gone(gone: notices.VoiceGone) -> str:
+    what = f"mood {gone.mood}" if gone.mood else "voice"
+    return f"- {gone.file} -> speaker {gone.speaker} has no {what} now"
 
 
 def _random_voice(of: notices.RandomVoice) -> str:
     if of.refused:
         return f"speaker {of.speaker} has a random voice: {of.refused}"
+    if re.fullmatch(r"[\w .'-]+", of.name):
+        return (
+            f"{of.name} (speaker {of.speaker}) has no voice: it will be a random one. "
+            f"reference-{of.name.casefold()}.wav in the references folder gives it one"
+        )
     return (
         f"speaker {of.speaker} has no voice: it will be a random one. "
         f"reference{of.speaker or ''}.wav in the references folder gives it one"
@@ -134,7 +146,7 @@ GENERAL: Wording = {
     notices.NoReferences: "{0.folder}/ holds no reference*.wav, .flac, .mp3 or .ogg yet".format,
     notices.ReferenceRefused: "{0.reason}".format,
     notices.ReferenceSkipped: "! {0.file}   {0.reason}. Skipped.".format,
-    notices.VoiceGone: "- {0.file} -> speaker {0.speaker} has no voice now".format,
+    notices.VoiceGone: _voice_gone,
     notices.VoiceRead: _voice,
     notices.TranscriptEmpty: "~ {0.file}   is empty: as good as missing".format,
     notices.Transcribing: "  transcribing {0.file} ...".format,

@@ -5,7 +5,7 @@ What it is asked stands in `calls`; what it answers, a test sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class FakeWorker:
         self.calls: list[tuple[object, ...]] = []
         self.entries: list[tuple[Utterance, ...]] = []
         self.names = {0: "Ana", 1: "Ben"} if names is None else names
+        self.of_moods: dict[int, tuple[str, ...]] = {}
+        self.new: dict[int, str] = {}
         self.now = Status(state, audio="off")
         self.session = Session(fake_backend())
         self.n_failed = 0
@@ -50,6 +52,19 @@ class FakeWorker:
         self.on_say(utterances)
         if self.saves:
             self.view.saved(Path("takes") / f"{len(self.entries):03}.wav")
+
+    def moods(self) -> dict[int, tuple[str, ...]]:
+        return self.of_moods
+
+    def taken(self) -> set[int]:
+        return {each.speaker for entry in self.entries for each in entry}
+
+    def introduce(self, newcomers: Mapping[int, str]) -> None:
+        self.new |= newcomers
+        self.names |= newcomers
+
+    def newcomers(self) -> dict[int, str]:
+        return self.new
 
     def run(self, action: Callable[[Session], str]) -> None:
         self.calls.append(("run",))

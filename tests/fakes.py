@@ -216,6 +216,7 @@ class FixedVoices:
         self.voices = voices
         self.has_changed = False
         self.refusals: dict[int, str] = {}
+        self.reserved: dict[int, str] = {}
 
     def load(self) -> tuple[Voice, ...]:
         self.has_changed = False
@@ -226,3 +227,6 @@ class FixedVoices:
 
     def refused(self, speaker: int) -> str:
         return self.refusals.get(speaker, "")
+
+    def reserve(self, speaker: int, name: str) -> None:
+        self.reserved[speaker] = name

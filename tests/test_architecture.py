@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
     "normalise": ("normalise",),
+    "casting": ("casting", "normalise", "errors", "types"),
     "voices": (
         "voices",
         "audio.clips",
@@ -50,11 +51,11 @@ MAY_IMPORT = {
         "visible",
     ),
     "conversation": (
-        *("conversation", "voices", "normalise", "audio.files", "config"),
+        *("conversation", "casting", "voices", "normalise", "audio.files", "config"),
         *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
-        *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices"),
+        *("scene", "audio.clips", "audio.files", "conversation", "casting", "normalise", "voices"),
         *("plain_files", "places", "config", "errors", "types", "visible"),
     ),
     "assemble": (
@@ -67,17 +68,36 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config"),
+        *(
+            "repl",
+            "conversation",
+            "casting",
+            "voices",
+            "leaving",
+            "places",
+            "plain_files",
+            "config",
+        ),
         *("normalise", "notices", "wording", "errors", "types", "visible", "printing"),
     ),
     "api": (
-        *("api", "assemble", "conversation", "voices", "audio", "engine", "places", "config"),
+        *(
+            "api",
+            "assemble",
+            "conversation",
+            "casting",
+            "voices",
+            "audio",
+            "engine",
+            "places",
+            "config",
+        ),
         *("normalise", "notices", "wording", "errors", "types"),
     ),
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("normalise", "places", "plain_files", "visible", "printing"),
+        *("casting", "normalise", "places", "plain_files", "visible", "printing"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (

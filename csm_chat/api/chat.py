@@ -14,8 +14,10 @@ from csm_chat.api.playback import log_sound
 from csm_chat.api.segment import speaker_number
 from csm_chat.assemble import open_conversation
 from csm_chat.audio.player import OFF
+from csm_chat.casting.clips import moods_of
+from csm_chat.casting.names import by_name, folded
 from csm_chat.config.settings import MAX_SPEAKER, Config
-from csm_chat.conversation.grammar import by_name, folded, parse
+from csm_chat.conversation.grammar import parse
 from csm_chat.conversation.performer import Performer
 from csm_chat.errors import EntryError, UsageError
 from csm_chat.notices import (
@@ -94,6 +96,8 @@ class Chat:
         self._notify = notify
         self._view = _View(notify)
         self._epoch = 0
+        self._newcomers: dict[int, str] = {}  # names of speakers without a clip
+        self._spoken: set[int] = set()
         self._performer = Performer(
             loaded, self._view, lambda: self._epoch, lambda: self.names, config.audio.start
         )
@@ -110,11 +114,12 @@ class Chat:
 
     @property
     def names(self) -> Mapping[int, str]:
-        """Names by speaker, of voices and of `config.voices`."""
-        return {voice.speaker: voice.name for voice in self.session.voices} | self._config.voices
+        """Names by speaker: of voices, of `config.voices`, and new ones that lines brought."""
+        named = {voice.speaker: voice.name for voice in self.session.voices} | self._config.voices
+        return self._newcomers | named
 
     def say(self, line: str, speaker: int | str | None = None) -> tuple[Turn, ...]:
-        """Say an entry as it would be typed: `Hi!||Hello.||Bye.0`, `ana: Hi!`.
+        """Say an entry as it would be typed: `Hi!||Hello.||Bye.0`, `ana (angry): Hi!`.
 
         `speaker`, a number or a name, speaks first, here and from now on. Returns the turns when
         they are made, before all was heard, so that the next entry is made meanwhile. A turn that
@@ -123,11 +128,17 @@ class Chat:
         """
         if speaker is not None:
             self.speaker = self._number(speaker)
-        entry = parse(line, self.speaker, self.names, self._config.offsets)
+        entry = parse(
+            *(line, self.speaker, self.names, self._config.offsets),
+            moods=moods_of(self.session.voices),
+            taken=self._spoken,
+        )
         if not entry.utterances:
             raise EntryError("there is nothing to say in an empty line")
         for note in entry.notes:
             self._notify(note)
+        self._newcomers |= entry.newcomers
+        self._spoken |= {each.speaker for each in entry.utterances}
         return self._perform(
             lambda asked: self._performer.say(entry.utterances, asked, self._epoch)
         )

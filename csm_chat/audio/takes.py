@@ -109,6 +109,7 @@ class Takes:
             "text": turn.segment.text,
             "speaker": turn.segment.speaker,
             "name": name,
+            **({"mood": turn.mood} if turn.mood else {}),
             "seed": turn.seed,
             "ended": turn.ended,
             "in_context": is_in_context,

@@ -112,14 +112,15 @@ def _gap_s(text: str) -> float:
 def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     """All scripts, before anything is loaded. Raises what is wrong with all of them at once."""
     from csm_chat.scene.read import read_script
-    from csm_chat.voices.references import expected_names
+    from csm_chat.voices.references import expected_moods, expected_names
 
-    names = expected_names(assemble.folder(config.references, "references"), config.voices)
+    references = assemble.folder(config.references, "references")
+    names, moods = expected_names(references, config.voices), expected_moods(references)
     scripts: list[Script] = []
     problems: list[str] = []
     for path in paths:
         try:
-            scripts.append(read_script(path, config.speaker, names, config.offsets))
+            scripts.append(read_script(path, config.speaker, names, config.offsets, moods))
         except EntryError as error:
             problems += error.lines
     if problems:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from csm_chat.audio.player import Player
+    from csm_chat.casting.moods import Moods
     from csm_chat.commands.speech.output import Output
     from csm_chat.config.settings import Config
     from csm_chat.conversation.grammar import Entry
@@ -82,7 +83,7 @@ def _add_outputs(parser: ArgumentParser) -> None:
 def run(args: Namespace, config: Config) -> int:
     from csm_chat import assemble
     from csm_chat.commands.speech.speaking import Speech
-    from csm_chat.voices.references import expected_names
+    from csm_chat.voices.references import expected_moods, expected_names
 
     # who has no clip is told of by name
     left_out = () if flags.names_references(args, config) else (ReferencesMissing,)
@@ -90,7 +91,9 @@ def run(args: Namespace, config: Config) -> int:
     names = expected_names(assemble.folder(config.references, "references"), config.voices)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
-    script = _Script(args.text, config, names, console)
+    moods = expected_moods(assemble.folder(config.references, "references"))
+    script = _Script(args.text, config, names, moods, console)
+    names = script.names
     flag = "--context-text"
     args.context_text = [given_text(text, flag, console.tell) for text in args.context_text]
     clips = context_clips.read_clips(args, config.speaker, partial(speaker_number, names=names))
@@ -115,9 +118,9 @@ def run(args: Namespace, config: Config) -> int:
 
 def speaker_number(flag: str, text: str, names: Mapping[int, str]) -> int:
     """Who is meant by a number or a name. Raises UsageError with the names there are."""
+    from csm_chat.casting.names import by_name, folded
     from csm_chat.config.schema import nearest, shown
     from csm_chat.config.settings import MAX_SPEAKER
-    from csm_chat.conversation.grammar import by_name, folded
 
     text = text.strip()
     if re.fullmatch("[0-9]+", text) and int(text[:9]) <= MAX_SPEAKER:
@@ -200,13 +203,19 @@ class _Script:
     """What is to be said: from the command line, or from standard input as it comes."""
 
     def __init__(
-        self, words: Sequence[str], config: Config, names: Mapping[int, str], console: Console
+        self,
+        words: Sequence[str],
+        config: Config,
+        names: Mapping[int, str],
+        moods: Moods,
+        console: Console,
     ) -> None:
         """Raises UsageError."""
         self.n_refused = 0
         self._n_skipped = 0
         self._config = config
-        self._names = names
+        self.names = dict(names)  # with those that the text brings
+        self._moods = moods
         self._console = console
         self._parsed: list[Entry] | None = None
         if not _from_stdin(words):
@@ -237,11 +246,14 @@ class _Script:
         from csm_chat.conversation.grammar import parse
 
         config = self._config
+        lines: list[Entry] = []
+        spoken: set[int] = set()
         try:
-            lines = [
-                parse(line, config.speaker, self._names, config.offsets)
-                for line in text.split("\n")
-            ]
+            for line in text.split("\n"):
+                where = (line, config.speaker, self.names, config.offsets)
+                lines.append(parse(*where, moods=self._moods, taken=spoken))
+                self.names |= lines[-1].newcomers
+                spoken |= {said.speaker for said in lines[-1].utterances}
         except EntryError as error:
             raise UsageError(f"TEXT: {error}") from error
         entries = [entry for entry in lines if entry.utterances]
@@ -254,7 +266,9 @@ class _Script:
         from csm_chat.plain_files import TextStream
 
         config = self._config
-        arriving = Arriving(config.speaker, self._names, config.offsets, self._refuse, self._skip)
+        arriving = Arriving(
+            config.speaker, self.names, config.offsets, self._refuse, self._skip, self._moods
+        )
         n_entries = 0
         stream = cast("BufferedReader", sys.stdin.buffer)
         for chunk in TextStream(stream, self._remark):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from csm_chat.config.settings import Config
     from csm_chat.types import Pcm
     from csm_chat.voices.clip_codes import Excerpt
-    from csm_chat.voices.references import Source
+    from csm_chat.voices.file_names import Source
 
 HEADS = ("id", "name", "file", "seconds", "rows", "first words", "remarks")
 N_WORDS = 4
@@ -38,6 +38,7 @@ class Listed:
     kept_s: float
     text: str
     remarks: tuple[str, ...]
+    mood: str = ""
 
     def cells(self) -> tuple[str, ...]:
         words = self.text.split()
@@ -45,7 +46,7 @@ class Listed:
         usable = self.pcm is not None
         return (
             str(self.speaker),
-            self.name,
+            f"{self.name} ({self.mood})" if self.mood else self.name,
             self.file,
             f"{self.kept_s:.1f}" if usable else "-",
             f"~{self._n_rows()}" if usable else "-",
@@ -74,10 +75,11 @@ def run(args: Namespace, config: Config) -> int:
     console = Console(quiet=args.quiet)
     is_needed = args.play is not None or flags.names_references(args, config)
     sources = _sources(config, is_needed, console)
-    with console.bar(len(sources), "clips") as bar:
+    clips = [(n, clip) for n, source in sources.items() for clip in (source, *source.moods)]
+    with console.bar(len(clips), "clips") as bar:
         found = []
-        for speaker, source in sources.items():
-            found.append(_listed(speaker, source, config))
+        for speaker, source in clips:
+            found.append(_listed(speaker, source, sources[speaker].title, config))
             bar.update(len(found))
     if args.play is not None:
         return _play(_chosen(args.play, found), config, console)
@@ -113,19 +115,22 @@ def _sources(config: Config, is_needed: bool, console: Console) -> Mapping[int, 
     return claims
 
 
-def _listed(speaker: int, source: Source, config: Config) -> Listed:
+def _listed(speaker: int, source: Source, title: str, config: Config) -> Listed:
     from csm_chat.voices.clip_codes import excerpt
     from csm_chat.voices.references import transcript_path
 
-    name = config.voices.get(speaker) or source.title
+    name = config.voices.get(speaker) or title
     try:
         kept = excerpt(source.path, config.context.max_reference_s)
         text, said = _words(transcript_path(source.path), kept)
     except (AudioError, TranscriptError) as error:
         reason = str(error).removeprefix(f"{source.path}: ")
-        return Listed(speaker, name, source.path.name, None, 0.0, "", (f"unusable: {reason}",))
+        unusable = (f"unusable: {reason}",)
+        return Listed(speaker, name, source.path.name, None, 0.0, "", unusable, source.mood)
     remarks = (*kept.note.warnings, *said, *kept.note.done)
-    return Listed(speaker, name, source.path.name, kept.pcm, kept.note.kept_s, text, remarks)
+    return Listed(
+        speaker, name, source.path.name, kept.pcm, kept.note.kept_s, text, remarks, source.mood
+    )
 
 
 def _words(path: Path, kept: Excerpt) -> tuple[str, list[str]]:
@@ -153,8 +158,9 @@ def _chosen(who: str, found: list[Listed]) -> list[Listed]:
     if not chosen:
         there = ", ".join(str(voice.speaker) for voice in found) or "none"
         raise UsageError(f"--play: speaker {number} has no clip; there is {there}")
-    if chosen[0].pcm is None:
-        raise AudioError(f"{chosen[0].file}: {chosen[0].remarks[0]}")
+    for voice in chosen:
+        if voice.pcm is None:
+            raise AudioError(f"{voice.file}: {voice.remarks[0]}")
     return chosen
 
 

@@ -45,7 +45,8 @@ class Dialogue:
         for turn in self._turns:
             said = turn.segment
             lead = f"{numbers[turn]:>2} " if turn in numbers else ""
-            yield lead + one_line(f"{names.get(said.speaker, said.speaker)}: {said.text}")
+            mood = f" ({turn.mood})" if turn.mood else ""
+            yield lead + one_line(f"{names.get(said.speaker, said.speaker)}{mood}: {said.text}")
 
     def change(self, turns: list[Turn], *, is_one_change: bool = True) -> None:
         """Go on with these. `undo` takes it back, with the change before if it is not one."""

@@ -6,9 +6,10 @@ Knows numbers of takes and turns; says and saves nothing.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from csm_chat.casting.clips import moods_of
 from csm_chat.conversation.grammar import SEPARATOR, parse
 from csm_chat.conversation.reading import pieces
 from csm_chat.errors import EntryError
@@ -49,13 +50,13 @@ class Offer:
             raise EntryError("there are no takes to pick from: none were asked for yet")
         if not 1 <= place <= len(self.takes):
             raise EntryError(f"there is no take {place} to pick: there are 1 to {len(self.takes)}")
-        said = self.takes[place - 1].turn.segment
+        asked = self.takes[place - 1].turn.utterance
         # the oldest turns may have left the dialogue since
         now = session.before_last
         is_same_place = now == self.before[len(self.before) - len(now) :]
-        if session.last != Utterance(said.text, said.speaker) or not is_same_place:
+        if session.last != asked or not is_same_place:
             raise EntryError(
-                f'the takes to pick from are of "{said.text}", which is not what was said last: '
+                f'the takes to pick from are of "{asked.text}", which is not what was said last: '
                 "ask for takes again"
             )
         return self.takes[place - 1]
@@ -105,12 +106,25 @@ def turns_from(number: int, session: Session) -> tuple[Turn, ...]:
     return session.turns[session.turns.index(numbered[number]) :]
 
 
-def as_one_turn(text: str, speaker: int, session: Session, names: Mapping[int, str]) -> Utterance:
-    """What takes the place of a turn of `speaker`. Raises EntryError if that is no one turn."""
-    entry = parse(text, speaker, names)
+def as_one_turn(
+    text: str, before: Utterance, session: Session, names: Mapping[int, str]
+) -> Utterance:
+    """What takes the place of a turn. Raises EntryError if that is no one turn.
+
+    Whoever goes on speaking stays in the mood, unless the text has another one.
+    """
+    entry = parse(text, before.speaker, names, moods=moods_of(session.voices), taken=())
+    if entry.newcomers:
+        name = next(iter(entry.newcomers.values()))
+        raise EntryError(
+            f"nobody is called {name}: a turn is changed to one of who is there; "
+            "begin the text with \\ to have it all spoken"
+        )
     if len(entry.utterances) != 1 or entry.notes:
         raise EntryError(f"a turn is changed to one turn: write its new text without {SEPARATOR}")
     (utterance,) = entry.utterances
+    if utterance.speaker == before.speaker and not utterance.mood:
+        utterance = replace(utterance, mood=before.mood)
     longest_s = session.context.max_turn_s
     if len(pieces(utterance.text, longest_s, session.reading)) > 1:
         raise EntryError(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from types import MappingProxyType
 
+from csm_chat.casting.labels import Label, known_label, label_of, problem_of, speaker_of_number
+from csm_chat.casting.moods import Meaning, Moods, bracket_of, meaning_of
+from csm_chat.casting.names import by_name, folded
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import TERMINAL_SEQUENCE
@@ -23,6 +28,7 @@ CLASSIC = re.compile(r"(?P<number>-?[0-9])$")
 JOINERS = "\u200c\u200d"  # invisible, but part of the spelling between letters of some scripts
 SUBTITLE_TIMES = re.compile(r"[0-9]{2}:[0-9]{2}[,.][0-9]{3}\s+-->\s+[0-9]{2}:")
 REPLACEMENT = "\ufffd"  # stands for bytes that were no text
+NO_MOODS: Moods = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +39,35 @@ class Part:
     end: int
     text: str
     speaker: int
-    name: Span | None = None  # `name:` in front
+    name: Span | None = None  # `name:` in front, with what stands in brackets before the colon
     offset: Span | None = None  # the number at the end, if it chooses the speaker
+    mood: str = ""
+    bracket: Span | None = None  # the mood in front of the text
+    newcomer: str = ""  # the name, if it makes a new speaker
+    problem: str = ""  # why it cannot be said
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     utterances: tuple[Utterance, ...]
     notes: tuple[str, ...] = ()  # what the reader should know of how it was read
-
-
-def label(speaker: int, names: Mapping[int, str]) -> str:
-    return names.get(speaker, f"speaker {speaker}")
-
-
-def folded(name: str) -> str:
-    return _spoken(name).casefold()
-
-
-def by_name(names: Mapping[int, str]) -> dict[str, int]:
-    """Speakers by folded name; of two with one name, the first."""
-    return {folded(names[number]): number for number in sorted(names, reverse=True)}
+    newcomers: Mapping[int, str] = field(default_factory=dict)  # names that nobody had before
 
 
 def parse(
-    line: str, speaker: int, names: Mapping[int, str] | None = None, offsets: str = "strict"
+    line: str,
+    speaker: int,
+    names: Mapping[int, str] | None = None,
+    offsets: str = "strict",
+    *,
+    moods: Moods = NO_MOODS,
+    taken: Collection[int] | None = None,
 ) -> Entry:
     """What the current `speaker` said by typing `line`. A blank line has no utterances.
 
-    Raises EntryError, and nothing else, for a line that has nothing to say or a speaker below 0.
+    A name that nobody has is a new speaker, none of those `taken`; text if that is None. Raises
+    EntryError, and nothing else, for a line that has nothing to say, a name that cannot be, a mood
+    that a speaker does not have, or a speaker below 0.
     """
     if times := SUBTITLE_TIMES.search(line):
         raise EntryError(
@@ -69,9 +75,13 @@ def parse(
             position=times.start(),
         )
     names = names or {}
-    found = parts(line, speaker, names, offsets)
+    found = parts(line, speaker, names, offsets, moods=moods, taken=taken)
     if not found:
         return Entry(())
+    for part in found:
+        if part.problem:
+            position = (part.bracket or part.name or (part.start, 0))[0]
+            raise EntryError(part.problem, position=position)
     spoken = [part for part in found if not says_nothing(part.text)]
     if not spoken:
         raise EntryError("There is nothing to say in this line: only its marks are there.")
@@ -93,11 +103,19 @@ def parse(
     notes += [
         _surprise(line, part) for part in spoken if part.offset and part.speaker not in expected
     ]
-    return Entry(tuple(Utterance(part.text, part.speaker) for part in spoken), tuple(notes))
+    newcomers = {part.speaker: part.newcomer for part in spoken if part.newcomer}
+    said = (Utterance(part.text, part.speaker, part.mood) for part in spoken)
+    return Entry(tuple(said), tuple(notes), newcomers)
 
 
 def parts(
-    line: str, speaker: int, names: Mapping[int, str] | None = None, offsets: str = "strict"
+    line: str,
+    speaker: int,
+    names: Mapping[int, str] | None = None,
+    offsets: str = "strict",
+    *,
+    moods: Moods = NO_MOODS,
+    taken: Collection[int] | None = None,
 ) -> tuple[Part, ...]:
     """How far `line` can be read while it is typed; never raises. A blank line has no parts."""
     kept, places = _visible(line)
@@ -106,15 +124,38 @@ def parts(
     start = len(kept) - len(kept.lstrip())
     if kept[start] == ESCAPE:
         return (Part(places[start], len(line), _spoken(kept[start + 1 :]), speaker),)
-    known = by_name(names or {})
     cuts = list(_cut(kept))
+    # who the parts fall to without a name is nobody new
+    beside = None if taken is None else {*taken, *range(speaker, speaker + len(cuts))}
+    cast = _Cast(names or {}, moods, beside)
     found = []
     for index, (first, last) in enumerate(cuts):
         scene = len(cuts) > 1 and (offsets == "strict" or index > 0)
-        read = _Reader(kept, first, last, speaker + index, known)
         pattern = (STRICT if offsets == "strict" else CLASSIC) if scene else None
-        found.append(read.part(places, speaker, pattern))
+        part = _Reader(kept, first, last, places, cast).part(speaker, index, pattern)
+        if part.newcomer:
+            cast = replace(cast, names={**cast.names, part.speaker: part.newcomer})
+        found.append(part)
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    names: Mapping[int, str]
+    moods: Moods
+    taken: Collection[int] | None  # numbers that a new name cannot have; None: no name is new
+
+    def named(self, label: Label) -> tuple[int, str, str]:
+        """Who that is: a speaker, the name of a new one, why there can be none."""
+        known = by_name(self.names)
+        if folded(label.name) in known:
+            return known[folded(label.name)], "", ""
+        if (number := speaker_of_number(label.name)) is not None:
+            return number, "", ""
+        if problem := problem_of(label.name, self.names):
+            return 0, "", problem
+        gone = {*self.names, *(self.taken or ())}
+        return next(number for number in count() if number not in gone), label.name, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +165,66 @@ class _Reader:
     line: str
     first: int
     last: int
-    default: int  # speaker
-    known: Mapping[str, int]  # speaker by folded name
+    places: list[int]  # where the line's characters stood as typed
+    cast: _Cast
 
-    def part(self, places: list[int], speaker: int, pattern: re.Pattern[str] | None) -> Part:
-        start, end = places[self.first], places[self.last]
+    def part(self, speaker: int, index: int, pattern: re.Pattern[str] | None) -> Part:
         text = self.line[self.first : self.last]
-        name, colon, rest = text.partition(":")
-        chosen = self.known.get(folded(name)) if colon else None
-        if chosen is not None:
-            lead = len(name) - len(name.lstrip())
-            span = (places[self.first + lead], places[self.first + len(name)] + 1)
-            return Part(start, end, _spoken(rest), chosen, name=span)
+        label = known_label(text, by_name(self.cast.names))
+        if label is None and self.cast.taken is not None:
+            label = label_of(text)
+        if label is not None:
+            return self._named(text, label)
         number = pattern.search(text.rstrip()) if pattern else None
         if number and text[: number.start()].strip():
-            at = self.first + number.start("number")
-            span = (places[at], places[at + len(number["number"]) - 1] + 1)
-            said = _spoken(text[: number.start()])
-            return Part(start, end, said, speaker + int(number["number"]), offset=span)
-        return Part(start, end, _spoken(text), self.default)
+            offset = (number.start("number"), number.start("number") + len(number["number"]))
+            part = self._part(0, number.start(), speaker + int(number["number"]))
+            return replace(part, offset=self._span(*offset))
+        return self._part(0, len(text), speaker + index)
+
+    def _named(self, text: str, label: Label) -> Part:
+        name = self._span(len(text) - len(text.lstrip()), label.end)
+        who, newcomer, problem = self.cast.named(label)
+        meaning = Meaning()
+        if label.bracket and not problem:
+            named = {**self.cast.names, who: newcomer} if newcomer else self.cast.names
+            meaning = meaning_of(label.bracket, who, named, self.cast.moods, is_of_name=True)
+        if problem := problem or meaning.problem:
+            at = self._span(label.bracket_at, label.end) if meaning.problem else None
+            said = _spoken(text[label.end :])
+            return Part(*self._ends, said, who, name, bracket=at, problem=problem)
+        if meaning.mood:
+            said = _spoken(text[label.end :])
+            return Part(*self._ends, said, who, name, mood=meaning.mood)
+        part = self._part(label.end, len(text), who)
+        if label.bracket:  # a stage direction, which is part of what is read
+            part = replace(part, text=_spoken(f"({label.bracket}) {part.text}"))
+        return replace(part, name=name, newcomer=newcomer)
+
+    def _part(self, start: int, end: int, who: int) -> Part:
+        """What `who` says by these characters, in a mood if one stands in front."""
+        text = self.line[self.first + start : self.first + end]
+        found = bracket_of(text)
+        part = Part(*self._ends, _spoken(text), who)
+        if found is None:
+            return part
+        names, moods = self.cast.names, self.cast.moods
+        meaning = meaning_of(found.within, who, names, moods, is_of_name=False)
+        span = self._span(start + found.start, start + found.end)
+        if meaning.problem:
+            return replace(part, bracket=span, problem=meaning.problem)
+        if meaning.mood:
+            said = _spoken(text[found.end :])
+            return replace(part, text=said, bracket=span, mood=meaning.mood)
+        return part
+
+    @property
+    def _ends(self) -> Span:
+        return self.places[self.first], self.places[self.last]
+
+    def _span(self, start: int, end: int) -> Span:
+        """Characters of the part, where they stood; there is at least one."""
+        return self.places[self.first + start], self.places[self.first + end - 1] + 1
 
 
 def _cut(line: str) -> Iterator[Span]:

@@ -170,11 +170,11 @@ class Performer:
         """
         numbers = self._numbers()
         first, *behind = turns_from(number, self._session)
-        new = as_one_turn(text, first.segment.speaker, self._session, self._names())
+        new = as_one_turn(text, first.utterance, self._session, self._names())
         changed: list[tuple[Turn, Turn]] = []
         parts = [(new, partial(self._retaken, first, new, changed))]
         for turn in behind if onward else ():
-            again = Utterance(turn.segment.text, turn.segment.speaker)
+            again = turn.utterance
             parts.append((again, partial(self._retaken, turn, again, changed)))
         try:
             return self._speak(parts, asked, epoch, until_one_fails=True)[1]
@@ -310,14 +310,16 @@ class Performer:
         if speaker in self._told or speaker in {voice.speaker for voice in self._session.voices}:
             return
         self._told.add(speaker)
-        self._view.tell(RandomVoice(speaker, self._references.refused(speaker)))
+        self._view.tell(
+            RandomVoice(speaker, self._references.refused(speaker), self._names().get(speaker, ""))
+        )
 
     def _cut(self, utterance: Utterance, started: float) -> Turn:
         codes = np.zeros((0, self._session.backend.engine.codebooks), np.int32)
         compute_s = time.perf_counter() - started
         timings = Timings(0.0, compute_s, self.progress.seconds)
         segment = Segment(utterance.speaker, utterance.text, codes)
-        return Turn(segment, self._session.last_seed or 0, "cut", timings)
+        return Turn(segment, self._session.last_seed or 0, "cut", timings, utterance.mood)
 
     def _measure(self, turn: Turn, asked: float | None) -> None:
         """Keep the speed of a take, and how long its asker waited for the first sample."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from csm_chat.casting.clips import voices_for
 from csm_chat.config.settings import ContextConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.reading import Lines
@@ -121,7 +122,8 @@ class Context:
     def room(self, utterance: Utterance, cap: int) -> int:
         """Rows left for history beside the voices, the line itself and what it may become."""
         total = self.engine.context_rows
-        voices = {v.name: sum(self.n_rows(segment) for segment in v.segments) for v in self.voices}
+        heard = voices_for(self.voices, utterance)
+        voices = {v.name: sum(self.n_rows(segment) for segment in v.segments) for v in heard}
         own = len(self.lines.encode(utterance.text, utterance.speaker))
         room = total - sum(voices.values()) - own - cap
         if room < 0:
@@ -139,12 +141,14 @@ class Context:
         return pinned + [turn.segment for turn in turns]
 
     def prompt(self, utterance: Utterance, turns: Sequence[Turn]) -> Prompt:
-        """The rows of what was said and of the line."""
-        return build(self.lines, self.said(turns), utterance, self.engine.codebooks)
+        """The rows of what was said and of the line. Raises EntryError for a mood nobody has."""
+        heard = replace(self, voices=voices_for(self.voices, utterance))
+        rows = build(self.lines, heard.said(turns), utterance, self.engine.codebooks)
+        return replace(rows, n_pinned=heard.rows(())[0])
 
     def rows_ahead(self, turns: Sequence[Turn]) -> Prompt | None:
         """The rows that the next line will begin with; None if there are none."""
         said = self.said(turns)
         codebooks = self.engine.codebooks
         rows = [segment_rows(self.lines, each, codebooks) for each in said]
-        return join(rows) if rows else None
+        return replace(join(rows), n_pinned=self.rows(())[0]) if rows else None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from csm_chat import notices
+from csm_chat.casting.clips import RecentMoods, voices_for
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.dialogue import Dialogue
@@ -73,6 +74,7 @@ class Session:
         self._n_seeds = 0
         self._is_script_told = self._is_drop_told = False
         self._last: Utterance | None = None
+        self._recent_moods = RecentMoods()
         self.last_seed: int | None = None  # of the take that was started last
 
     @property
@@ -119,12 +121,16 @@ class Session:
         return self._lines.line(utterance.text, utterance.speaker).expected_s
 
     def split(self, utterance: Utterance) -> tuple[Utterance, ...]:
-        """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends."""
+        """The utterance as pieces that each fit `max_turn_s`, cut at sentence ends.
+
+        Raises EntryError if its speaker does not have its mood.
+        """
+        voices_for(self.voices, utterance)
         texts = pieces(utterance.text, self.context.max_turn_s, self.reading)
         if len(texts) > 1:
             expected_s = self.expected_s(utterance)
             self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
-        return tuple(Utterance(text, utterance.speaker) for text in texts)
+        return tuple(replace(utterance, text=text) for text in texts)
 
     def say(self, utterance: Utterance) -> Generator[Pcm, None, tuple[Turn, ...]]:
         """Speak: yields samples as they are made, returns the turns, several if it was split."""
@@ -138,7 +144,7 @@ class Session:
 
         Raises EntryError for a text without a word, ContextError when the voices leave no room.
         """
-        self._check(utterance.text)
+        self._check(utterance)
         self._last, self._dialogue.last = utterance, None
         return (yield from self._take(utterance, None))
 
@@ -147,7 +153,7 @@ class Session:
 
         A turn's times are its share of all. Raises as `take` does.
         """
-        self._check(utterance.text)
+        self._check(utterance)
         return self._takes(utterance, n, self._dialogue.turns)
 
     def takes_of_last(self, n: int) -> list[tuple[Turn, Pcm]]:
@@ -161,7 +167,7 @@ class Session:
         """Make one of `takes_of_last` what was said last. Raises EntryError if it cannot be."""
         if turn.ended != "eos":
             raise EntryError("that take did not end by itself, so nothing can be said after it")
-        self._last = Utterance(turn.segment.text, turn.segment.speaker)
+        self._last = turn.utterance
         self._remember(self._dialogue.without_last(), turn)
 
     def _takes(self, utterance: Utterance, n: int, turns: Sequence[Turn]) -> list[tuple[Turn, Pcm]]:
@@ -179,9 +185,14 @@ class Session:
             turns.append(replace(turn, timings=timings))
         return list(zip(turns, pcm, strict=True))
 
-    def _check(self, text: str) -> None:
-        """Raise EntryError for a text without a word; say once what is not spoken well."""
+    def _check(self, utterance: Utterance) -> None:
+        """Say once what is not spoken well.
+
+        Raises EntryError for a text without a word and for a mood that the speaker does not have.
+        """
+        text = utterance.text
         self.reading.refuse_silence(text)
+        voices_for(self.voices, utterance)
         self._tell_dropped(text)
         script = None if self._is_script_told else foreign_script(text)
         if script:
@@ -213,7 +224,7 @@ class Session:
         """
         if not 0 <= place < len(self.turns):
             raise EntryError("that turn is no longer part of the dialogue")
-        self._check(utterance.text)
+        self._check(utterance)
         replaced, before = self.turns[place], self._dialogue.turns[:place]
         cap, n_dropped = self._context.limits(utterance, before)
         turn = yield from self._said(utterance, before[n_dropped:], cap)
@@ -235,7 +246,7 @@ class Session:
         What is dropped from the context for it is just what was dropped then. Raises ContextError.
         """
         assert turn.ended == "eos", turn.ended
-        utterance = Utterance(turn.segment.text, turn.segment.speaker)
+        utterance = turn.utterance
         self._last, self._dialogue.last = utterance, None
         history, _ = self._history_for(utterance)
         self._remember(history, turn)
@@ -285,11 +296,11 @@ class Session:
         """
         context = self._context
         try:
-            rows = context.rows_ahead(
-                self._dialogue.turns[context.n_to_drop_ahead(self._dialogue.turns) :]
-            )
-            if rows:
-                self.backend.engine.prefill(rows, is_wanted)
+            turns = self._dialogue.turns[context.n_to_drop_ahead(self._dialogue.turns) :]
+            for voices in self._recent_moods.expected(self.voices):
+                rows = replace(context, voices=voices).rows_ahead(turns)
+                if rows and not self.backend.engine.prefill(rows, is_wanted):
+                    return
         except ContextError as error:  # the next line will say so
             log.debug("nothing to prepare: %s", error)
 
@@ -305,6 +316,7 @@ class Session:
     ) -> Generator[Pcm, None, Turn]:
         """A take of `cap` frames at most; the conversation stays."""
         rows = self._context.prompt(utterance, history)
+        self._recent_moods.add(utterance)
         tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
         take = yield from first_with_sound(
             *(self.backend, rows, tries, self._tell_empty, self.chunk_frames),
@@ -351,7 +363,7 @@ class Session:
             self._tell(notices.TakeTooShort(reason))
         elif ended != "eos":
             self._tell(notices.TakeStopped(reason))
-        return Turn(segment, take.sampling.seed, ended, take.timings())
+        return Turn(segment, take.sampling.seed, ended, take.timings(), utterance.mood)
 
     def _tell_empty(self, seed: int) -> None:
         self._tell(notices.EmptyTake(seed))

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csm_chat.checkpoint.sizes import CsmSizes
+from csm_chat.engine.kept import KEPT_CACHES, CachedRows, Kept, KeptCaches, Saved
 from csm_chat.errors import ContextError, Interrupted
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
@@ -24,36 +25,11 @@ _AHEAD_ROWS = 64  # the same while nobody waits: what is lost when somebody does
 Hidden = TypeVar("Hidden")  # a row's hidden state, (1, width)
 
 
-class CachedRows:
-    """The rows of a cache, from its first on. Add a row only once the cache holds it."""
+class CachedEngine(ABC, Generic[Hidden, Saved]):
+    """An `Engine` but for its frames, over a KV cache whose rows it knows.
 
-    def __init__(self, n_rows: int, n_columns: int):
-        self.n = 0
-        self._tokens = np.zeros((n_rows, n_columns), np.int32)
-        self._mask = np.zeros((n_rows, n_columns), np.bool_)
-
-    def shared_with(self, prompt: Prompt) -> int:
-        """How many rows at the prompt's start the cache holds."""
-        n = min(self.n, len(prompt.tokens))
-        mask = prompt.mask[:n]
-        differs = (self._mask[:n] != mask) | (mask & (self._tokens[:n] != prompt.tokens[:n]))
-        rows = differs.any(axis=1).nonzero()[0]
-        return int(rows[0]) if len(rows) else n
-
-    def cut(self, n: int) -> None:
-        """Forget the rows from `n` on: they are about to be overwritten."""
-        assert n <= self.n, (n, self.n)
-        self.n = n
-
-    def add(self, tokens: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_]) -> None:
-        """Append rows, both (n, columns)."""
-        end = self.n + len(tokens)
-        self._tokens[self.n : end], self._mask[self.n : end] = tokens, mask
-        self.n = end
-
-
-class CachedEngine(ABC, Generic[Hidden]):
-    """An `Engine` but for its frames, over a KV cache whose rows it knows."""
+    What the cache held is kept where a prompt begins with other voices, and comes back with them.
+    """
 
     def __init__(self, sizes: CsmSizes) -> None:
         self.codebooks = sizes.codebooks
@@ -62,6 +38,7 @@ class CachedEngine(ABC, Generic[Hidden]):
         self.prefilled_rows = 0
         self._sizes = sizes
         self._rows = CachedRows(sizes.context_rows, sizes.codebooks + 1)
+        self._kept = KeptCaches[Saved](KEPT_CACHES * sizes.context_rows)
         self._interrupted = threading.Event()
         self._take = 0
 
@@ -81,6 +58,14 @@ class CachedEngine(ABC, Generic[Hidden]):
         `go_on` is called between layers and raises what stops it.
         """
 
+    @abstractmethod
+    def _saved(self, n_rows: int) -> Saved:
+        """A copy of the cache's first rows."""
+
+    @abstractmethod
+    def _put_back(self, saved: Saved, n_rows: int) -> None:
+        """Write the first rows of what was saved to the cache."""
+
     def prefill(self, prompt: Prompt, is_wanted: Callable[[], bool]) -> bool:
         """See `Engine.prefill`."""
         self._begin()
@@ -91,7 +76,7 @@ class CachedEngine(ABC, Generic[Hidden]):
                 raise Interrupted("somebody waits")
 
         try:
-            self._compute(prompt, self._rows.shared_with(prompt), _AHEAD_ROWS, go_on)
+            self._compute(prompt, self._held_of(prompt), _AHEAD_ROWS, go_on)
         except Interrupted:
             return False
         return True
@@ -105,6 +90,7 @@ class CachedEngine(ABC, Generic[Hidden]):
         """See `Engine.forget`."""
         self._begin()
         self._rows.cut(0)
+        self._kept.clear()
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""
@@ -137,17 +123,36 @@ class CachedEngine(ABC, Generic[Hidden]):
         Returns the last one's hidden state.
         """
         n_rows = len(prompt.tokens)
-        start = min(self._rows.shared_with(prompt), n_rows - 1)
+        start = min(self._held_of(prompt), n_rows - 1)
         self.prefilled_rows = n_rows - start
         hidden = self._compute(prompt, start, _CHUNK_ROWS, self._go_on)
         assert hidden is not None, "the last row is computed"
         return hidden
+
+    def _held_of(self, prompt: Prompt) -> int:
+        """How many rows at the prompt's start the cache holds, with what was kept for its voices.
+
+        What the cache holds behind other voices is kept in turn.
+        """
+        n_shared = self._rows.shared_with(prompt)
+        if n_shared >= prompt.n_pinned:
+            return n_shared
+        back = self._kept.take(prompt, n_shared)
+        if n_shared < self._rows.n_pinned <= self._rows.n:
+            self._kept.add(Kept(self._rows.copy(), self._saved(self._rows.n)))
+        if back is None:
+            return n_shared
+        kept, n_rows = back
+        self._put_back(kept.saved, n_rows)
+        self._rows.become(kept.rows, n_rows)
+        return n_rows
 
     def _compute(
         self, prompt: Prompt, start: int, chunk_rows: int, go_on: Callable[[], None]
     ) -> Hidden | None:
         """Compute the rows from `start` on; returns the last one's hidden state."""
         self._rows.cut(start)
+        self._rows.n_pinned = prompt.n_pinned
         hidden = None
         for begin in range(start, len(prompt.tokens), chunk_rows):
             mask = prompt.mask[begin : begin + chunk_rows]

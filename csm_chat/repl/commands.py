@@ -24,6 +24,9 @@ WRITING = (
     ("Hi!||Hello.", "a scene: each part is said by the next speaker"),
     ("Hi!||Hello.||Bye.0", "a number after closing punctuation counts from the current speaker"),
     ("ana: Hi!", "the voice of that name says it"),
+    ("ana (angry): Out!", "in that mood, from a clip reference-ana.angry.wav"),
+    ("(angry) Out!", "the current speaker says it in that mood"),
+    ("Cleo: Hi!", "a new name with a capital is a new speaker with a random voice"),
     ("\\$5$", "everything after the backslash is said as it stands"),
 )
 KEYS = (
@@ -33,7 +36,7 @@ KEYS = (
     ("Ctrl-D", "leave"),
     ("F4 F3", "next speaker, speaker before"),
     ("Alt-R Alt-P Alt-U", "retry, replay, undo"),
-    ("Tab", "complete commands and names"),
+    ("Tab", "complete commands, names and moods"),
     ("Ctrl-R", "search the lines typed before"),
     ("Ctrl-X Ctrl-E", "write the line in $EDITOR"),
     ("Ctrl-Z", "stop the program and let the sound device go; fg comes back"),
@@ -149,7 +152,7 @@ COMMANDS = (
     Command("EXIT", "", "leave", do.leave),
     Command("HELP", "", "show this help", _help),
     Command("DEMO", "", "hear a short scene", do.demo),
-    Command("VOICES", "", "list the voices", do.of_session(do.list_voices)),
+    Command("VOICES", "", "list the voices", do.list_voices),
     Command("RETRY", "", "say the last line again with another seed (Alt-R)", do.retry),
     Command(
         "UNDO", "", "take back the last change of the dialogue (Alt-U)", do.on_session(do.undo)

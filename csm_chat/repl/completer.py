@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from csm_chat.casting.names import by_name, folded, label
 from csm_chat.conversation.grammar import ESCAPE, SEPARATOR
 from csm_chat.repl.commands import BY_NAME, COMMANDS, Command
 from csm_chat.repl.handlers import PromptState
 
 COMMAND = re.compile(r"\s*\$(\w*!?)")
+BRACKET = re.compile(r"([^():]*?)\s*(:?)\s*\(([^()]*)")  # opened behind a name, or in front
 ARGUMENT = re.compile(r"\s*\$([A-Za-z]+!?)\s+(.*)")
 
 
@@ -29,7 +31,9 @@ class LineCompleter(Completer):
         elif (argued := ARGUMENT.fullmatch(line)) and (command := BY_NAME.get(argued[1].upper())):
             yield from _arguments(command, argued[2], self._state)
         elif not line.lstrip().startswith((ESCAPE, "$")):
-            yield from _names(line.rpartition(SEPARATOR)[2].lstrip(), self._state)
+            begun_part = line.rpartition(SEPARATOR)[2].lstrip()
+            yield from _names(begun_part, self._state)
+            yield from _moods(begun_part, line.count(SEPARATOR), self._state)
 
 
 def _commands(begun: str) -> Iterator[Completion]:
@@ -53,6 +57,21 @@ def _arguments(command: Command, begun: str, state: PromptState) -> Iterator[Com
 def _names(begun: str, state: PromptState) -> Iterator[Completion]:
     for name in _starting(begun, state.names.values()):
         yield Completion(f"{name}: ", -len(begun), name, f"{name} says this part")
+
+
+def _moods(begun: str, index: int, state: PromptState) -> Iterator[Completion]:
+    """Those of who is named before the bracket, or would speak this part."""
+    if not (open_bracket := BRACKET.fullmatch(begun)):
+        return
+    name, colon, mood = open_bracket.groups()
+    who = by_name(state.names).get(folded(name)) if name.strip() else state.speaker + index
+    if who is None:
+        return
+    end = "): " if name.strip() and not colon else ") "
+    for choice in _starting(mood, state.worker.moods().get(who, ())):
+        yield Completion(
+            choice + end, -len(mood), f"({choice})", f"{label(who, state.names)} in that mood"
+        )
 
 
 def _starting(begun: str, choices: Iterable[str]) -> Iterator[str]:

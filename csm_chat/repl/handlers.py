@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from csm_chat.casting.names import by_name, folded, label
 from csm_chat.config.settings import MAX_SPEAKER, Config, keys
 from csm_chat.conversation.directing import LEAST_TAKES, MOST_TAKES, check_n_takes
-from csm_chat.conversation.grammar import by_name, folded, label, parse
+from csm_chat.conversation.grammar import Entry, parse
 from csm_chat.conversation.reading import pieces
 from csm_chat.errors import ConfigError, EntryError
 from csm_chat.normalise.lexicon import Lexicon, LexiconError, parse_entry
@@ -48,6 +49,14 @@ class PromptState:
     @property
     def names(self) -> Mapping[int, str]:
         return self.worker.speakers()
+
+    def parsed(self, line: str) -> Entry:
+        """What a line would say. Raises EntryError."""
+        return parse(
+            *(line, self.speaker, self.names, self.config.offsets),
+            moods=self.worker.moods(),
+            taken=self.worker.taken(),
+        )
 
     @property
     def name(self) -> str:
@@ -100,11 +109,25 @@ def show_history(state: PromptState, _: str) -> str:
     return state.worker.ask(lambda session: session.history(names)) or "Nothing was said yet."
 
 
-def list_voices(session: Session) -> str:
+def list_voices(state: PromptState, _: str) -> str:
+    new = [
+        f"{n:3} {one_line(name)}  a random voice" for n, name in state.worker.newcomers().items()
+    ]
+    return "\n".join([state.worker.ask(_voices), *new])
+
+
+def _voices(session: Session) -> str:
     if not session.voices:
         return "There are no voices: each speaker gets a random one."
-    width = max(len(voice.name) for voice in session.voices)
-    return "\n".join(_voice(voice, width) for voice in session.voices)
+    listed = [each for voice in session.voices for each in _in_all_moods(voice)]
+    width = max(len(voice.name) for voice in listed)
+    return "\n".join(_voice(voice, width) for voice in listed)
+
+
+def _in_all_moods(voice: Voice) -> Iterable[Voice]:
+    yield voice
+    for mood in voice.moods:
+        yield replace(voice.in_mood(mood), name=f"{voice.name} ({mood})")
 
 
 def _voice(voice: Voice, width: int) -> str:
@@ -152,7 +175,7 @@ def show_reading(state: PromptState, argument: str) -> str:
     """What the model would read, a line a turn. Does not need the model."""
     config = state.config
     read = state.worker.reading
-    entry = parse(argument, state.speaker, state.names, config.offsets)
+    entry = state.parsed(argument)
     texts = [each.text for each in entry.utterances if not read.says_nothing(each.text)]
     if not texts:
         read.refuse_silence(argument)

@@ -14,7 +14,7 @@ from prompt_toolkit.layout.processors import (
 from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.lexers import Lexer
 
-from csm_chat.conversation.grammar import label
+from csm_chat.casting.names import label
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import reading
 from csm_chat.repl.toolbar import Fragments, colour
@@ -36,7 +36,8 @@ class LineLexer(Lexer):
 
     def invalidation_hash(self) -> tuple[object, ...]:
         state = self._state
-        return (state.speaker, state.config.offsets, *state.names.items())
+        moods = ((n, *each) for n, each in state.worker.moods().items())
+        return (state.speaker, state.config.offsets, *state.names.items(), *moods)
 
 
 def styled(state: PromptState, line: str) -> Fragments:
@@ -48,12 +49,12 @@ def styled(state: PromptState, line: str) -> Fragments:
     shown: Fragments = []
     done = 0
     for part in found:
-        base = NO_SPEAKER if part.speaker < 0 else colour(part.speaker)
+        is_wrong = part.speaker < 0 or bool(part.problem)
+        base = NO_SPEAKER if is_wrong else colour(part.speaker)
         spans = [(part.start, base)]
-        if part.name:
-            spans += [(part.name[0], "class:chip"), (part.name[1], base)]
-        if part.offset:
-            spans += [(part.offset[0], "class:chip"), (part.offset[1], base)]
+        for marked in (part.name, part.bracket, part.offset):
+            if marked and not part.problem:
+                spans += [(marked[0], "class:chip"), (marked[1], base)]
         shown.append(("class:dim", line[done : part.start]))
         for (start, style), (end, _) in zip(spans, [*spans[1:], (part.end, "")], strict=True):
             shown.append((style, line[start:end]))

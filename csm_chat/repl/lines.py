@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csm_chat.conversation.grammar import Entry, Part, parse, parts
+from csm_chat.conversation.grammar import Entry, Part, parts
 from csm_chat.errors import EntryError
 from csm_chat.repl.commands import match
 from csm_chat.repl.handlers import PromptState
@@ -20,6 +20,7 @@ def carry_out(state: PromptState, line: str) -> tuple[str, ...]:
         return (answer,) if answer else ()
     entry = _parse(state, line)
     if entry.utterances:
+        state.worker.introduce(entry.newcomers)
         state.worker.say(entry.utterances)
     return entry.notes
 
@@ -41,7 +42,7 @@ def check(state: PromptState, text: str) -> None:
 
 
 def _parse(state: PromptState, line: str) -> Entry:
-    entry = parse(line, state.speaker, state.names, state.config.offsets)
+    entry = state.parsed(line)
     read = state.worker.reading
     if entry.utterances and all(read.says_nothing(each.text) for each in entry.utterances):
         read.refuse_silence(entry.utterances[0].text)
@@ -55,4 +56,8 @@ def reading(state: PromptState, line: str) -> tuple[Part, ...]:
             return ()
     except EntryError:
         return ()
-    return parts(line, state.speaker, state.names, state.config.offsets)
+    return parts(
+        *(line, state.speaker, state.names, state.config.offsets),
+        moods=state.worker.moods(),
+        taken=state.worker.taken(),
+    )

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from csm_chat.conversation.grammar import label
+from csm_chat.casting.names import label
 from csm_chat.errors import EntryError
 from csm_chat.leaving import AskedToEnd, code_of
 from csm_chat.notices import UNSAVED, TextRemark
@@ -27,6 +27,7 @@ from csm_chat.repl.wording import PROMPT
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
+    from csm_chat.conversation.grammar import Part
     from csm_chat.conversation.ports import Kind
     from csm_chat.notices import Notice
     from csm_chat.repl.worker.worker import Worker
@@ -129,6 +130,10 @@ def _model_failure(worker: Worker) -> int:
     return failed.exit_code if failed else 0
 
 
+def _who(part: Part, names: Mapping[int, str]) -> str:
+    return label(part.speaker, names, part.mood) if not part.newcomer else part.newcomer
+
+
 def _discard(out: TextIO) -> None:
     """Let the flush at exit go nowhere: Python would report the broken pipe once more."""
     try:
@@ -203,10 +208,15 @@ class _View:
         self._write(lambda: put_prompt(f"{name}> ", self._err))
 
     def read_back(self, line: str) -> None:
-        parts = [part for part in reading(self.state, line) if part.text and part.speaker >= 0]
+        parts = [
+            part
+            for part in reading(self.state, line)
+            if part.text and part.speaker >= 0 and not part.problem
+        ]
         if len(parts) > 1:
             names = self.state.names
-            self.note("   ".join(f"{label(part.speaker, names)}: {part.text}" for part in parts))
+            said = (f"{_who(part, names)}: {part.text}" for part in parts)
+            self.note("   ".join(said))
 
     def interrupt(self) -> None:
         if not self.worker.cancel():

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from csm_chat.conversation.grammar import Part, label
+from csm_chat.casting.names import label
+from csm_chat.conversation.grammar import Part
 from csm_chat.visible import one_line
 from csm_chat.wording import ENDED, pace
 
@@ -154,7 +155,7 @@ def turn_line(
 ) -> Fragments:
     """One line for a take: who said what, how long it is, how fast it came."""
     timings = turn.timings
-    who = label(turn.segment.speaker, names)
+    who = label(turn.segment.speaker, names, turn.mood)
     lead = f"{number or '-':>2} "
     room = columns - width(lead) - width(who) - 2 - 3
     said = one_line(turn.segment.text)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from csm_chat.conversation.grammar import ESCAPE, by_name, folded, parts
+from csm_chat.casting.labels import known_label, label_of, speaker_of_number
+from csm_chat.casting.moods import Moods, bracket_of
+from csm_chat.casting.names import by_name, folded
+from csm_chat.conversation.grammar import ESCAPE, NO_MOODS, parts
 from csm_chat.conversation.tokenizer import ends_sentence
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
-from csm_chat.scene.cast import Cast, label_of, speaker_of_number
-from csm_chat.scene.script import MAX_PAUSE_S, Script, ScriptTurn
+from csm_chat.scene.cast import Cast
+from csm_chat.scene.script import MAX_PAUSE_S, Script, ScriptTurn, piece_of
 from csm_chat.scene.subtitles import without_marks_of_ours
 from csm_chat.types import Utterance
 
@@ -57,7 +60,9 @@ def are_cues(path: Path, text: str) -> bool:
     return is_named or bool(_VTT.match(text) or _FIRST_CUE.match(text))
 
 
-def cue_script(text: str, path: Path, speaker: int, names: Mapping[int, str]) -> Script:
+def cue_script(
+    text: str, path: Path, speaker: int, names: Mapping[int, str], moods: Moods = NO_MOODS
+) -> Script:
     """The turns of subtitles; who has no name is `speaker`. Raises EntryError."""
     said = list(_cues(text))
     if not said:
@@ -70,7 +75,7 @@ def cue_script(text: str, path: Path, speaker: int, names: Mapping[int, str]) ->
         found = [f"{path}:{number}  {words}" for number, words in sorted(cast.problems.items())]
         raise EntryError("\n".join(found))
     known = _with_voices(cast.names, [each.voice for each in said if each.voice], indices)
-    turns = tuple(_turns(said, speaker, by_name(known)))
+    turns = tuple(_turns(said, speaker, by_name(known), moods))
     spoken = {turn.utterance.speaker for turn in turns}
     return Script(path, turns, 0.0, {n: name for n, name in known.items() if n in spoken}, ())
 
@@ -78,7 +83,9 @@ def cue_script(text: str, path: Path, speaker: int, names: Mapping[int, str]) ->
 def _is_labelled(text: str) -> bool:
     """Whether a name stands in front; nobody wrote subtitles to be told that "so:" is none."""
     label = label_of(text)
-    return bool(label and (label[0].isupper() or speaker_of_number(label) is not None))
+    if label is None:
+        return False
+    return label.name[0].isupper() or speaker_of_number(label.name) is not None
 
 
 def _cues(text: str) -> Iterator[_Said]:
@@ -161,23 +168,25 @@ def _with_voices(
     return known
 
 
-def _turns(said: Iterable[_Said], speaker: int, known: Mapping[str, int]) -> Iterator[ScriptTurn]:
+def _turns(
+    said: Iterable[_Said], speaker: int, known: Mapping[str, int], moods: Moods
+) -> Iterator[ScriptTurn]:
     """A sentence that goes on in the next cue is one turn."""
     turn: ScriptTurn | None = None
     end_ms = 0
     for each in said:
         name, text = _named(each, known)
         who = speaker + each.index if name is None else known[folded(name)]
+        mood, text = _in_mood(text, moods.get(who, ()))
         silence_ms = each.start_ms - end_ms
-        if turn and _goes_on(turn, who, name, silence_ms, each.index):
-            utterance = Utterance(f"{turn.utterance.text} {text}", turn.utterance.speaker)
-            turn = ScriptTurn(utterance, turn.line, turn.pause_s)
+        if turn and not mood and _goes_on(turn, who, name, silence_ms, each.index):
+            turn = piece_of(turn, f"{turn.utterance.text} {text}", turn.pause_s)
         else:
             if turn:
                 yield turn
             is_long = turn is not None and silence_ms >= MIN_SILENCE_MS
             pause_s = min(silence_ms / 1000, MAX_PAUSE_S) if is_long else None
-            turn = ScriptTurn(Utterance(text, who), each.line, pause_s)
+            turn = ScriptTurn(Utterance(text, who, mood), each.line, pause_s)
         end_ms = each.end_ms
     if turn:
         yield turn
@@ -187,9 +196,20 @@ def _named(said: _Said, known: Mapping[str, int]) -> tuple[str | None, str]:
     """Who says it by name, and the words without the name."""
     if said.voice:
         return said.voice, said.text
-    name, colon, rest = said.text.partition(":")
-    is_name = bool(colon and rest.strip() and folded(name) in known)
-    return (name, rest.strip()) if is_name else (None, said.text)
+    label = known_label(said.text, known)
+    rest = said.text[label.end :].strip() if label else ""
+    if label is None or not rest:
+        return None, said.text
+    return label.name, f"({label.bracket}) {rest}" if label.bracket else rest
+
+
+def _in_mood(text: str, moods: Collection[str]) -> tuple[str, str]:
+    """A mood in front and the words behind; nobody wrote subtitles to be told of one unknown."""
+    bracket = bracket_of(text)
+    within = folded(bracket.within) if bracket else None
+    mood = next((mood for mood in moods if folded(mood) == within), "")
+    rest = text[bracket.end :].strip() if bracket and mood else ""
+    return (mood, rest) if not says_nothing(rest) else ("", text)
 
 
 def _goes_on(turn: ScriptTurn, speaker: int, name: str | None, silence_ms: int, index: int) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from csm_chat.casting.clips import voices_for
 from csm_chat.conversation.session import Session
 from csm_chat.types import Utterance, Voice
 
@@ -30,7 +31,11 @@ def first_key(session: Session) -> str:
 
 def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
     """That of a turn, given the key of the one before: it was heard as context."""
-    return _digest([before, session.read(utterance.text), utterance.speaker, seed])
+    about = [before, session.read(utterance.text), utterance.speaker, seed]
+    if not utterance.mood:
+        return _digest(about)
+    heard = [_voice(voice, session) for voice in voices_for(session.voices, utterance)]
+    return _digest([*about, heard])
 
 
 def _voice(voice: Voice, session: Session) -> list[object]:

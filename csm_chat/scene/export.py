@@ -46,6 +46,7 @@ class SceneTurn:
     seed: int
     ended: str
     line: int | None = None  # of the script
+    mood: str = ""  # it was said in
 
 
 def write_scene(
@@ -128,6 +129,7 @@ def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, ob
         "line": turn.line,
         "speaker": turn.piece.speaker,
         "name": turn.piece.name,
+        **({"mood": turn.mood} if turn.mood else {}),
         "text": turn.piece.text,
         "start": each.start,
         "end": each.end,

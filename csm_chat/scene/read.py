@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from csm_chat.casting.moods import Moods
+from csm_chat.conversation.grammar import NO_MOODS
 from csm_chat.errors import EntryError, UsageError
 from csm_chat.plain_files import Decoded, decode, read_bytes
 from csm_chat.scene.cues import are_cues, cue_script
@@ -49,7 +51,13 @@ _BEGINNINGS = {
 }
 
 
-def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str) -> Script:
+def read_script(
+    path: Path,
+    speaker: int,
+    names: Mapping[int, str],
+    offsets: str,
+    moods: Moods = NO_MOODS,
+) -> Script:
     """Read a file: subtitles as cues, else an entry a line, which begins with `speaker`.
 
     What is no UTF-8 is Windows-1252, which is among its notes. Raises UsageError for what is no
@@ -57,9 +65,9 @@ def read_script(path: Path, speaker: int, names: Mapping[int, str], offsets: str
     """
     decoded = _text(path)
     if are_cues(path, decoded.text):
-        script = cue_script(decoded.text, path, speaker, names)
+        script = cue_script(decoded.text, path, speaker, names, moods)
     else:
-        script = parse_script(decoded.text, path, speaker, names, offsets)
+        script = parse_script(decoded.text, path, speaker, names, offsets, moods)
     remarks = (f"{path}: {decoded.remark}",) if decoded.remark else ()
     return replace(script, notes=(*remarks, *script.notes))
 

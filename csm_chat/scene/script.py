@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from csm_chat.conversation.grammar import ESCAPE, SEPARATOR, Part, parse, parts
+from csm_chat.casting.moods import Moods
+from csm_chat.conversation.grammar import ESCAPE, NO_MOODS, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError, first_of
 from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import with_long_breaks
@@ -43,7 +44,12 @@ class Script:
 
 
 def parse_script(
-    text: str, path: Path, speaker: int, names: Mapping[int, str], offsets: str = "strict"
+    text: str,
+    path: Path,
+    speaker: int,
+    names: Mapping[int, str],
+    offsets: str = "strict",
+    moods: Moods = NO_MOODS,
 ) -> Script:
     """The script that a text is, a line of which begins with `speaker` as at the prompt.
 
@@ -60,7 +66,7 @@ def parse_script(
         names,
         lambda known: _numbers(lines, speaker, known, offsets),
     )
-    reading = _Reading(speaker, cast.names, offsets)
+    reading = _Reading(speaker, cast.names, offsets, moods)
     problems = dict(cast.problems)
     for number, line in lines:
         if number in problems:
@@ -139,10 +145,11 @@ def added(pause_s: float | None, more_s: float | None) -> float | None:
 class _Reading:
     """The turns of the lines read so far."""
 
-    def __init__(self, speaker: int, names: Mapping[int, str], offsets: str) -> None:
+    def __init__(self, speaker: int, names: Mapping[int, str], offsets: str, moods: Moods) -> None:
         self._speaker = speaker
         self._names = names
         self._offsets = offsets
+        self._moods = moods
         self._turns: list[ScriptTurn] = []
         self._notes: list[tuple[int, str]] = []
         self._pause_s: float | None = None  # since the last turn
@@ -154,7 +161,7 @@ class _Reading:
             return
         _check(line)
         kept, pauses = _unpaused(line)
-        found = parts(kept, self._speaker, self._names, self._offsets)
+        found = parts(kept, self._speaker, self._names, self._offsets, moods=self._moods)
         if all(_UNSAID.fullmatch(part.text) for part in found):
             for pause_s in [*pauses, UNSAID_PAUSE_S if found else None]:
                 self._wait(pause_s)
@@ -170,9 +177,9 @@ class _Reading:
         return Script(path, tuple(self._turns), self._pause_s or 0.0, names, notes)
 
     def _parsed(self, number: int, line: str, pauses: list[float | None]) -> None:
-        entry = parse(line, self._speaker, self._names, self._offsets)
+        entry = parse(line, self._speaker, self._names, self._offsets, moods=self._moods)
         self._notes += [(number, note) for note in entry.notes]
-        found = parts(line, self._speaker, self._names, self._offsets)
+        found = parts(line, self._speaker, self._names, self._offsets, moods=self._moods)
         literal = line.lstrip().startswith(ESCAPE)
         for pause_s, part in zip(pauses, found, strict=False):
             self._wait(pause_s)
@@ -191,7 +198,7 @@ class _Reading:
             elif text.strip() and says_nothing(text):
                 self._notes.append((number, f'"{text.strip()}" has no word in it; left out'))
             elif text.strip():
-                said = Utterance(" ".join(text.split()), part.speaker)
+                said = Utterance(" ".join(text.split()), part.speaker, part.mood)
                 self._turns.append(ScriptTurn(said, number, self._pause_s))
                 self._pause_s = None
 
@@ -217,4 +224,4 @@ def _check(line: str) -> None:
 
 def piece_of(turn: ScriptTurn, text: str, pause_s: float | None) -> ScriptTurn:
     """A piece of a turn that was split."""
-    return ScriptTurn(Utterance(text, turn.utterance.speaker), turn.line, pause_s)
+    return ScriptTurn(replace(turn.utterance, text=text), turn.line, pause_s)

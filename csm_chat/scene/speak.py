@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from csm_chat.conversation.grammar import label
+from csm_chat.casting.names import label
 from csm_chat.conversation.session import Session
 from csm_chat.conversation.take import whole
 from csm_chat.scene.digests import first_key, next_key
@@ -103,7 +103,8 @@ def speak(
 
 def _turn_of(saved: SavedTurn, utterance: Utterance) -> Turn:
     segment = Segment(utterance.speaker, utterance.text, saved.codes)
-    return Turn(segment, saved.seed, saved.ended, Timings(0, 0, saved.n_samples / SAMPLE_RATE))
+    timings = Timings(0, 0, saved.n_samples / SAMPLE_RATE)
+    return Turn(segment, saved.seed, saved.ended, timings, utterance.mood)
 
 
 def _take(session: Session, utterance: Utterance, seed: int, heard: Heard) -> tuple[Pcm, Turn]:

@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from csm_chat import notices
 from csm_chat.errors import AudioError, TranscriptError
 from csm_chat.notices import Listener, Notice
 from csm_chat.types import Codec, Codes, Pcm, Segment, Voice
 from csm_chat.voices.clip_codes import CodeCache, Note, excerpt
+from csm_chat.voices.file_names import Source
 from csm_chat.voices.references import (
-    Source,
     SpeakerIds,
     Stamps,
     Transcript,
@@ -29,12 +29,15 @@ from csm_chat.voices.references import (
 WHOLE_S = 30.0  # a clip this long is used whole when cutting it would leave its transcript behind
 
 
+_Clip: TypeAlias = tuple[int, str]  # speaker, mood
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
     source: Source
     digest: str
     transcript: Transcript | None  # as it lies beside the clip
-    voice: Voice
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +90,8 @@ class VoiceLibrary:
         self._names = names
         self._max_s = max_reference_s
         self._ids = SpeakerIds()
-        self._loaded: dict[int, _Loaded] = {}
+        self._loaded: dict[_Clip, _Loaded] = {}
+        self._voices: dict[int, Voice] = {}
         self._refused: dict[int, str] = {}
         self._told: set[Notice] = set()
         self._started = False
@@ -102,25 +106,25 @@ class VoiceLibrary:
         self._seen = folder_stamps(self._folder)
         claims, refused = self._ids.assign(self._sources())
         if speakers is not None:
-            wanted = {*speakers, *self._loaded}
+            wanted = {*speakers, *self._voices}
             claims = {speaker: source for speaker, source in claims.items() if speaker in wanted}
         self._refused.clear()
         for reason in refused:
             self._tell_once(notices.ReferenceRefused(reason))
-        for speaker in sorted(self._loaded.keys() - claims.keys()):
-            gone = self._loaded.pop(speaker)
-            self._tell(notices.VoiceGone(gone.source.path.name, speaker))
-        for speaker, source in sorted(claims.items()):
-            try:
-                self._refresh(speaker, source)
-            except (AudioError, TranscriptError) as error:
-                self._loaded.pop(speaker, None)
-                reason = str(error).removeprefix(f"{source.path}: ")
-                self._refused[speaker] = f"{source.path.name} was refused: {reason}"
-                self._tell(notices.ReferenceSkipped(source.path.name, reason))
+        clips = _clips(claims)
+        for speaker, mood in sorted(self._loaded.keys() - clips.keys()):
+            gone = self._loaded.pop((speaker, mood))
+            self._tell(notices.VoiceGone(gone.source.path.name, speaker, mood))
+        for clip, source in sorted(clips.items()):
+            self._refresh(clip, source)
         self._transcribe.close()
         self._started = speakers is None
-        return tuple(self._loaded[speaker].voice for speaker in sorted(self._loaded))
+        self._voices = {n: self._voice(n) for n, mood in sorted(self._loaded) if not mood}
+        return tuple(self._voices.values())
+
+    def reserve(self, speaker: int, name: str) -> None:
+        """Let a speaker without a clip be that number: a clip of that name will be theirs."""
+        self._ids.reserve(speaker, name)
 
     def refused(self, speaker: int) -> str:
         """Which clip is not the speaker's voice, and why; empty if there is none."""
@@ -157,27 +161,50 @@ class VoiceLibrary:
             self._tell(notice)
         self._told.add(notice)
 
-    def _refresh(self, speaker: int, source: Source) -> None:
+    def _voice(self, speaker: int) -> Voice:
+        """Of the clips that are loaded; the same one as before if they are."""
+        moods = {m: each.segments for (n, m), each in self._loaded.items() if m and n == speaker}
+        usual = self._loaded[speaker, ""]
+        voice = Voice(speaker, self._name(speaker, usual.source), usual.segments, moods)
+        before = self._voices.get(speaker)
+        same = before and (before.segments, before.moods) == (voice.segments, voice.moods)
+        return before if before and same and before.name == voice.name else voice
+
+    def _name(self, speaker: int, source: Source) -> str:
+        return self._names.get(speaker) or source.title
+
+    def _refresh(self, clip: _Clip, source: Source) -> None:
+        """Bring a clip up to date; one that is refused is told of and left out."""
+        speaker, mood = clip
+        try:
+            self._read(clip, source)
+        except (AudioError, TranscriptError) as error:
+            self._loaded.pop(clip, None)
+            reason = str(error).removeprefix(f"{source.path}: ")
+            if not mood:
+                self._refused[speaker] = f"{source.path.name} was refused: {reason}"
+            self._tell(notices.ReferenceSkipped(source.path.name, reason))
+
+    def _read(self, clip: _Clip, source: Source) -> None:
         digest = _digest(source.path)
         beside = read_transcript(transcript_path(source.path))
-        before = self._loaded.get(speaker)
+        before = self._loaded.get(clip)
         if before and (before.source, before.digest, before.transcript) == (source, digest, beside):
             return
         said = self._said(source, digest, beside)
-        name = self._names.get(speaker) or source.title
-        voice = Voice(speaker, name, (Segment(speaker, said.text, said.codes),))
-        self._loaded[speaker] = _Loaded(source, digest, said.beside, voice)
-        self._report(source, voice, said, changed=before is not None)
+        segments = (Segment(clip[0], said.text, said.codes),)
+        self._loaded[clip] = _Loaded(source, digest, said.beside, segments)
+        self._report(clip, source, said, changed=before is not None)
 
-    def _report(self, source: Source, voice: Voice, said: _Said, changed: bool) -> None:
+    def _report(self, clip: _Clip, source: Source, said: _Said, changed: bool) -> None:
         remarks = [said.beside.remark] if said.beside and said.beside.remark else []
         warnings = (*said.note.warnings, *remarks)
         if said.cached and not warnings and not self._started:
             return  # at a start with nothing new, the list of voices says it all
-        done = said.note.done
-        self._tell(
-            notices.VoiceRead(source.path.name, voice.speaker, voice.name, changed, done, warnings)
-        )
+        speaker, mood = clip
+        done, name = said.note.done, self._name(speaker, source)
+        read = notices.VoiceRead(source.path.name, speaker, name, changed, done, warnings, mood)
+        self._tell(read)
 
     def _said(self, source: Source, digest: str, beside: Transcript | None) -> _Said:
         codes, note, cached = self._codes.encode(source.path, digest, self._max_s)
@@ -226,6 +253,16 @@ class VoiceLibrary:
             self._seen[path.name] = stamp(path)
             self._tell(notices.TranscriptSaved(path, text))
         return text, transcript
+
+
+def _clips(claims: Mapping[int, Source]) -> dict[_Clip, Source]:
+    """All clips of the speakers, those of their moods with the speaker's name."""
+    clips: dict[_Clip, Source] = {}
+    for speaker, source in claims.items():
+        # one that gets another mood has not changed itself
+        clips[speaker, ""] = replace(source, moods=())
+        clips |= {(speaker, m.mood): replace(m, name=source.title) for m in source.moods}
+    return clips
 
 
 def _fits(transcript: Transcript, note: Note) -> bool:

@@ -1,12 +1,4 @@
-"""The references folder: which file is which speaker, and the transcripts. Opens no audio.
-
-| file                  | speaker                                                              |
-|-----------------------|----------------------------------------------------------------------|
-| `reference.wav`       | 0                                                                    |
-| `reference12.flac`    | 12                                                                   |
-| `reference2-cleo.wav` | 2, called "cleo"                                                     |
-| `reference-ana.ogg`   | the lowest number that nobody has, called "ana"                      |
-"""
+"""The references folder: who is which speaker, and the transcripts. Opens no audio."""
 
 from __future__ import annotations
 
@@ -22,28 +14,18 @@ from typing import TypeAlias
 from csm_chat.errors import TranscriptError
 from csm_chat.plain_files import decode, read_bytes
 from csm_chat.visible import one_line
+from csm_chat.voices.file_names import (
+    CLIP_ENDINGS,
+    FOREIGN_ENDINGS,
+    Source,
+    natural_key,
+    sources_of,
+)
 
-CLIP_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
-FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".wma", ".aiff", ".aif", ".webm")
 TRANSCRIPT_ENDING = ".txt"
-_STEM = re.compile(r"reference(?:[-_ ]?([0-9]+))?(?:[-_ ](.+))?", re.IGNORECASE)
 _FIRST_S = re.compile(r"#.*\bfirst ([0-9]+(?:\.[0-9]+)?) s\b", re.IGNORECASE)
 
 Stamps: TypeAlias = dict[str, tuple[int, int]]  # name to size in bytes and time of change in ns
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A clip by its file name."""
-
-    path: Path
-    number: int | None  # None: the name has none, a free one is given
-    name: str | None  # as written
-
-    @property
-    def title(self) -> str:
-        """What the voice is called, on one line, if nobody calls it otherwise."""
-        return one_line(self.name or self.path.stem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +68,11 @@ class SpeakerIds:
             refused.append(f"! {source.path.name}   speaker {speaker} is {rival}. Skipped.")
         return claims, refused
 
+    def reserve(self, speaker: int, name: str) -> None:
+        """Let a speaker without a clip be that number: a clip of that name will be theirs."""
+        if speaker not in self._held.values():
+            self._held.setdefault(name.casefold(), speaker)
+
     def _speaker(self, key: int | str) -> int:
         if isinstance(key, int):
             return key
@@ -103,21 +90,8 @@ def list_sources(folder: Path) -> tuple[list[Source], list[str]]:
 
     Raises OSError when the folder cannot be listed.
     """
-    sources: list[Source] = []
-    refused: list[str] = []
-    for path in sorted(_parts_of_voices(folder), key=lambda path: natural_key(path.name)):
-        ending = path.suffix.lower()
-        if ending in FOREIGN_ENDINGS:
-            refused.append(f"! {path.name}   convert it to wav, flac, mp3 or ogg. Skipped.")
-        elif ending in CLIP_ENDINGS:
-            match = _STEM.fullmatch(path.stem)
-            if match:
-                sources.append(_source(path, *match.groups()))
-            else:
-                refused.append(
-                    f"! {path.name}   name it like reference1.wav or reference-ana.wav. Skipped."
-                )
-    return sources, refused
+    paths = sorted(_parts_of_voices(folder), key=lambda path: natural_key(path.name))
+    return sources_of([path for path in paths if path.suffix.lower() != TRANSCRIPT_ENDING])
 
 
 def claimed(folder: Path) -> tuple[dict[int, Source], list[str]]:
@@ -139,17 +113,13 @@ def expected_names(folder: Path, names: Mapping[int, str]) -> dict[int, str]:
     return {speaker: source.title for speaker, source in claims.items()} | dict(names)
 
 
-def _source(path: Path, number: str | None, name: str | None) -> Source:
-    if number is None and name is None:
-        return Source(path, 0, None)
-    return Source(path, None if number is None else int(number), name)
-
-
-def natural_key(name: str) -> tuple[list[str | int], int, str]:
-    """Sort key with 2 before 10; of "1" and "01" the shorter comes first."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    key: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(parts)]
-    return key, len(name), name
+def expected_moods(folder: Path) -> dict[int, tuple[str, ...]]:
+    """The moods that each speaker will have, by file names alone."""
+    try:
+        claims, _ = claimed(folder)
+    except OSError:  # the voices say so when they are read
+        return {}
+    return {n: tuple(m.mood for m in each.moods) for n, each in claims.items() if each.moods}
 
 
 def folder_stamps(folder: Path) -> Stamps:

@@ -199,3 +199,17 @@ def test_any_text_is_read_or_refused(text: str, offsets: str) -> None:
         return
     assert all(turn.utterance.text and turn.utterance.speaker >= 0 for turn in script.turns)
     assert {turn.utterance.speaker for turn in script.turns} >= script.names.keys()
+
+
+def test_moods_are_read_as_at_the_prompt_pauses_in_front_or_not() -> None:
+    text = "ana (angry): Out!\n(pause 1) (angry) Now. (pause 1) I said.\nCleo (laughs): Ha."
+    script = parse_script(text, PATH, 0, NAMES, moods={0: ("angry",)})
+    assert [(t.utterance.speaker, t.utterance.text, t.utterance.mood) for t in script.turns] == [
+        *((0, "Out!", "angry"), (0, "Now.", "angry"), (0, "I said.", "angry")),
+        (1 + max(NAMES), "(laughs) Ha.", ""),
+    ]
+
+
+def test_a_mood_nobody_has_is_a_problem_of_its_line() -> None:
+    with pytest.raises(EntryError, match=r":2  Ben has no mood"):
+        parse_script("Ana: Hi.\nBen (angry): Out!", PATH, 0, NAMES, moods={0: ("angry",)})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csm_chat import assemble
+from csm_chat.casting.names import label
 from csm_chat.commands.terminal.wording import COMMAND_LINE
-from csm_chat.conversation.grammar import label
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import Interrupted
 from csm_chat.notices import (
@@ -218,4 +218,4 @@ def scene_turn(planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str])
     name = label(said.speaker, names)
     pause_s = planned.asked.pause_s
     piece = Piece(said.speaker, name, said.text, saved.n_samples, saved.pcm, pause_s)
-    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line)
+    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line, said.mood)

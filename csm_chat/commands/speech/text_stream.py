@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from csm_chat.conversation.grammar import SEPARATOR, Entry, by_name, folded, parse
+from csm_chat.casting.labels import known_label
+from csm_chat.casting.moods import Moods
+from csm_chat.casting.names import by_name
+from csm_chat.conversation.grammar import NO_MOODS, SEPARATOR, Entry, parse
 from csm_chat.conversation.sentences import Sentences
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
@@ -31,6 +34,7 @@ class Arriving:
         offsets: str,
         refuse: Callable[[EntryError], None],
         skip: Callable[[str], None],
+        moods: Moods = NO_MOODS,
     ) -> None:
         """`refuse` is told of each piece that has no reading; the rest goes on.
 
@@ -40,9 +44,11 @@ class Arriving:
         self._skip = skip
         self._first_speaker = self._speaker = speaker
         self._names = names
+        self._moods = moods
         self._offsets = offsets
         self._known = by_name(names)
-        self._longest = max((len(name) for name in self._known), default=0)
+        longest_mood = max((len(mood) for each in moods.values() for mood in each), default=-3)
+        self._longest = max((len(name) for name in self._known), default=0) + 3 + longest_mood
         self._sequence = ""  # begun, that the terminal would act upon
         self._begun = ""  # of a line, not yet enough to tell who says it
         self._in_line = False
@@ -86,8 +92,7 @@ class Arriving:
         yield from self._sentences.feed(line)
 
     def _is_named(self, line: str) -> bool:
-        name, colon, _ = line.partition(":")
-        return bool(colon) and folded(name) in self._known
+        return known_label(line, self._known) is not None
 
     def _entries(self, pieces: Iterable[str]) -> Iterator[Entry]:
         for piece in pieces:
@@ -95,7 +100,9 @@ class Arriving:
                 self._skip(piece)
                 continue
             try:
-                entry = parse(piece, self._speaker, self._names, self._offsets)
+                entry = parse(
+                    *(piece, self._speaker, self._names, self._offsets), moods=self._moods
+                )
             except EntryError as error:
                 self._refuse(error)
                 continue

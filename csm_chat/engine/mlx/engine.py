@@ -30,7 +30,7 @@ Draw: TypeAlias = Callable[[mx.array, mx.array], mx.array]  # logits, noise -> c
 Depth: TypeAlias = Callable[[mx.array, mx.array, mx.array, Rows, Rows], tuple[mx.array, Rows, Rows]]
 
 
-class MlxEngine(CachedEngine[mx.array]):
+class MlxEngine(CachedEngine[mx.array, tuple[Rows, Rows]]):
     """`Engine` on MLX. One generator of `frames` at a time: a new one ends the one before.
 
     A stop request waits for a frame, or for a layer of up to 256 prompt rows.
@@ -118,6 +118,23 @@ class MlxEngine(CachedEngine[mx.array]):
             mx.eval(hidden)
         mx.clear_cache()  # MLX keeps the memory of each new shape
         return hidden
+
+    def _saved(self, n_rows: int) -> tuple[Rows, Rows]:
+        with mx.stream(self._stream):
+            keys, values = (
+                [mx.contiguous(rows[:, :, :n_rows]) for rows in each]
+                for each in (self._backbone.keys, self._backbone.values)
+            )
+            mx.eval(keys, values)  # or it would hold the whole cache until it is used
+        return keys, values
+
+    def _put_back(self, saved: tuple[Rows, Rows], n_rows: int) -> None:
+        cache = self._backbone
+        with mx.stream(self._stream):
+            for held, each in zip((cache.keys, cache.values), saved, strict=True):
+                for layer, rows in enumerate(each):
+                    held[layer][:, :, :n_rows] = rows[:, :, :n_rows]
+            mx.eval(cache.keys, cache.values)
 
     def _check(self, tokens: npt.NDArray[np.int32]) -> None:
         """MLX reads past a table's end without a word. Raises IndexError."""

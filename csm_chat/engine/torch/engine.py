@@ -19,7 +19,7 @@ from csm_chat.runtime import FOR_SMALL, threads
 from csm_chat.types import Codes, Frame, Prompt, Sampling
 
 
-class TorchEngine(CachedEngine[Tensor]):
+class TorchEngine(CachedEngine[Tensor, tuple[Tensor, Tensor]]):
     """`Engine` on torch. One generator of `frames` at a time: a new one ends the one before."""
 
     def __init__(
@@ -129,6 +129,18 @@ class TorchEngine(CachedEngine[Tensor]):
         with threads(self._threads):
             hidden: Tensor = self._model.backbone(rows, cache, span, go_on)
         return hidden[-1:]
+
+    @torch.inference_mode()
+    def _saved(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        cache = self._one.cache
+        return cache.keys[:, :, :, :n_rows].clone(), cache.values[:, :, :, :n_rows].clone()
+
+    @torch.inference_mode()
+    def _put_back(self, saved: tuple[Tensor, Tensor], n_rows: int) -> None:
+        cache, (keys, values) = self._one.cache, saved
+        # in place: what steps are bound to, or recorded on, is this memory
+        cache.keys[:, :, :, :n_rows] = keys[:, :, :, :n_rows]
+        cache.values[:, :, :, :n_rows] = values[:, :, :, :n_rows]
 
     def _tensor(self, array: npt.NDArray[np.int32] | npt.NDArray[np.bool_]) -> Tensor:
         return torch.tensor(array, device=self._device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,11 @@ class ModelThread:
 
     def reload(self) -> None:
         self.session.voices = self._loaded.references.load()
+
+    def reserve(self, newcomers: Mapping[int, str]) -> None:
+        """Keep the numbers of speakers without a clip from clips of others."""
+        for speaker, name in newcomers.items():
+            self._loaded.references.reserve(speaker, name)
 
     def add_to_lexicon(self, entry: Entry) -> None:
         reading = self.session.reading

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from csm_chat.casting.clips import moods_of
+from csm_chat.casting.moods import Moods
+from csm_chat.conversation.grammar import NO_MOODS
 from csm_chat.conversation.ports import Loaded, Rows, State, Status
 from csm_chat.visible import one_line
 
@@ -18,13 +21,17 @@ if TYPE_CHECKING:
 class Published:
     """Written by the model's thread, read by any; `changed` guards it."""
 
-    def __init__(self, names: Mapping[int, str], changed: threading.Condition) -> None:
-        """`names` are those of speakers until the voices are read."""
+    def __init__(
+        self, names: Mapping[int, str], changed: threading.Condition, moods: Moods = NO_MOODS
+    ) -> None:
+        """`names` and `moods` are those of speakers until the voices are read."""
         self.n_failed = 0  # entries that did not end as asked
         self.error: CsmChatError | None = None  # why loading failed
         self.loaded: Loaded | None = None
         self._performer: Performer | None = None
         self._names = dict(names)
+        self._newcomers: dict[int, str] = {}
+        self._moods: Moods = moods
         self._status = Status("loading")
         self._changed = changed
 
@@ -53,6 +60,7 @@ class Published:
         names = {voice.speaker: voice.name for voice in session.voices}
         with self._changed:
             self._names = {**names, **named}
+            self._moods = moods_of(session.voices)
             self._status = replace(
                 self._status,
                 model=one_line(f"{backend.name} on {backend.device}, {backend.dtype}"),
@@ -60,8 +68,22 @@ class Published:
                 rows=Rows(voices, history, backend.engine.context_rows),
             )
 
+    def introduce(self, newcomers: Mapping[int, str]) -> None:
+        """Let speakers without a clip be called so."""
+        with self._changed:
+            self._newcomers |= newcomers
+
+    def newcomers(self) -> dict[int, str]:
+        """Those of the names that no voice and no config gives."""
+        with self._changed:
+            return {n: name for n, name in self._newcomers.items() if n not in self._names}
+
     def names(self) -> dict[int, str]:
-        return dict(self._names)
+        with self._changed:
+            return {**self._newcomers, **self._names}
+
+    def moods(self) -> Moods:
+        return self._moods
 
     def n_offered(self) -> int:
         performer = self._performer

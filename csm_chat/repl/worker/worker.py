@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from csm_chat.casting.moods import Moods
 from csm_chat.config.override import override_live
 from csm_chat.config.settings import Config
+from csm_chat.conversation.grammar import NO_MOODS
 from csm_chat.conversation.ports import Loader, Status, View
 from csm_chat.conversation.reading import Reading
 from csm_chat.errors import CsmChatError
@@ -38,15 +40,20 @@ class Worker:
         load: Loader,
         names: Mapping[int, str],
         lexicon: Lexicon = EMPTY,
+        moods: Moods = NO_MOODS,
     ) -> None:
-        """`names` are those of speakers until the voices are read; `lexicon` is the session's."""
+        """`names` and `moods` are those of speakers until the voices are read.
+
+        `lexicon` is the session's.
+        """
         self._config = config
         self._lexicon = lexicon
         self._load = load
         self._changed = threading.Condition()
         self._jobs = JobQueue(self._changed)
-        self._published = Published(names, self._changed)
+        self._published = Published(names, self._changed, moods)
         self._thread: threading.Thread | None = None
+        self._spoken: set[int] = set()  # speakers that something was asked of
         self._leave_by = 0.0  # on the monotonic clock, once it is closing
 
     def start(self, view: View) -> None:
@@ -83,6 +90,7 @@ class Worker:
     def say(self, utterances: tuple[Utterance, ...]) -> None:
         """Queue an entry."""
         asked = time.perf_counter()
+        self._spoken |= {each.speaker for each in utterances}
         self._jobs.put(
             lambda model, epoch: model.performer.say(utterances, asked, epoch), is_entry=True
         )
@@ -180,8 +188,27 @@ class Worker:
         return self._published.status(self._jobs.n_entries)
 
     def speakers(self) -> dict[int, str]:
-        """Names by speaker number, of voices and of `config.voices`."""
+        """Names by speaker number: of voices, of `config.voices`, of newcomers."""
         return self._published.names()
+
+    def newcomers(self) -> dict[int, str]:
+        """Those of them that have no clip and were named in a line."""
+        return self._published.newcomers()
+
+    def moods(self) -> Moods:
+        """The moods that speakers have, by number."""
+        return self._published.moods()
+
+    def taken(self) -> Collection[int]:
+        """Speakers that something was asked of, so that nobody new can be them."""
+        return frozenset(self._spoken)
+
+    def introduce(self, newcomers: Mapping[int, str]) -> None:
+        """Let new speakers be called so from now on, with a random voice each."""
+        if not newcomers:
+            return
+        self._published.introduce(newcomers)
+        self._jobs.put(lambda model, _: model.reserve(newcomers))
 
     def n_offered(self) -> int:
         """How many takes there are to pick from."""
