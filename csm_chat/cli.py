@@ -226,7 +226,7 @@ def _worker(config: Config) -> Worker:
     from csm_chat.repl.worker.worker import Worker
     from csm_chat.voices.references import expected_names
 
-    names = expected_names(folder(config.references, "references"), config.voices)
+    names = expected_names(folder(config.references, "references"), config.named)
     # what is wrong with it is told when the conversation opens
     return Worker(config, open_conversation, names, open_lexicon(config, log_only))
 

@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "places": ("errors",),
     "leaving": (),
     "runtime": (),
+    "shape": ("shape", "normalise", "config", "errors", "types"),
     "config": ("config", "places", "errors", "types"),
-    "audio": ("audio", "plain_files", "places", "notices", "errors", "types", "visible"),
+    "audio": ("audio", "shape", "plain_files", "places", "notices", "errors", "types", "visible"),
     "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
@@ -50,15 +51,15 @@ MAY_IMPORT = {
         "visible",
     ),
     "conversation": (
-        *("conversation", "voices", "normalise", "audio.files", "config"),
+        *("conversation", "voices", "normalise", "audio.files", "shape", "config"),
         *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
-        *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices"),
+        *("scene", "audio.clips", "audio.files", "conversation", "normalise", "voices", "shape"),
         *("plain_files", "places", "config", "errors", "types", "visible"),
     ),
     "assemble": (
-        *("assemble", "scene", "conversation", "voices", "normalise", "places"),
+        *("assemble", "scene", "conversation", "voices", "normalise", "places", "shape"),
         *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
         *("notices", "wording", "errors", "types"),
     ),
@@ -67,17 +68,17 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config"),
+        *("repl", "conversation", "voices", "leaving", "places", "plain_files", "config", "shape"),
         *("normalise", "notices", "wording", "errors", "types", "visible", "printing"),
     ),
     "api": (
         *("api", "assemble", "conversation", "voices", "audio", "engine", "places", "config"),
-        *("normalise", "notices", "wording", "errors", "types"),
+        *("shape", "normalise", "notices", "wording", "errors", "types"),
     ),
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("normalise", "places", "plain_files", "visible", "printing"),
+        *("normalise", "places", "plain_files", "shape", "visible", "printing"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
@@ -88,6 +89,7 @@ MAY_IMPORT = {
 
 # The only files that import a package, at the top or inside a function.
 ONLY_IN = {
+    "audiotsm": ("shape/stretch.py",),
     "huggingface_hub": ("checkpoint/find.py", "checkpoint/hub/*.py"),
     "mlx": ("engine/mlx/*.py",),
     "onnx": ("engine/torch/quantised/*.py", "training/speech/teacher/graphs.py"),

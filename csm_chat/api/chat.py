@@ -95,7 +95,8 @@ class Chat:
         self._view = _View(notify)
         self._epoch = 0
         self._performer = Performer(
-            loaded, self._view, lambda: self._epoch, lambda: self.names, config.audio.start
+            *(loaded, self._view, lambda: self._epoch, lambda: self.names),
+            *(config.audio.start, config.gap or 0.0),
         )
 
     @property
@@ -111,7 +112,9 @@ class Chat:
     @property
     def names(self) -> Mapping[int, str]:
         """Names by speaker, of voices and of `config.voices`."""
-        return {voice.speaker: voice.name for voice in self.session.voices} | self._config.voices
+        return {voice.speaker: voice.name for voice in self.session.voices} | dict(
+            self._config.named
+        )
 
     def say(self, line: str, speaker: int | str | None = None) -> tuple[Turn, ...]:
         """Say an entry as it would be typed: `Hi!||Hello.||Bye.0`, `ana: Hi!`.

@@ -117,7 +117,7 @@ def _listed(speaker: int, source: Source, config: Config) -> Listed:
     from csm_chat.voices.clip_codes import excerpt
     from csm_chat.voices.references import transcript_path
 
-    name = config.voices.get(speaker) or source.title
+    name = config.named.get(speaker) or source.title
     try:
         kept = excerpt(source.path, config.context.max_reference_s)
         text, said = _words(transcript_path(source.path), kept)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import TERMINAL_SEQUENCE
+from csm_chat.shape.pauses import added, around, at_pauses, check_pauses, find_pauses
 from csm_chat.types import Utterance
 
 Span = tuple[int, int]  # characters of the typed line, end excluded
@@ -31,10 +32,13 @@ class Part:
 
     start: int
     end: int
-    text: str
+    text: str  # with the pauses inside of it
     speaker: int
     name: Span | None = None  # `name:` in front
     offset: Span | None = None  # the number at the end, if it chooses the speaker
+    before_s: float | None = None  # pause that it begins with; None: none
+    after_s: float | None = None  # and that it ends with
+    is_literal: bool = False  # said as it stands: a pause in it is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,11 @@ def parse(
     found = parts(line, speaker, names, offsets)
     if not found:
         return Entry(())
+    if not found[0].is_literal:
+        check_pauses(line)
     spoken = [part for part in found if not says_nothing(part.text)]
     if not spoken:
-        raise EntryError("There is nothing to say in this line: only its marks are there.")
+        return Entry((_only_silence(found, speaker),))
     for part in spoken:
         if part.speaker < 0:
             position = part.offset[0] if part.offset else part.start
@@ -86,14 +92,43 @@ def parse(
     notes = [
         f"part {number} {'has no word in it' if part.text else 'is empty'} and was left out"
         for number, part in enumerate(found, 1)
-        if part not in spoken
+        if part not in spoken and not _is_pause(part)
     ]
     # without any voice every speaker is a surprise, so only a number past the parts is worth a word
     expected = names or range(speaker, speaker + len(found))
     notes += [
         _surprise(line, part) for part in spoken if part.offset and part.speaker not in expected
     ]
-    return Entry(tuple(Utterance(part.text, part.speaker) for part in spoken), tuple(notes))
+    return Entry(tuple(_utterances(found)), tuple(notes))
+
+
+def _utterances(found: tuple[Part, ...]) -> Iterator[Utterance]:
+    """What is said, with the silence around it; a pause inside a part cuts it in two."""
+    said: Utterance | None = None
+    wait_s: float | None = None
+    for part in found:
+        wait_s = added(wait_s, part.before_s)
+        texts, pauses = ([part.text], []) if part.is_literal else at_pauses(part.text)
+        for text, pause_s in zip(texts, [*pauses, part.after_s], strict=True):
+            if not says_nothing(text):
+                if said:
+                    yield said
+                said, wait_s = Utterance(_spoken(text), part.speaker, wait_s), None
+            wait_s = added(wait_s, pause_s)
+    if said:
+        yield replace(said, rest_s=wait_s or 0.0)
+
+
+def _only_silence(found: tuple[Part, ...], speaker: int) -> Utterance:
+    """The pauses of a line that has nothing else. Raises EntryError where it has other marks."""
+    if not all(_is_pause(part) for part in found):
+        raise EntryError("There is nothing to say in this line: only its marks are there.")
+    return Utterance("", speaker, rest_s=sum(part.before_s or 0.0 for part in found))
+
+
+def _is_pause(part: Part) -> bool:
+    """Nothing but a pause."""
+    return not part.text and part.before_s is not None
 
 
 def parts(
@@ -105,16 +140,29 @@ def parts(
         return ()
     start = len(kept) - len(kept.lstrip())
     if kept[start] == ESCAPE:
-        return (Part(places[start], len(line), _spoken(kept[start + 1 :]), speaker),)
+        said = _spoken(kept[start + 1 :])
+        return (Part(places[start], len(line), said, speaker, is_literal=True),)
     known = by_name(names or {})
     cuts = list(_cut(kept))
-    found = []
-    for index, (first, last) in enumerate(cuts):
+    found: list[Part] = []
+    index = 0
+    for first, last in cuts:
         scene = len(cuts) > 1 and (offsets == "strict" or index > 0)
-        read = _Reader(kept, first, last, speaker + index, known)
+        inner = around(kept[first:last])
+        read = _Reader(kept, first + inner.start, first + inner.end, speaker + index, known)
         pattern = (STRICT if offsets == "strict" else CLASSIC) if scene else None
-        found.append(read.part(places, speaker, pattern))
+        part = read.part(places, speaker, pattern)
+        part = replace(part, start=places[first], end=places[last])
+        found.append(replace(part, before_s=inner.before_s, after_s=inner.after_s))
+        index += not _is_pause(found[-1])  # a pause of its own is nobody's turn
     return tuple(found)
+
+
+def pauses_in(line: str) -> list[Span]:
+    """Where a line that is speech has pauses."""
+    if line.lstrip().startswith(ESCAPE):
+        return []
+    return [(pause.start, pause.end) for pause in find_pauses(line)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from prompt_toolkit.layout.processors import (
 from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.lexers import Lexer
 
-from csm_chat.conversation.grammar import label
+from csm_chat.conversation.grammar import label, pauses_in
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import reading
 from csm_chat.repl.toolbar import Fragments, colour
@@ -47,6 +47,7 @@ def styled(state: PromptState, line: str) -> Fragments:
         return [(style, line)]
     shown: Fragments = []
     done = 0
+    pauses = pauses_in(line)
     for part in found:
         base = NO_SPEAKER if part.speaker < 0 else colour(part.speaker)
         spans = [(part.start, base)]
@@ -54,6 +55,10 @@ def styled(state: PromptState, line: str) -> Fragments:
             spans += [(part.name[0], "class:chip"), (part.name[1], base)]
         if part.offset:
             spans += [(part.offset[0], "class:chip"), (part.offset[1], base)]
+        for start, end in pauses:
+            if part.start <= start < part.end:
+                spans += [(start, "class:chip"), (end, base)]
+        spans.sort(key=lambda span: span[0])
         shown.append(("class:dim", line[done : part.start]))
         for (start, style), (end, _) in zip(spans, [*spans[1:], (part.end, "")], strict=True):
             shown.append((style, line[start:end]))

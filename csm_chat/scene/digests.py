@@ -30,12 +30,19 @@ def first_key(session: Session) -> str:
 
 def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
     """That of a turn, given the key of the one before: it was heard as context."""
-    return _digest([before, session.read(utterance.text), utterance.speaker, seed])
+    who = utterance.speaker
+    said = [session.read(utterance.text, who), who, seed]
+    own = session.manner(who).own
+    drawn = [each for each in (own.temperature, own.top_k) if each is not None]
+    return _digest([before, *said, *([drawn] if drawn else [])])
 
 
 def _voice(voice: Voice, session: Session) -> list[object]:
     said = [
-        [session.read(segment.text), hashlib.sha256(segment.codes.tobytes()).hexdigest()]
+        [
+            session.read(segment.text, voice.speaker),
+            hashlib.sha256(segment.codes.tobytes()).hexdigest(),
+        ]
         for segment in voice.segments
     ]
     return [voice.speaker, said]
