@@ -32,6 +32,7 @@ from csm_chat.conversation.take import (
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
 from csm_chat.notices import DirectionDropped
+from csm_chat.shape.pauses import find_pauses
 from csm_chat.shape.stream import in_shape
 from csm_chat.types import (
     FRAME_MS,
@@ -223,6 +224,8 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
+        if any(utterance.text[pause.start] == "(" for pause in find_pauses(utterance.text)):
+            raise UsageError("one take has no pause inside: open_chat keeps (pause 0.8), (beat)")
         self._lines.read.refuse_silence(utterance.text)
         self._tell_dropped(utterance.text)
         self._end_take()

@@ -24,6 +24,7 @@ WRITING = (
     ("Hi!||Hello.", "a scene: each part is said by the next speaker"),
     ("Hi!||Hello.||Bye.0", "a number after closing punctuation counts from the current speaker"),
     ("ana: Hi!", "the voice of that name says it"),
+    ("Hi. (pause 0.8) Bye. (beat)", "silence of so many seconds; a beat is half a second"),
     ("\\$5$", "everything after the backslash is said as it stands"),
 )
 KEYS = (
@@ -206,7 +207,7 @@ COMMANDS = (
     Command(
         "SET",
         "key value",
-        "change a setting of config.yaml for now",
+        "change a setting of config.yaml for now, as ana.speed 1.1 of one speaker",
         do.change_setting,
         do.settings,
         r"\S+\s+\S.*",
