@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from csm_chat.conversation.ports import Loaded
     from csm_chat.conversation.session import Session
     from csm_chat.normalise.lexicon import Lexicon
+    from csm_chat.shape.manners import Manners
     from csm_chat.types import Backend, Codec
     from csm_chat.voices.library import VoiceLibrary
 
@@ -158,7 +159,7 @@ def open_session(
         progress=reports.progress,
         cancelled=reports.is_cancelled,
     )
-    return Session(
+    session = Session(
         backend,
         sampling=config.sampling,
         context=config.context,
@@ -166,6 +167,8 @@ def open_session(
         chunk_frames=config.audio.chunk_frames,
         listener=reports.tell,
     )
+    session.manners = open_manners(config, reports.tell)
+    return session
 
 
 def open_player(audio: AudioConfig, tell: Listener) -> Player:
@@ -206,7 +209,7 @@ def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
         cache_folder(),
         Transcriber(config.whisper.model, tell=tell),
         tell,
-        config.voices,
+        config.named,
         config.context.max_reference_s,
     )
 
@@ -222,6 +225,20 @@ def open_lexicon(config: Config, tell: Listener) -> Lexicon:
     beside = folder(config.references, "references").parent
     path = beside / folder(config.lexicon, "lexicon")
     return read_lexicon(path, tell, is_asked_for=config.lexicon != LEXICON)
+
+
+def open_manners(config: Config, tell: Listener) -> Manners:
+    """How each speaker is to speak, with the lexicon of each that has one. Raises ConfigError."""
+    from csm_chat.shape.manners import manners_of
+    from csm_chat.voices.lexicon import read_lexicon
+
+    beside = folder(config.references, "references").parent
+    lexicons = {
+        speaker: read_lexicon(beside / folder(own.lexicon, place), tell, is_asked_for=True)
+        for speaker, own in config.speakers.items()
+        if own.lexicon and (place := f"speakers.{speaker}.lexicon")
+    }
+    return manners_of(config, lexicons)
 
 
 def open_watermark(config: Config, tell: Listener) -> Watermark | None:

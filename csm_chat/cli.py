@@ -227,7 +227,7 @@ def _worker(config: Config) -> Worker:
     from csm_chat.voices.references import expected_moods, expected_names
 
     references = folder(config.references, "references")
-    names = expected_names(references, config.voices)
+    names = expected_names(references, config.named)
     moods = expected_moods(references)
     # what is wrong with it is told when the conversation opens
     return Worker(config, open_conversation, names, open_lexicon(config, log_only), moods)

@@ -47,6 +47,14 @@ class Utterance:
     text: str
     speaker: int  # >= 0
     mood: str = ""  # that of the speaker's clips to be heard before it; "" is the usual one
+    # silence around it, in seconds, which is no part of what is asked of the model
+    pause_s: float | None = field(default=None, compare=False)  # before; None: the usual gap
+    rest_s: float = field(default=0.0, compare=False)  # after
+
+    @property
+    def is_silence(self) -> bool:
+        """Nothing but a pause."""
+        return not self.text and self.rest_s > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +86,14 @@ class Timings:
         return (self.compute_s - self.first_audio_s) / rest_s if rest_s > 0 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How speech is given out once it is made; what the model hears of it stays as it was."""
+
+    speed: float = 1.0  # 0.5 - 2; its pitch is kept
+    gain_db: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
     """A finished take. Only one that `ended` by itself ("eos") is part of the context."""
@@ -85,8 +101,9 @@ class Turn:
     segment: Segment
     seed: int
     ended: Ended  # eos: by itself; limit: max_turn_s; guard: runaway; early; cut: cancelled
-    timings: Timings
+    timings: Timings  # of what was made, before it is given its shape
     mood: str = ""  # it was said in
+    shape: Shape = Shape()
 
     @property
     def utterance(self) -> Utterance:

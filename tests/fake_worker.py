@@ -42,6 +42,9 @@ class FakeWorker:
     def reading(self) -> Reading:
         return Reading(self.config.normalize, self.lexicon, self.config.directions)
 
+    def reading_by(self, speaker: int) -> Reading:
+        return self.reading
+
     def start(self, view: View) -> None:
         self.view = view
         self.calls.append(("start",))

@@ -153,6 +153,9 @@ class ListSound:
         if self._open:
             self.entries[-1].append(pcm)
 
+    def overlap(self, n_samples: int) -> None:
+        self.calls.append(f"overlap {n_samples}")
+
     def end(self) -> None:
         self._open = False
 

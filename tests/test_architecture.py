@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "places": ("errors",),
     "leaving": (),
     "runtime": (),
+    "shape": ("shape", "normalise", "config", "errors", "types"),
     "config": ("config", "places", "errors", "types"),
-    "audio": ("audio", "plain_files", "places", "notices", "errors", "types", "visible"),
+    "audio": ("audio", "shape", "plain_files", "places", "notices", "errors", "types", "visible"),
     "checkpoint": ("checkpoint", "plain_files", "notices", "errors", "types"),
     "codec": ("codec", "checkpoint", "runtime", "errors", "types"),
     "engine": ("engine", "checkpoint", "runtime", "notices", "errors", "types"),
@@ -51,15 +52,16 @@ MAY_IMPORT = {
         "visible",
     ),
     "conversation": (
-        *("conversation", "casting", "voices", "normalise", "audio.files", "config"),
+        *("conversation", "casting", "voices", "normalise", "audio.files", "shape", "config"),
         *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
         *("scene", "audio.clips", "audio.files", "conversation", "casting", "normalise", "voices"),
+        "shape",
         *("plain_files", "places", "config", "errors", "types", "visible"),
     ),
     "assemble": (
-        *("assemble", "scene", "conversation", "voices", "normalise", "places"),
+        *("assemble", "scene", "conversation", "voices", "normalise", "places", "shape"),
         *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
         *("notices", "wording", "errors", "types"),
     ),
@@ -68,36 +70,18 @@ MAY_IMPORT = {
         *("errors", "types"),
     ),
     "repl": (
-        *(
-            "repl",
-            "conversation",
-            "casting",
-            "voices",
-            "leaving",
-            "places",
-            "plain_files",
-            "config",
-        ),
-        *("normalise", "notices", "wording", "errors", "types", "visible", "printing"),
+        *("repl", "conversation", "casting", "voices", "leaving", "places", "plain_files"),
+        *("config", "shape", "normalise", "notices", "wording", "errors", "types", "visible"),
+        "printing",
     ),
     "api": (
-        *(
-            "api",
-            "assemble",
-            "conversation",
-            "casting",
-            "voices",
-            "audio",
-            "engine",
-            "places",
-            "config",
-        ),
-        *("normalise", "notices", "wording", "errors", "types"),
+        *("api", "assemble", "conversation", "casting", "voices", "audio", "engine", "places"),
+        *("config", "shape", "normalise", "notices", "wording", "errors", "types"),
     ),
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("casting", "normalise", "places", "plain_files", "visible", "printing"),
+        *("casting", "normalise", "places", "plain_files", "shape", "visible", "printing"),
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
@@ -108,6 +92,7 @@ MAY_IMPORT = {
 
 # The only files that import a package, at the top or inside a function.
 ONLY_IN = {
+    "audiotsm": ("shape/stretch.py",),
     "huggingface_hub": ("checkpoint/find.py", "checkpoint/hub/*.py"),
     "mlx": ("engine/mlx/*.py",),
     "onnx": ("engine/torch/quantised/*.py", "training/speech/teacher/graphs.py"),

@@ -99,7 +99,8 @@ class Chat:
         self._newcomers: dict[int, str] = {}  # names of speakers without a clip
         self._spoken: set[int] = set()
         self._performer = Performer(
-            loaded, self._view, lambda: self._epoch, lambda: self.names, config.audio.start
+            *(loaded, self._view, lambda: self._epoch, lambda: self.names),
+            *(config.audio.start, config.gap or 0.0),
         )
 
     @property
@@ -114,9 +115,9 @@ class Chat:
 
     @property
     def names(self) -> Mapping[int, str]:
-        """Names by speaker: of voices, of `config.voices`, and new ones that lines brought."""
-        named = {voice.speaker: voice.name for voice in self.session.voices} | self._config.voices
-        return self._newcomers | named
+        """Names by speaker: of voices, of the config, and new ones that lines brought."""
+        named = {voice.speaker: voice.name for voice in self.session.voices}
+        return self._newcomers | named | dict(self._config.named)
 
     def say(self, line: str, speaker: int | str | None = None) -> tuple[Turn, ...]:
         """Say an entry as it would be typed: `Hi!||Hello.||Bye.0`, `ana (angry): Hi!`.

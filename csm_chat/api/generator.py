@@ -32,6 +32,8 @@ from csm_chat.conversation.take import (
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
 from csm_chat.notices import DirectionDropped
+from csm_chat.shape.pauses import find_pauses
+from csm_chat.shape.stream import in_shape
 from csm_chat.types import (
     FRAME_MS,
     SAMPLE_RATE,
@@ -41,6 +43,7 @@ from csm_chat.types import (
     Pcm,
     Prompt,
     Sampling,
+    Shape,
     Utterance,
 )
 from csm_chat.wording import words
@@ -83,6 +86,15 @@ def max_frames(max_audio_length_ms: float) -> int:
     return int(min(max_audio_length_ms, MAX_AUDIO_MS) // FRAME_MS)
 
 
+def given_shape(speed: float, gain: float) -> Shape:
+    """Raises UsageError."""
+    try:
+        config = override(override(Config(), "speed", str(speed)), "gain", str(gain))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    return Shape(config.speed, config.gain)
+
+
 def random_seed() -> int:
     return random.SystemRandom().randrange(2**32)
 
@@ -101,6 +113,7 @@ class _Request:
     samplings: Sequence[Sampling]  # to try until one gives sound
     is_free: bool  # to be said again: nobody heard it, and it would come out another way
     least_s: float  # that a take of it lasts
+    shape: Shape
 
 
 def _with_parameters_of(
@@ -138,6 +151,9 @@ class Generator:
     codebook 0, NumPy float32 (audio_vocab,); `history` is codebook 0 so far, int32 (n,). `sampler`
     is called as sampler(logits) for each codebook and returns the code; the settings above do not
     apply then. `csm_chat.Sampling` has an example.
+
+    `speed`, 0.5 to 2, and `gain`, decibels, change what is returned and heard, in chunks of any
+    length then; as context for later lines it stays as it was made.
 
     `play` makes it heard while it is made, and returns when it was heard; without a device there is
     one warning in the log. `on_chunk` gets each chunk when it is made.
@@ -183,6 +199,8 @@ class Generator:
         seed: int | None = None,
         sampler: CodeSampler | None = None,
         logits_processors: Sequence[LogitsProcessor] = (),
+        speed: float = 1.0,
+        gain: float = 0.0,
         play: bool = False,
         on_chunk: Callable[[torch.Tensor], object] | None = None,
     ) -> Chunks:
@@ -206,6 +224,8 @@ class Generator:
             processors=tuple(logits_processors),
         )
         utterance = Utterance(spoken_text(text), speaker_number(speaker))
+        if any(utterance.text[pause.start] == "(" for pause in find_pauses(utterance.text)):
+            raise UsageError("one take has no pause inside: open_chat keeps (pause 0.8), (beat)")
         self._lines.read.refuse_silence(utterance.text)
         self._tell_dropped(utterance.text)
         self._end_take()
@@ -219,7 +239,7 @@ class Generator:
         is_heard = play or on_chunk is not None
         is_free = seed is None and sampler is None and bool(temperature) and not is_heard
         least_s = guard.least_s(self._lines.read(utterance.text))
-        request = _Request(utterance, rows, samplings, is_free, least_s)
+        request = _Request(utterance, rows, samplings, is_free, least_s, given_shape(speed, gain))
         return self._stream(request, play, on_chunk)
 
     @_with_parameters_of(stream)
@@ -253,12 +273,14 @@ class Generator:
         on_chunk: Callable[[torch.Tensor], object] | None,
     ) -> Chunks:
         blocks: list[Pcm] = [np.zeros(0, np.float32)]
-        heard = self._playback.of(self._expected_s(request.utterance), self._speed.rtf)
+        expected_s, pace = self._expected_s(request.utterance), request.shape.speed
+        rtf = self._speed.rtf
+        heard = self._playback.of(expected_s / pace, rtf * pace if rtf else None)
         with heard if play else nullcontext(_unheard) as hear:
             take = self._begun(request)
             said = Streamed(take)
             with closing(take):
-                for pcm in self._speed.measured(said):
+                for pcm in in_shape(self._speed.measured(said), request.shape):
                     hear(pcm)
                     blocks.append(pcm)
                     chunk = _tensor(pcm.copy())  # its receiver may write to it

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from csm_chat.notices import GapsHeard
+from csm_chat.shape.level import limited
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 BLOCK_SAMPLES = FRAME_SAMPLES // 2  # 40 ms: short enough that a cancel is heard at once
@@ -79,6 +80,7 @@ class PlayedEntry:
     need_s: float  # to have before the first is heard
     chunks: deque[Pcm] = field(default_factory=deque)
     n_waiting: int = 0  # samples
+    n_over: int = 0  # samples at the end that those to come lie over
     ended: bool = False
     first_write_at: float | None = None  # seconds, monotonic
     refill: int = 0  # samples to have before a gap ends; 0: no gap
@@ -93,6 +95,20 @@ class PlayedEntry:
     @property
     def is_over(self) -> bool:
         return self.ended and not self.n_waiting
+
+    def add(self, pcm: Pcm) -> None:
+        """More samples; the first of them over the end of what waits where that was asked for."""
+        self.n_over = min(self.n_over, self.n_waiting)  # what was played meanwhile is past
+        over = min(self.n_over, len(pcm))
+        if over:
+            end = np.concatenate(self.chunks)
+            at = len(end) - self.n_over
+            end[at : at + over] = limited(end[at : at + over] + pcm[:over])
+            self.chunks = deque([end])
+            self.n_over -= over
+        if len(pcm) > over:
+            self.chunks.append(np.array(pcm[over:], np.float32))
+            self.n_waiting += len(pcm) - over
 
     def take(self, n_samples: int) -> Pcm:
         block = np.empty(min(n_samples, self.n_waiting), np.float32)
@@ -154,8 +170,11 @@ class PlayBuffer:
             return
         if self.latest.ended:
             self.begin(CUSHION_S)
-        self.latest.chunks.append(np.array(pcm, np.float32))
-        self.latest.n_waiting += len(pcm)
+        self.latest.add(pcm)
+
+    def overlap(self, n_samples: int) -> None:
+        """What comes next in this entry lies over so many samples at its end that still wait."""
+        self.latest.n_over = min(n_samples, self.latest.n_waiting)
 
     def end(self) -> None:
         self.latest.ended = True

@@ -135,6 +135,11 @@ class Player:
                 self._buffer.feed(pcm)
                 self._changed.notify_all()
 
+    def overlap(self, n_samples: int) -> None:
+        """What is written next lies over so much of the end of what was, if it still waits."""
+        with self._changed:
+            self._buffer.overlap(n_samples)
+
     def end(self) -> None:
         """The entry is complete."""
         with self._changed:

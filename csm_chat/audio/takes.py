@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-
-import numpy as np
+from typing import Protocol
 
 from csm_chat.audio import records
 from csm_chat.audio.clips import read_clip
@@ -26,12 +25,34 @@ from csm_chat.notices import (
     TakeUnsaved,
 )
 from csm_chat.places import inside, slug
+from csm_chat.shape.overlap import joined
 from csm_chat.types import Pcm, Turn
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = {"eos": "", "limit": ".limit", "guard": ".guard", "early": ".guard", "cut": CUT}
 SIDECAR = "takes.jsonl"
+
+
+class Scene(Protocol):
+    """Takes that are to be one file."""
+
+    @property
+    def numbers(self) -> Sequence[int]: ...
+    @property
+    def gaps_s(self) -> Sequence[float]:
+        """In front of each; below 0 it lies over the one before."""
+        ...
+
+    @property
+    def rest_s(self) -> float:
+        """Silence behind the last."""
+        ...
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last take, by which the file is called."""
+        ...
 
 
 class Takes:
@@ -71,16 +92,20 @@ class Takes:
     def take_back(self) -> None:
         """Each take has a file of its own, whose name tells that it went wrong: it stays."""
 
-    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
-        """One file of several takes as saved, end to end; None if it cannot be saved.
+    def apart(self, gap_s: float) -> None:
+        """Each take has a file of its own; `combine` puts silence between them."""
 
-        It is called by `span`, the first and the last of them; joined again, by the next free name.
+    def combine(self, scene: Scene) -> Path | None:
+        """One file of several takes as saved, with their gaps; None if it cannot be saved.
+
+        Joined again it gets the next free name.
         """
         try:
-            parts = [self.read(number) for number in numbers]
-            named = self.made() / f"{span[0]:03d}-{span[1]:03d}-scene.wav"
-            path = next_free(named)
-            write_clip(path, np.concatenate(parts), otherwise=ANOTHER_FOLDER)
+            parts = [self.read(number) for number in scene.numbers]
+            first, last = scene.span
+            path = next_free(self.made() / f"{first:03d}-{last:03d}-scene.wav")
+            pcm = joined(parts, scene.gaps_s, scene.rest_s)
+            write_clip(path, pcm, otherwise=ANOTHER_FOLDER)
         except (TakeError, AudioError, EntryError) as error:
             self._tell(SceneUnsaved(str(error)))
             return None
@@ -113,6 +138,8 @@ class Takes:
             "seed": turn.seed,
             "ended": turn.ended,
             "in_context": is_in_context,
+            "speed": turn.shape.speed,
+            "gain_db": turn.shape.gain_db,
             "timings": asdict(timings) | {"rtf": timings.rtf},
             "watermark": self._watermark.name if self._watermark else None,
             **self._about(),

@@ -8,7 +8,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csm_chat.commands.terminal import flags
 from csm_chat.errors import CsmChatError, UsageError
@@ -79,7 +79,7 @@ def _lines(
     section = ""
     for key in keys():
         if key.kind is dict:
-            yield from _names(config, key, origins, explained)
+            yield from _section(config, key, origins, explained)
             continue
         inner = key.name.rpartition(".")[0]
         if inner != section:
@@ -95,16 +95,29 @@ def _lines(
         yield bool(inner), setting, _explained(key) if explained else origin
 
 
-def _names(
+def _section(
     config: Config, key: Key, origins: dict[str, str], explained: bool
 ) -> Iterator[tuple[int, str, str]]:
-    if not config.voices:
+    """What is set by speaker."""
+    from csm_chat.config.settings import speaker_keys
+
+    held: dict[Any, Any] = getattr(config, key.name)
+    if not held:
         yield 0, f"{key.name}: {{}}", key.help if explained else DEFAULT
         return
     yield 0, f"{key.name}:", key.help if explained else ""
-    for number, name in sorted(config.voices.items()):
-        origin = origins.get(f"{key.name}.{number}", DEFAULT)
-        yield 1, f"{number}: {_quoted(name)}", "" if explained else origin
+    for speaker, value in sorted(held.items()):
+        place = f"{key.name}.{speaker}"
+        shown = _quoted(str(speaker))
+        if isinstance(value, str):
+            origin = origins.get(place, DEFAULT)
+            yield 1, f"{shown}: {_quoted(value)}", "" if explained else origin
+            continue
+        yield 1, f"{shown}:", ""
+        for own in speaker_keys():
+            origin = origins.get(f"{place}.{own.name}", DEFAULT)
+            if (of_it := getattr(value, own.name)) is not None:
+                yield 2, f"{own.name}: {_scalar(own, of_it)}", "" if explained else origin
 
 
 def _value(config: Config, key: Key) -> object:

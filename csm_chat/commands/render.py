@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,12 +36,12 @@ A file beside it whose name has .picks at the end, as script.txt.picks, holds li
 turn 12, as scene.json counts them, is its second take, said with another seed.
 
 Each turn is kept as soon as it is said. Run again, turns that have not changed are not said anew;
-neither --gap nor --format nor --no-match changes one.
+neither --gap, --speed and --gain nor --format and --no-match change one.
 """
 FAILED = 1
 FORMATS = ("wav", "flac", "mp3", "ogg")
 ROOT = Path("renders")
-GAP_S, MAX_GAP_S = 0.35, 60.0
+GAP_S = 0.35  # between turns, unless the settings say so
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -60,20 +60,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help=f"where each script gets a folder of its own name (default {ROOT})",
     )
-    parser.add_argument(
-        *("--gap",),
-        type=_gap_s,
-        default=GAP_S,
-        metavar="S",
-        help=f"silence between turns, seconds (default {GAP_S})",
-    )
     parser.add_argument("--format", choices=FORMATS, default="wav", help="of mix and stems")
     parser.add_argument(
         "--no-match", action="store_true", help="leave each speaker as loud as the model made it"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     given = (*flags.COMPUTE, flags.SPEAKER, flags.REFERENCES)
-    flags.add_settings(parser, *given, *flags.SAMPLING, flags.NO_NORMALIZE, flags.WHISPER)
+    flags.add_settings(
+        parser, *given, *flags.SAMPLING, *flags.SHAPE, flags.NO_NORMALIZE, flags.WHISPER
+    )
 
 
 def run(args: Namespace, config: Config) -> int:
@@ -91,22 +86,16 @@ def run(args: Namespace, config: Config) -> int:
     folders = [SceneFolder(target, mark) for target in targets]
     for note in [note for script in scripts for note in script.notes]:
         console.note(note)
-    options = Options(gap_s=args.gap, match=not args.no_match, format=args.format)
+    options = Options(
+        gap_s=GAP_S if config.gap is None else config.gap,
+        match=not args.no_match,
+        format=args.format,
+    )
     rendering = Rendering(config, options, console, watermark)
     n_bad = 0
     for script, folder in zip(scripts, folders, strict=True):
         n_bad += rendering.script(script, folder)
     return FAILED if n_bad else 0
-
-
-def _gap_s(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_GAP_S:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds (0 - {MAX_GAP_S:g})")
-    return seconds
 
 
 def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
@@ -115,7 +104,7 @@ def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     from csm_chat.voices.references import expected_moods, expected_names
 
     references = assemble.folder(config.references, "references")
-    names, moods = expected_names(references, config.voices), expected_moods(references)
+    names, moods = expected_names(references, config.named), expected_moods(references)
     scripts: list[Script] = []
     problems: list[str] = []
     for path in paths:

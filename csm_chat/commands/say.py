@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_outputs(parser)
     parser.add_argument("-s", "--speaker", dest="who", metavar="WHO", help="number or name")
     context_clips.add_arguments(parser)
-    settings = (*flags.COMPUTE, *flags.SAMPLING, flags.PRESET)
+    settings = (*flags.COMPUTE, *flags.SAMPLING, *flags.SHAPE, flags.PRESET)
     flags.add_settings(parser, *settings, flags.NO_NORMALIZE, flags.REFERENCES, flags.AUDIO)
     parser.add_argument("--stats", action="store_true", help="how fast it went, as a table")
     parser.add_argument("--quiet", action="store_true", help="errors only")
@@ -88,7 +88,7 @@ def run(args: Namespace, config: Config) -> int:
     # who has no clip is told of by name
     left_out = () if flags.names_references(args, config) else (ReferencesMissing,)
     console = Console(quiet=args.quiet, leaves_out=left_out)
-    names = expected_names(assemble.folder(config.references, "references"), config.voices)
+    names = expected_names(assemble.folder(config.references, "references"), config.named)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
     moods = expected_moods(assemble.folder(config.references, "references"))

@@ -119,7 +119,7 @@ def _listed(speaker: int, source: Source, title: str, config: Config) -> Listed:
     from csm_chat.voices.clip_codes import excerpt
     from csm_chat.voices.references import transcript_path
 
-    name = config.voices.get(speaker) or title
+    name = config.named.get(speaker) or title
     try:
         kept = excerpt(source.path, config.context.max_reference_s)
         text, said = _words(transcript_path(source.path), kept)

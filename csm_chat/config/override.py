@@ -13,9 +13,18 @@ from operator import attrgetter
 from typing import Any
 
 from csm_chat.config.schema import Key, Value, nearest, shown
-from csm_chat.config.settings import MAX_SPEAKER, PRESETS, Config, keys
+from csm_chat.config.settings import (
+    MAX_SPEAKER,
+    PRESETS,
+    Config,
+    SpeakerConfig,
+    keys,
+    speaker_key,
+    speaker_keys,
+)
 from csm_chat.errors import ConfigError
 
+SPEAKERS = "speakers"  # the section with one below it for each speaker
 # variables that are no settings: what must not be shown is read where it is used
 SECRETS = ("CSM_CHAT_WATERMARK_KEY",)
 
@@ -48,7 +57,8 @@ def override(config: Config, key: str, value: str) -> Config:
     """`config` with one setting from text. `key` may be the last part of a dotted name."""
     found = named(key)
     if found.kind is dict:
-        raise ConfigError(f"{found.name}: one name at a time, as {found.name}.0")
+        what, tail = ("setting", ".speed") if found.name == SPEAKERS else ("name", "")
+        raise ConfigError(f"{found.name}: one {what} at a time, as {found.name}.0{tail}")
     return laid_over(config, {found.name: found.read(value)})
 
 
@@ -56,6 +66,8 @@ def override_live(config: Config, key: str, value: str) -> Config:
     """`override` while the program runs. Raises ConfigError if it changes what is read at start."""
     new = override(config, key, value)
     fixed = [each for each in keys() if not each.live and _value(each, new) != _value(each, config)]
+    if (own := named(key)).name.startswith(f"{SPEAKERS}.") and not own.live:
+        fixed.append(own)
     if fixed:
         raise ConfigError(
             f"{fixed[0].name} is read at the start: set it in config.yaml or by a flag"
@@ -74,9 +86,12 @@ def named(key: str) -> Key:
     if found is not None:
         return found
     tails = [each for each in keys() if each.tail == name]
-    if len(tails) != 1:
-        raise unknown(name)
-    return tails[0]
+    if len(tails) == 1:
+        return tails[0]
+    speaker, _, tail = name.rpartition(".")
+    if speaker and speaker not in sections() and tail in (each.name for each in speaker_keys()):
+        return of_speaker(speaker, tail)
+    raise unknown(name)
 
 
 def laid_over(config: Config, values: Mapping[str, Value]) -> Config:
@@ -89,6 +104,11 @@ def laid_over(config: Config, values: Mapping[str, Value]) -> Config:
         elif section == "voices":
             names = changes.get(section, config.voices)
             changes[section] = {**names, int(tail): value}
+        elif section.startswith(f"{SPEAKERS}."):
+            speakers = changes.get(SPEAKERS, config.speakers)
+            speaker = section.partition(".")[2]
+            own = replace(speakers.get(speaker, SpeakerConfig()), **{tail: value})
+            changes[SPEAKERS] = {**speakers, speaker: own}
         else:
             changes[section] = replace(
                 changes.get(section, getattr(config, section)), **{tail: value}
@@ -100,11 +120,26 @@ def laid_over(config: Config, values: Mapping[str, Value]) -> Config:
 def sections() -> tuple[str, ...]:
     """What holds further keys."""
     dotted = dict.fromkeys(key.name.partition(".")[0] for key in keys() if "." in key.name)
-    return ("voices", *dotted)
+    return ("voices", SPEAKERS, *dotted)
+
+
+def of_speaker(speaker: str, tail: str) -> Key:
+    """A setting of one speaker. Raises ConfigError for a name or setting that cannot be."""
+    place = f"{SPEAKERS}.{speaker_key(speaker)}"
+    if not speaker_key(speaker):
+        raise ConfigError(f"{SPEAKERS}: needs a speaker's name or number (0 - {MAX_SPEAKER})")
+    found = next((key for key in speaker_keys() if key.name == tail), None)
+    if found is None:
+        guess = nearest(tail, [key.name for key in speaker_keys()])
+        hint = f" Did you mean {place}.{guess}?" if guess else ""
+        raise ConfigError(f"{place}.{tail}  unknown key.{hint}")
+    return replace(found, name=f"{place}.{tail}")
 
 
 def exact(name: str) -> Key | None:
     section, _, tail = name.partition(".")
+    if section == SPEAKERS and "." in tail:
+        return of_speaker(*tail.rsplit(".", 1))
     if section != "voices" or not tail:
         return next((key for key in keys() if key.name == name), None)
     if not re.fullmatch("[0-9]{1,3}", tail):

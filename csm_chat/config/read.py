@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csm_chat.config.override import exact, laid_over, sections, unknown
+from csm_chat.config.override import SPEAKERS, exact, laid_over, sections, unknown
 from csm_chat.config.schema import Key, Value, shown
-from csm_chat.config.settings import Config
+from csm_chat.config.settings import Config, speaker_key
 from csm_chat.errors import ConfigError, first_of
 from csm_chat.places import settings_folder
 
@@ -136,7 +136,9 @@ class _Reading:
         if not isinstance(key, ScalarNode):
             raise ConfigError("a key has to be a word, not a list or mapping")
         name = f"{prefix}{key.value}"
-        if name in sections():
+        if prefix == f"{SPEAKERS}.":
+            name = f"{prefix}{speaker_key(key.value)}"
+        if name in sections() or prefix == f"{SPEAKERS}.":
             self._once(name, key)
             self._section(name, value)
             return

@@ -24,7 +24,7 @@ KIND_WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    dict: "names by speaker number",
+    dict: "a section",
 }
 
 

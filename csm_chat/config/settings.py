@@ -5,7 +5,8 @@ Does not read the file, the environment or flags (`read`, `override`), and uses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 
 from csm_chat.config.schema import Key, Value, describe, option
@@ -102,6 +103,33 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerConfig:
+    """What is set of one speaker; None is as for all."""
+
+    name: str | None = option(None, "what a speaker known by a number is called")
+    temperature: float | None = option(
+        None, "how freely codes are drawn for this speaker", low=0.0, high=2.0, live=True
+    )
+    top_k: int | None = option(
+        None, "draw from this many likeliest codes for this speaker", low=0, live=True
+    )
+    gain: float | None = option(None, "decibels louder or softer", low=-40.0, high=20.0, live=True)
+    speed: float | None = option(
+        None, "how quick, pitch kept; 1 is as spoken", low=0.5, high=2.0, live=True
+    )
+    lexicon: str | None = option(
+        None, "file of words that this speaker says in another way, beside the references folder"
+    )
+
+    def over(self, other: SpeakerConfig) -> SpeakerConfig:
+        """These settings, and another's where there are none."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return SpeakerConfig(
+            **{name: getattr(other, name) if it is None else it for name, it in own.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ContextConfig:
     max_turns: int = option(16, "turns of history the model hears; 0 is none", low=0, live=True)
     max_turn_s: float = option(25.0, "seconds a turn may last", low=1.0, high=90.0, live=True)
@@ -186,11 +214,30 @@ class Config:
         LEXICON,
         "file of words that are said in another way, beside the references folder; null is none",
     )
+    speed: float = option(
+        1.0, "how quick speech is, pitch kept; 1 is as spoken", low=0.5, high=2.0, live=True
+    )
+    gain: float = option(
+        0.0, "decibels louder or softer, of playback and files", low=-40.0, high=20.0, live=True
+    )
+    gap: float | None = option(
+        None,
+        "seconds between parts; below 0 the next speaker begins over the end of the one before; "
+        "auto is 0 at the prompt, 0.35 in a scene",
+        low=-5.0,
+        high=60.0,
+        null="auto",
+        live=True,
+    )
     references: str = option("references", "folder of voice clips")
     takes: str = option("takes", "folder that takes are saved under")
     history: bool = option(True, "keep typed lines for the next session")
     voices: dict[int, str] = field(
         default_factory=dict, metadata={"help": "names by speaker number"}
+    )
+    speakers: dict[str, SpeakerConfig] = field(
+        default_factory=dict,
+        metadata={"help": "settings by speaker name or number", "live": True},
     )
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
@@ -198,8 +245,27 @@ class Config:
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
     watermark: WatermarkConfig = field(default_factory=WatermarkConfig)
 
+    @property
+    def named(self) -> Mapping[int, str]:
+        """Names by speaker number, wherever they are set."""
+        numbered = ((key, its.name) for key, its in self.speakers.items() if key.isdecimal())
+        return self.voices | {int(key): name for key, name in numbered if name}
+
 
 @cache
 def keys() -> tuple[Key, ...]:
     """Every setting, in the order of the dataclasses."""
     return tuple(describe(Config))
+
+
+def speaker_key(name: str) -> str:
+    """How settings of a speaker are kept: by the name in any case, or the number."""
+    text = " ".join(name.split()).casefold()
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SPEAKER))
+    return str(int(text)) if is_number else text
+
+
+@cache
+def speaker_keys() -> tuple[Key, ...]:
+    """What may be set of a speaker, without the speaker."""
+    return tuple(describe(SpeakerConfig))

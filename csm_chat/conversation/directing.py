@@ -63,14 +63,38 @@ class Offer:
 
 
 @dataclass(slots=True)
+class Place:
+    """A part of a scene."""
+
+    takes: list[int]  # by number, all that stood here, the newest last
+    gap_s: float  # after the end of the part before; below 0 this one lies over it
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Takes that are to be one file."""
+
+    numbers: Sequence[int]
+    gaps_s: Sequence[float]  # in front of each
+    rest_s: float = 0.0  # behind the last
+    first_numbers: Sequence[int] = ()  # of the takes it was first made of, if not these
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last take that it was first made of."""
+        first = self.first_numbers or self.numbers
+        return first[0], first[-1]
+
+
+@dataclass(slots=True)
 class Scenes:
     """Entries of several parts that one file was made of, by the numbers of their takes."""
 
-    # a scene's places, each with all the takes that stood there, the newest last
-    _scenes: list[list[list[int]]] = field(default_factory=list)
+    _scenes: list[tuple[list[Place], float]] = field(default_factory=list)
 
-    def add(self, numbers: Sequence[int]) -> None:
-        self._scenes.append([[number] for number in numbers])
+    def add(self, scene: Joined) -> None:
+        places = [Place([n], gap) for n, gap in zip(scene.numbers, scene.gaps_s, strict=True)]
+        self._scenes.append((places, scene.rest_s))
 
     def last_replaced(self, before: Iterable[int], now: Iterable[int]) -> None:
         """Another take may have come in the place of the last one: of both the dialogue's."""
@@ -78,22 +102,21 @@ class Scenes:
         if known and new and known[-1] not in new and new[-1] not in known:
             self.replace([(known[-1], new[-1])], new)
 
-    def replace(
-        self, replaced: Sequence[tuple[int, int]], now: Container[int]
-    ) -> list[tuple[list[int], tuple[int, int]]]:
+    def replace(self, replaced: Sequence[tuple[int, int]], now: Container[int]) -> list[Joined]:
         """Put new takes in the places of old ones; the scenes that differ by it.
 
-        For each the takes it has now, and the first and last that it had. `now` holds those of the
-        dialogue: where a change was taken back, the newest take is not the one that stands.
+        For each the takes it has now. `now` holds those of the dialogue: where a change was taken
+        back, the newest take is not the one that stands.
         """
         changed = []
-        for scene in self._scenes:
-            places = [(place, new) for old, new in replaced for place in scene if old in place]
-            for place, new in places:
-                place.append(new)
+        for scene, rest_s in self._scenes:
+            places = [(at, new) for old, new in replaced for at in scene if old in at.takes]
+            for at, new in places:
+                at.takes.append(new)
             if places:
-                takes = [next((n for n in place if n in now), place[-1]) for place in scene]
-                changed.append((takes, (scene[0][0], scene[-1][0])))
+                takes = [next((n for n in at.takes if n in now), at.takes[-1]) for at in scene]
+                first = [at.takes[0] for at in scene]
+                changed.append(Joined(takes, [at.gap_s for at in scene], rest_s, first))
         return changed
 
 
@@ -120,8 +143,10 @@ def as_one_turn(
             f"nobody is called {name}: a turn is changed to one of who is there; "
             "begin the text with \\ to have it all spoken"
         )
-    if len(entry.utterances) != 1 or entry.notes:
-        raise EntryError(f"a turn is changed to one turn: write its new text without {SEPARATOR}")
+    if len(entry.utterances) != 1 or entry.notes or entry.utterances[0].is_silence:
+        raise EntryError(
+            f"a turn is changed to one turn: write its new text without {SEPARATOR} and pauses"
+        )
     (utterance,) = entry.utterances
     if utterance.speaker == before.speaker and not utterance.mood:
         utterance = replace(utterance, mood=before.mood)

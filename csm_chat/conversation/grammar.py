@@ -15,6 +15,7 @@ from csm_chat.casting.names import by_name, folded
 from csm_chat.errors import EntryError
 from csm_chat.normalise import says_nothing
 from csm_chat.normalise.marks import TERMINAL_SEQUENCE
+from csm_chat.shape.pauses import added, around, at_pauses, check_pauses, find_pauses
 from csm_chat.types import Utterance
 
 Span = tuple[int, int]  # characters of the typed line, end excluded
@@ -37,7 +38,7 @@ class Part:
 
     start: int
     end: int
-    text: str
+    text: str  # with the pauses inside of it
     speaker: int
     name: Span | None = None  # `name:` in front, with what stands in brackets before the colon
     offset: Span | None = None  # the number at the end, if it chooses the speaker
@@ -45,6 +46,9 @@ class Part:
     bracket: Span | None = None  # the mood in front of the text
     newcomer: str = ""  # the name, if it makes a new speaker
     problem: str = ""  # why it cannot be said
+    before_s: float | None = None  # pause that it begins with; None: none
+    after_s: float | None = None  # and that it ends with
+    is_literal: bool = False  # said as it stands: a pause in it is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,11 @@ def parse(
         if part.problem:
             position = (part.bracket or part.name or (part.start, 0))[0]
             raise EntryError(part.problem, position=position)
+    if not found[0].is_literal:
+        check_pauses(line)
     spoken = [part for part in found if not says_nothing(part.text)]
     if not spoken:
-        raise EntryError("There is nothing to say in this line: only its marks are there.")
+        return Entry((_only_silence(found, speaker),))
     for part in spoken:
         if part.speaker < 0:
             position = part.offset[0] if part.offset else part.start
@@ -96,7 +102,7 @@ def parse(
     notes = [
         f"part {number} {'has no word in it' if part.text else 'is empty'} and was left out"
         for number, part in enumerate(found, 1)
-        if part not in spoken
+        if part not in spoken and not _is_pause(part)
     ]
     # without any voice every speaker is a surprise, so only a number past the parts is worth a word
     expected = names or range(speaker, speaker + len(found))
@@ -104,8 +110,36 @@ def parse(
         _surprise(line, part) for part in spoken if part.offset and part.speaker not in expected
     ]
     newcomers = {part.speaker: part.newcomer for part in spoken if part.newcomer}
-    said = (Utterance(part.text, part.speaker, part.mood) for part in spoken)
-    return Entry(tuple(said), tuple(notes), newcomers)
+    return Entry(tuple(_utterances(found)), tuple(notes), newcomers)
+
+
+def _utterances(found: tuple[Part, ...]) -> Iterator[Utterance]:
+    """What is said, with the silence around it; a pause inside a part cuts it in two."""
+    said: Utterance | None = None
+    wait_s: float | None = None
+    for part in found:
+        wait_s = added(wait_s, part.before_s)
+        texts, pauses = ([part.text], []) if part.is_literal else at_pauses(part.text)
+        for text, pause_s in zip(texts, [*pauses, part.after_s], strict=True):
+            if not says_nothing(text):
+                if said:
+                    yield said
+                said, wait_s = Utterance(_spoken(text), part.speaker, part.mood, wait_s), None
+            wait_s = added(wait_s, pause_s)
+    if said:
+        yield replace(said, rest_s=wait_s or 0.0)
+
+
+def _only_silence(found: tuple[Part, ...], speaker: int) -> Utterance:
+    """The pauses of a line that has nothing else. Raises EntryError where it has other marks."""
+    if not all(_is_pause(part) for part in found):
+        raise EntryError("There is nothing to say in this line: only its marks are there.")
+    return Utterance("", speaker, rest_s=sum(part.before_s or 0.0 for part in found))
+
+
+def _is_pause(part: Part) -> bool:
+    """Nothing but a pause."""
+    return not part.text and part.before_s is not None
 
 
 def parts(
@@ -123,20 +157,33 @@ def parts(
         return ()
     start = len(kept) - len(kept.lstrip())
     if kept[start] == ESCAPE:
-        return (Part(places[start], len(line), _spoken(kept[start + 1 :]), speaker),)
+        said = _spoken(kept[start + 1 :])
+        return (Part(places[start], len(line), said, speaker, is_literal=True),)
     cuts = list(_cut(kept))
     # who the parts fall to without a name is nobody new
     beside = None if taken is None else {*taken, *range(speaker, speaker + len(cuts))}
     cast = _Cast(names or {}, moods, beside)
-    found = []
-    for index, (first, last) in enumerate(cuts):
+    found: list[Part] = []
+    index = 0
+    for first, last in cuts:
         scene = len(cuts) > 1 and (offsets == "strict" or index > 0)
         pattern = (STRICT if offsets == "strict" else CLASSIC) if scene else None
-        part = _Reader(kept, first, last, places, cast).part(speaker, index, pattern)
+        inner = around(kept[first:last])
+        reader = _Reader(kept, first + inner.start, first + inner.end, places, cast)
+        part = reader.part(speaker, index, pattern)
         if part.newcomer:
             cast = replace(cast, names={**cast.names, part.speaker: part.newcomer})
-        found.append(part)
+        part = replace(part, start=places[first], end=places[last])
+        found.append(replace(part, before_s=inner.before_s, after_s=inner.after_s))
+        index += not _is_pause(found[-1])  # a pause of its own is nobody's turn
     return tuple(found)
+
+
+def pauses_in(line: str) -> list[Span]:
+    """Where a line that is speech has pauses."""
+    if line.lstrip().startswith(ESCAPE):
+        return []
+    return [(pause.start, pause.end) for pause in find_pauses(line)]
 
 
 @dataclass(frozen=True, slots=True)

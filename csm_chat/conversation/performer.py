@@ -9,7 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.directing import (
+    Joined,
     Offer,
     Offered,
     Scenes,
@@ -29,12 +31,24 @@ from csm_chat.notices import (
     TakesOffered,
     TurnReplaced,
 )
-from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
+from csm_chat.shape.line import with_gaps
+from csm_chat.shape.overlap import gap_between, joined, n_samples, silence
+from csm_chat.shape.stream import Given, shaped, shaped_s
+from csm_chat.types import Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
 EXPECTED_MARGIN = 1.15
 
 Generate = Callable[[], Generator[Pcm, None, Turn]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One take of an entry."""
+
+    utterance: Utterance
+    generate: Generate
+    gap_s: float = 0.0  # after the one before; below 0 it lies over its end
 
 
 @dataclass(slots=True)
@@ -57,9 +71,11 @@ class Performer:
         epoch: Callable[[], int],
         names: Callable[[], Mapping[int, str]],
         start: str,
+        gap_s: float = 0.0,
     ) -> None:
-        """`start` is when a take begins to be heard, `audio.start`."""
+        """`start` is when a take begins to be heard, `audio.start`; `gap_s` lies between parts."""
         self.start = start
+        self.gap_s = gap_s
         self.progress = Progress()
         self.rtf = loaded.rtf  # moving average
         self.first_audio_s: float | None = None  # Enter to first sample, of the last entry
@@ -71,7 +87,8 @@ class Performer:
         self._view = view
         self._epoch = epoch
         self._names = names
-        self._last_entry: list[int] = []
+        self._last_entry = Joined([], [])
+        self._around = (0.0, 0.0)  # seconds of silence in the file of a part that stood alone
         self._offer = Offer()
         self._scenes = Scenes()
         self._told: set[int] = set()  # speakers whose voice was said to be a random one
@@ -82,16 +99,18 @@ class Performer:
         What has no word is left out. Raises EntryError where none has one.
         """
         reading = self._session.reading
-        silent = [u for u in utterances if reading.says_nothing(u.text)]
+        silent = [u for u in utterances if reading.says_nothing(u.text) and not u.is_silence]
         if len(silent) == len(utterances):
             reading.refuse_silence(utterances[0].text)
         for utterance in silent:
             self._session.leave_out(utterance.text)
-        pieces = [piece for u in utterances if u not in silent for piece in self._session.split(u)]
-        parts = [(piece, partial(self._session.take, piece)) for piece in pieces]
-        numbers, is_good = self._speak(parts, asked, epoch)
-        if len(numbers) > 1 and (path := self._takes.combine(numbers, (numbers[0], numbers[-1]))):
-            self._scenes.add(numbers)
+        split = self._session.split
+        said = [(u, () if reading.says_nothing(u.text) else split(u)) for u in utterances]
+        gapped, rest_s = with_gaps(said, self.gap_s)
+        parts = [Part(u, partial(self._session.take, u), gap_s) for u, gap_s in gapped]
+        scene, is_good = self._speak(parts, asked, epoch, rest_s=rest_s)
+        if len(scene.numbers) > 1 and (path := self._takes.combine(scene)):
+            self._scenes.add(scene)
             self._view.saved(path)
         return is_good
 
@@ -101,16 +120,19 @@ class Performer:
         if last is None:
             raise EntryError("nothing was said yet, so there is nothing to say again")
         before = self._session.numbered()
-        is_good = self._speak([(last, self._session.retry)], asked, epoch)[1]
+        lead_s, rest_s = self._around
+        parts = [Part(last, self._session.retry, lead_s)]
+        is_good = self._speak(parts, asked, epoch, rest_s=rest_s)[1]
         self._scenes.last_replaced(before, self._session.numbered())
         return is_good
 
     def replay(self, number: int | None) -> bool:
         """Play the take of that number, or the last entry."""
-        numbers = self._last_entry if number is None else [number]
-        if not numbers:
+        scene = self._last_entry if number is None else Joined([number], [0.0])
+        if not scene.numbers:
             raise EntryError("nothing was said yet, so there is nothing to play again")
-        self._play([self._takes.read(n) for n in numbers])
+        parts = [self._takes.read(n) for n in scene.numbers]
+        self._play(joined(parts, scene.gaps_s, scene.rest_s))
         return True
 
     @property
@@ -124,17 +146,16 @@ class Performer:
         Nothing is heard, and the conversation stays. Raises EntryError, ContextError, Interrupted.
         """
         check_n_takes(n)
-        if not self._session.sampling.temperature:
-            raise EntryError(
-                "with sampling.temperature 0 all takes come out alike: set a higher one"
-            )
+        last = self._session.last
+        if last and not self._drawn(last).temperature:
+            raise EntryError("with temperature 0 all takes come out alike: set a higher one")
         try:
             self._go_on(epoch)
             said = self._session.takes_of_last(n)
             self._go_on(epoch)
         except Interrupted as error:
             raise Interrupted("stopped: there are no new takes to pick from") from error
-        offered = tuple(self._kept(turn, pcm) for turn, pcm in said)
+        offered = tuple(self._kept(turn, shaped(pcm, turn.shape)) for turn, pcm in said)
         self._offer = Offer(offered, self._session.before_last)
         for place, each in enumerate(offered, 1):
             number = each.number if each.is_saved else 0
@@ -157,9 +178,9 @@ class Performer:
         self._scenes.last_replaced(before, self._session.numbered())
         if chosen.is_saved:
             self._takes.picked(chosen.number, chosen.turn, self._name(segment.speaker))
-            self._last_entry = [chosen.number]
+            self._last_entry = Joined([chosen.number], [0.0])
         self._view.tell(TakePicked(place, segment.text))
-        self._play([chosen.pcm])
+        self._play(chosen.pcm)
         return True
 
     def edit(self, number: int, text: str, *, onward: bool, asked: float, epoch: int) -> bool:
@@ -172,10 +193,11 @@ class Performer:
         first, *behind = turns_from(number, self._session)
         new = as_one_turn(text, first.utterance, self._session, self._names())
         changed: list[tuple[Turn, Turn]] = []
-        parts = [(new, partial(self._retaken, first, new, changed))]
+        parts = [Part(new, partial(self._retaken, first, new, changed))]
         for turn in behind if onward else ():
             again = turn.utterance
-            parts.append((again, partial(self._retaken, turn, again, changed)))
+            gap_s = gap_between(self.gap_s, parts[-1].utterance.speaker, again.speaker)
+            parts.append(Part(again, partial(self._retaken, turn, again, changed), gap_s))
         try:
             return self._speak(parts, asked, epoch, until_one_fails=True)[1]
         finally:
@@ -188,33 +210,61 @@ class Performer:
 
     def _speak(
         self,
-        parts: Sequence[tuple[Utterance, Generate]],
+        parts: Sequence[Part],
         asked: float,
         epoch: int,
         *,
+        rest_s: float = 0.0,
         until_one_fails: bool = False,
-    ) -> tuple[list[int], bool]:
-        """Numbers of the takes that have a file, and whether every part ended by itself."""
-        expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
-        self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf, self.start))
-        numbers, ended = [], []
+    ) -> tuple[Joined, bool]:
+        """Takes that have a file, and whether every part ended by itself; silence comes last.
+
+        Of one part that silence is in its file, of several in what joins them.
+        """
+        self._sound.begin(self._cushion_s(parts))
+        numbers, gaps_s, ended = [], [], []
+        is_alone = len(parts) == 1
+        self._around = (parts[0].gap_s, rest_s) if is_alone else (0.0, 0.0)
         try:
-            for part, (utterance, generate) in enumerate(parts, 1):
-                self.progress = Progress(part, len(parts), utterance.speaker)
-                self._tell_if_random(utterance.speaker)
-                turn, number = self._whole_take(utterance, generate, epoch)
+            for n, part in enumerate(parts, 1):
+                self.progress = Progress(n, len(parts), part.utterance.speaker)
+                self._tell_if_random(part.utterance.speaker)
+                self._wait(part.gap_s, is_in_take=is_alone)
+                turn, number = self._whole_take(part, epoch)
                 numbers += [number] if number else []
+                gaps_s += [0.0 if is_alone else part.gap_s] if number else []
                 ended.append(turn.ended)
-                self._measure(turn, asked if part == 1 else None)
+                self._measure(turn, asked if n == 1 else None)
                 self._view.turn(number, turn)
                 if turn.ended == "cut" or (until_one_fails and turn.ended != "eos"):
                     break
+            else:
+                self._wait(rest_s, is_in_take=is_alone)
         finally:
             self._sound.end()
-            self._last_entry = numbers or self._last_entry
+            scene = Joined(numbers, gaps_s, 0.0 if is_alone else rest_s)
+            self._last_entry = scene if numbers else self._last_entry
         if gaps := self._sound.gaps_heard(self.rtf):
             self._view.tell(gaps)
-        return numbers, set(ended) == {"eos"}
+        return scene, set(ended) <= {"eos"}
+
+    def _cushion_s(self, parts: Sequence[Part]) -> float:
+        """Seconds to have before the first is heard."""
+        made_s = [self._session.expected_s(part.utterance) for part in parts]
+        shapes = [self._session.manner(part.utterance.speaker).shape for part in parts]
+        heard_s = shaped_s(made_s, shapes)
+        rtf = self.rtf * sum(made_s) / heard_s if self.rtf and heard_s else self.rtf
+        lead_s = parts[0].gap_s if parts else 0.0  # silence does not help who is slow to begin
+        return lead_s + self._prebuffer(heard_s * EXPECTED_MARGIN, rtf, self.start)
+
+    def _wait(self, gap_s: float, *, is_in_take: bool) -> None:
+        """Silence, or below 0 an overlap of what comes next with what was said."""
+        if gap_s < 0:
+            self._sound.overlap(n_samples(-gap_s))
+        elif gap_s:
+            self._sound.write(silence(gap_s))
+        if gap_s and not is_in_take:
+            self._takes.apart(gap_s)
 
     def _retaken(
         self, turn: Turn, utterance: Utterance, changed: list[tuple[Turn, Turn]]
@@ -234,8 +284,8 @@ class Performer:
         """Tell of turns that are said anew, and join the scenes that they are part of."""
         for old, new in numbers:
             self._view.tell(TurnReplaced(old, new))
-        for takes, span in self._scenes.replace(numbers, self._session.numbered()):
-            if path := self._takes.combine(takes, span):
+        for scene in self._scenes.replace(numbers, self._session.numbered()):
+            if path := self._takes.combine(scene):
                 self._view.saved(path)
                 self._view.tell(SceneJoined(path))
 
@@ -249,10 +299,9 @@ class Performer:
             self._view.saved(path)
         return Offered(turn, pcm, take.number, path is not None)
 
-    def _play(self, parts: Sequence[Pcm]) -> None:
+    def _play(self, pcm: Pcm) -> None:
         self._sound.begin(0.0)
-        for part in parts:
-            self._sound.write(part)
+        self._sound.write(pcm)
         self._sound.end()
 
     def _numbers(self) -> dict[Turn, int]:
@@ -261,36 +310,40 @@ class Performer:
     def _name(self, speaker: int) -> str:
         return self._names().get(speaker, str(speaker))
 
-    def _whole_take(self, utterance: Utterance, generate: Generate, epoch: int) -> tuple[Turn, int]:
+    def _drawn(self, utterance: Utterance) -> SamplingConfig:
+        return self._session.manner(utterance.speaker).drawn(self._session.sampling)
+
+    def _whole_take(self, part: Part, epoch: int) -> tuple[Turn, int]:
         """One take, said again with the next seeds while it ends far too early for its text."""
-        turn, number = self._take(utterance, generate(), epoch)
-        for _ in range(MAX_RETAKES if self._session.sampling.temperature else 0):
+        turn, number = self._take(part, epoch)
+        for _ in range(MAX_RETAKES if self._drawn(part.utterance).temperature else 0):
             if turn.ended != "early":
                 break
             self._takes.take_back()
             self._view.tell(SaidAgain())
-            turn, number = self._take(utterance, generate(), epoch)
+            turn, number = self._take(part, epoch)
         return turn, number
 
-    def _take(
-        self, utterance: Utterance, stream: Generator[Pcm, None, Turn], epoch: int
-    ) -> tuple[Turn, int]:
+    def _take(self, part: Part, epoch: int) -> tuple[Turn, int]:
         """One take, into the loudspeaker and its file; its number is 0 without a file."""
+        utterance, stream = part.utterance, part.generate()
         name = self._name(utterance.speaker)
         started = time.perf_counter()
         take = self._takes.open(name)
+        shape = self._session.manner(utterance.speaker).shape
+        lead_s, rest_s = self._around
+        given = Given(take, self._sound, shape, lead_s)
         turn = None
 
         def hear(pcm: Pcm) -> None:
-            take.write(pcm)
-            self._sound.write(pcm)
-            self.progress.seconds += len(pcm) / SAMPLE_RATE
+            self.progress.seconds += given.write(pcm)
             self._view.changed()
             self._go_on(epoch)
 
         try:
             self._go_on(epoch)
             turn = collect(stream, hear)
+            given.end(rest_s)
         except Interrupted:
             stream.close()
         finally:
@@ -319,7 +372,9 @@ class Performer:
         compute_s = time.perf_counter() - started
         timings = Timings(0.0, compute_s, self.progress.seconds)
         segment = Segment(utterance.speaker, utterance.text, codes)
-        return Turn(segment, self._session.last_seed or 0, "cut", timings, utterance.mood)
+        shape = self._session.manner(utterance.speaker).shape
+        seed = self._session.last_seed or 0
+        return Turn(segment, seed, "cut", timings, utterance.mood, shape)
 
     def _measure(self, turn: Turn, asked: float | None) -> None:
         """Keep the speed of a take, and how long its asker waited for the first sample."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -12,6 +12,7 @@ from csm_chat.types import Sink
 
 if TYPE_CHECKING:
     from csm_chat.config.settings import Config
+    from csm_chat.conversation.directing import Joined
     from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn, Voice
 
@@ -101,6 +102,10 @@ class Loudspeaker(Sink, Protocol):
     """What the worker needs of a player."""
 
     def begin(self, prebuffer_s: float) -> None: ...
+    def overlap(self, n_samples: int) -> None:
+        """What is written next lies over the end of what was, as far as that was not played yet."""
+        ...
+
     def end(self) -> None: ...
     def close(self) -> None: ...
     def reopen(self, device: str | None = None) -> None: ...
@@ -133,7 +138,11 @@ class TakeFolder(Protocol):
         """A saved take that was offered is part of the conversation now."""
         ...
 
-    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
+    def apart(self, gap_s: float) -> None:
+        """Silence before the next take, or below 0 an overlap, where takes share a file."""
+        ...
+
+    def combine(self, scene: Joined) -> Path | None:
         """One file of several takes, called by the first and last that it was first made of."""
         ...
 

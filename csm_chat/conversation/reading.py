@@ -6,11 +6,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from csm_chat import notices
 from csm_chat.conversation.sentences import evenly
 from csm_chat.conversation.tokenizer import estimate_s
 from csm_chat.errors import EntryError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from csm_chat.notices import Listener
     from csm_chat.types import Tokenizer
 
 # An utterance is split when its estimate comes this close to the limit: it is off by a quarter.
@@ -46,6 +48,10 @@ class Reading:
     def __call__(self, text: str) -> str:
         """A text in which nothing can be read stays as it is: the model must be given something."""
         return _read(self, text)
+
+    def also(self, own: Lexicon) -> Reading:
+        """With the words of one speaker, which come first."""
+        return replace(self, lexicon=own.over(self.lexicon)) if own.entries else self
 
     def says_nothing(self, text: str) -> bool:
         """Whether no word is left of a text: a model makes a sigh of it, or noise."""
@@ -141,20 +147,32 @@ class Lines:
     It is the tokenizer that prompts are built with.
     """
 
-    def __init__(self, tokenizer: Tokenizer, read: Reading) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, read: Reading, own: Callable[[int], Lexicon] = lambda _: EMPTY
+    ) -> None:
+        """`own`: what a speaker says in another way than all others."""
         self.read = read
         self._tokenizer = tokenizer
+        self._own = own
+        self._readings = lru_cache(_N_REMEMBERED)(self._reading_with)
         self._known = lru_cache(_N_REMEMBERED)(self._worked_out)
 
     def line(self, text: str, speaker: int) -> Line:
         return self._known(text, speaker)
 
+    def read_by(self, speaker: int) -> Reading:
+        """How a text in that mouth is read."""
+        return self._readings(self._own(speaker))
+
     def encode(self, text: str, speaker: int) -> npt.NDArray[np.int32]:
         """See `Tokenizer.encode`."""
         return self._known(text, speaker).ids
 
+    def _reading_with(self, own: Lexicon) -> Reading:
+        return self.read.also(own)
+
     def _worked_out(self, text: str, speaker: int) -> Line:
-        read = self.read(text)
+        read = self.read_by(speaker)(text)
         return Line(read, self._tokenizer.encode(read, speaker), estimate_s(read))
 
 
@@ -180,3 +198,28 @@ def _fitting(text: str, max_chars: int, limit_s: float, read: Reading) -> list[s
         else:
             fitting += _fitting(piece, max(1, max_chars // 2), limit_s, read)
     return fitting
+
+
+class Remarks:
+    """What is told of texts that are not spoken as typed: each kind once."""
+
+    def __init__(self, tell: Listener) -> None:
+        self._tell = tell
+        self._is_script_told = self._is_drop_told = False
+
+    def on_said(self, text: str, reading: Reading) -> None:
+        self._on_dropped(text, reading)
+        script = None if self._is_script_told else foreign_script(text)
+        if script:
+            self._is_script_told = True
+            self._tell(notices.ForeignScript(script))
+
+    def on_left_out(self, text: str, reading: Reading) -> None:
+        self._on_dropped(text, reading)
+        self._tell(notices.NothingToSay(text))
+
+    def _on_dropped(self, text: str, reading: Reading) -> None:
+        direction = None if self._is_drop_told else reading.dropped(text)
+        if direction:
+            self._is_drop_told = True
+            self._tell(notices.DirectionDropped(direction))

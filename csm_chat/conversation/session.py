@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,10 +13,17 @@ from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.dialogue import Dialogue
 from csm_chat.conversation.prompt import Context
-from csm_chat.conversation.reading import Lines, Reading, foreign_script, pieces
-from csm_chat.conversation.take import MAX_EMPTY_RETRIES, Take, first_with_sound, side_by_side
+from csm_chat.conversation.reading import Lines, Reading, Remarks, pieces
+from csm_chat.conversation.take import (
+    MAX_EMPTY_RETRIES,
+    Seeds,
+    Take,
+    first_with_sound,
+    side_by_side,
+)
 from csm_chat.errors import ContextError, EntryError
 from csm_chat.notices import Listener
+from csm_chat.shape.manners import Manner, Manners
 from csm_chat.types import (
     Backend,
     CodeSampler,
@@ -65,17 +71,17 @@ class Session:
         self.voices = voices
         self.sampling = sampling or SamplingConfig()
         self.context = context or ContextConfig()
-        self._lines = Lines(backend.tokenizer, reading or Reading())
+        self.manners = Manners()  # how each speaker is to speak
+        self.reading = reading or Reading()
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
         self._tell = listener or lines_to(notify)
         self._dialogue = Dialogue()
-        self._n_seeds = 0
-        self._is_script_told = self._is_drop_told = False
+        self._seeds = Seeds()
+        self._remarks = Remarks(self._tell)
         self._last: Utterance | None = None
         self._recent_moods = RecentMoods()
-        self.last_seed: int | None = None  # of the take that was started last
 
     @property
     def _context(self) -> Context:
@@ -89,6 +95,11 @@ class Session:
     def before_last(self) -> tuple[Turn, ...]:
         """The turns that what was said last is an answer to."""
         return tuple(self._dialogue.without_last())
+
+    @property
+    def last_seed(self) -> int | None:
+        """Of the take that was started last."""
+        return self._seeds.last
 
     @property
     def last(self) -> Utterance | None:
@@ -110,11 +121,15 @@ class Session:
 
     @reading.setter
     def reading(self, reading: Reading) -> None:
-        self._lines = Lines(self.backend.tokenizer, reading)
+        self._lines = Lines(self.backend.tokenizer, reading, lambda who: self.manner(who).lexicon)
 
-    def read(self, text: str) -> str:
-        """`text` as the model reads it."""
-        return self._lines.read(text)
+    def manner(self, speaker: int) -> Manner:
+        """How one is to speak; the samples of `take` come before they are given their shape."""
+        return self.manners.of(speaker, {voice.speaker: voice.name for voice in self.voices})
+
+    def read(self, text: str, speaker: int = 0) -> str:
+        """`text` in a speaker's mouth as the model reads it."""
+        return self._lines.line(text, speaker).read
 
     def expected_s(self, utterance: Utterance) -> float:
         """Seconds that saying it takes, give or take a quarter."""
@@ -126,7 +141,8 @@ class Session:
         Raises EntryError if its speaker does not have its mood.
         """
         voices_for(self.voices, utterance)
-        texts = pieces(utterance.text, self.context.max_turn_s, self.reading)
+        reading = self._lines.read_by(utterance.speaker)
+        texts = pieces(utterance.text, self.context.max_turn_s, reading)
         if len(texts) > 1:
             expected_s = self.expected_s(utterance)
             self._tell(notices.TurnSplit(expected_s, self.context.max_turn_s, len(texts)))
@@ -175,7 +191,7 @@ class Session:
         cap, n_dropped = self._context.limits(utterance, turns)
         rows = self._context.prompt(utterance, turns[n_dropped:])
         least_s = self._least_s(utterance)
-        takes = [Take(self._sampling(self._next_seed(), cap), least_s) for _ in range(n)]
+        takes = [Take(self._sampling(utterance, cap), least_s) for _ in range(n)]
         pcm = side_by_side(self.backend, rows, takes)
         share_s = (time.perf_counter() - started) / n
         turns = []
@@ -186,29 +202,14 @@ class Session:
         return list(zip(turns, pcm, strict=True))
 
     def _check(self, utterance: Utterance) -> None:
-        """Say once what is not spoken well.
-
-        Raises EntryError for a text without a word and for a mood that the speaker does not have.
-        """
-        text = utterance.text
-        self.reading.refuse_silence(text)
+        """Raises EntryError for a text without a word and for a mood its speaker does not have."""
+        self.reading.refuse_silence(utterance.text)
         voices_for(self.voices, utterance)
-        self._tell_dropped(text)
-        script = None if self._is_script_told else foreign_script(text)
-        if script:
-            self._is_script_told = True
-            self._tell(notices.ForeignScript(script))
+        self._remarks.on_said(utterance.text, self.reading)
 
     def leave_out(self, text: str) -> None:
         """Tell that a text without a word is not said."""
-        self._tell_dropped(text)
-        self._tell(notices.NothingToSay(text))
-
-    def _tell_dropped(self, text: str) -> None:
-        direction = None if self._is_drop_told else self.reading.dropped(text)
-        if direction:
-            self._is_drop_told = True
-            self._tell(notices.DirectionDropped(direction))
+        self._remarks.on_left_out(text, self.reading)
 
     def retry(self) -> Generator[Pcm, None, Turn]:
         """Say the last utterance again, with another seed. A good take replaces the last turn."""
@@ -261,8 +262,7 @@ class Session:
     def clear(self) -> None:
         """Forget the dialogue; voices stay."""
         self._dialogue.clear()
-        self._n_seeds = 0
-        self._last = self.last_seed = None
+        self._seeds, self._last = Seeds(), None
 
     def history(self, names: Mapping[int, str] | None = None) -> str:
         """The dialogue that is in the context, a line a turn, with its number if it has one.
@@ -284,7 +284,7 @@ class Session:
         line = Utterance("Hello.", self.voices[0].speaker if self.voices else 0)
         self._context.room(line, n_frames)
         rows = self._context.prompt(line, [])
-        take = Take(self._sampling(0, n_frames))
+        take = Take(self._sampling(line, n_frames, 0))
         for _ in take.samples(self.backend, rows, self.chunk_frames):
             pass
         return take.timings()
@@ -317,7 +317,7 @@ class Session:
         """A take of `cap` frames at most; the conversation stays."""
         rows = self._context.prompt(utterance, history)
         self._recent_moods.add(utterance)
-        tries = (self._sampling(self._next_seed(), cap) for _ in range(1 + MAX_EMPTY_RETRIES))
+        tries = (self._sampling(utterance, cap) for _ in range(1 + MAX_EMPTY_RETRIES))
         take = yield from first_with_sound(
             *(self.backend, rows, tries, self._tell_empty, self.chunk_frames),
             self._least_s(utterance),
@@ -363,7 +363,8 @@ class Session:
             self._tell(notices.TakeTooShort(reason))
         elif ended != "eos":
             self._tell(notices.TakeStopped(reason))
-        return Turn(segment, take.sampling.seed, ended, take.timings(), utterance.mood)
+        shape = self.manner(utterance.speaker).shape
+        return Turn(segment, take.sampling.seed, ended, take.timings(), utterance.mood, shape)
 
     def _tell_empty(self, seed: int) -> None:
         self._tell(notices.EmptyTake(seed))
@@ -374,8 +375,9 @@ class Session:
             n_rows = self._context.rows(turns)[1]
             self._tell(notices.TurnsDropped(texts, n_rows))
 
-    def _sampling(self, seed: int, max_frames: int) -> Sampling:
-        settings = asdict(self.sampling) | {"seed": seed}
+    def _sampling(self, utterance: Utterance, max_frames: int, seed: int | None = None) -> Sampling:
+        settings = asdict(self.manner(utterance.speaker).drawn(self.sampling))
+        settings["seed"] = self._seeds.next(self.sampling.seed) if seed is None else seed
         return Sampling(
             **settings,
             max_frames=max_frames,
@@ -383,15 +385,7 @@ class Session:
             processors=self.logits_processors,
         )
 
-    def _next_seed(self) -> int:
-        if self.sampling.seed is None:
-            self.last_seed = random.SystemRandom().randrange(1_000_000)
-        else:
-            self.last_seed = self.sampling.seed + self._n_seeds
-            self._n_seeds += 1
-        return self.last_seed
-
     def reseed(self, seed: int | None) -> None:
         """Start counting seeds from `seed`; None draws one a take."""
         self.sampling = replace(self.sampling, seed=seed)
-        self._n_seeds = 0
+        self._seeds.count_anew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -33,6 +34,26 @@ MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
 
 Item = TypeVar("Item")
 End = TypeVar("End")
+
+
+@dataclass(slots=True)
+class Seeds:
+    """A seed for each take."""
+
+    last: int | None = None  # of the take that was started last
+    _n_counted: int = 0
+
+    def next(self, first: int | None) -> int:
+        """The one after the last, counted from `first`; None draws one."""
+        if first is None:
+            self.last = random.SystemRandom().randrange(1_000_000)
+        else:
+            self.last = first + self._n_counted
+            self._n_counted += 1
+        return self.last
+
+    def count_anew(self) -> None:
+        self._n_counted = 0
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 
 from csm_chat.normalise.rules import after, before
 
@@ -137,7 +136,16 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", r
 _BREAK = re.compile(r"time\s*=\s*[\"']?\s*\+?([0-9]*\.?[0-9]+)\s*(m?s)", re.IGNORECASE)
 _SHORT_BREAK_MS = 500  # from here on a break is as long as one between sentences
 _WEAK_BREAKS = re.compile(r"strength\s*=\s*[\"']?(?:x-)?weak", re.IGNORECASE)
-_LONG_BREAK = re.compile(r"<break\b[^<>]*>(?:\s*</break\s*>)?", re.IGNORECASE)
+_STRENGTH = re.compile(r"strength\s*=\s*[\"']?\s*([a-z-]+)", re.IGNORECASE)
+# seconds of breaks that say how strong they are, as readers of SSML keep them
+_STRENGTHS = {
+    "none": 0.0,
+    "x-weak": 0.25,
+    "weak": 0.5,
+    "medium": 0.75,
+    "strong": 1.0,
+    "x-strong": 1.25,
+}
 _NO_BREAK = re.compile(r"strength\s*=\s*[\"']?none|time\s*=\s*[\"']?0m?s", re.IGNORECASE)
 
 # Thousands apart by a space that holds a line together, an apostrophe or an underline
@@ -226,15 +234,13 @@ def _break_ms(tag: str) -> float | None:
     return float(time[1]) * (1 if time[2].lower() == "ms" else 1000) if time else None
 
 
-def with_long_breaks(text: str, said: Callable[[float], str]) -> str:
-    """Each tag of a break that is longer than one within a sentence as `said` of its seconds."""
-
-    def pause(match: re.Match[str]) -> str:
-        lasts_ms = _break_ms(match[0])
-        is_long = lasts_ms is not None and lasts_ms >= _SHORT_BREAK_MS
-        return said(lasts_ms / 1000) if is_long and lasts_ms else match[0]
-
-    return _LONG_BREAK.sub(pause, text)
+def break_s(tag: str) -> float:
+    """How many seconds of silence a tag of a break asks for."""
+    lasts_ms = _break_ms(tag)
+    if lasts_ms is not None:
+        return lasts_ms / 1000
+    strength = _STRENGTH.search(tag)
+    return _STRENGTHS.get(strength[1].lower() if strength else "", _STRENGTHS["medium"])
 
 
 def plain_characters(text: str) -> str:
@@ -279,6 +285,7 @@ _HYPHENS = tuple(
         (r"(?<![\w'-])-+(?=\w)", ""),
         (r"-{2,}|(?<!\w)-(?!\w)|(?<!\w)\u2013|\u2013(?!\w)", "\u2014"),
         (r"\u2013", "-"),
+        (r"(?<=\w)-(?=[\"' ]*$)", "\u2014"),
     )
 )
 _MARKS = ".,;:!?\u2014"
@@ -309,7 +316,7 @@ def _strongest(match: re.Match[str]) -> str:
     if start <= _N_QUOTES and not text[:start].strip(" \"'"):
         return " "
     if set(marks) <= {"\u2014", " "} and not text[end : end + _N_QUOTES].strip(" \"'"):
-        return "-" if len(text) - end <= _N_QUOTES else ", "  # somebody breaks off
+        return "..." if len(text) - end <= _N_QUOTES else ", "  # somebody breaks off
     said = next((mark for mark in ".:;" if mark in marks), ",")
     is_inside = marks == "." and after(match).isalnum()
     return said if is_inside or said == "." or after(match) in "\"'" else f"{said} "

@@ -27,6 +27,7 @@ WRITING = (
     ("ana (angry): Out!", "in that mood, from a clip reference-ana.angry.wav"),
     ("(angry) Out!", "the current speaker says it in that mood"),
     ("Cleo: Hi!", "a new name with a capital is a new speaker with a random voice"),
+    ("Hi. (pause 0.8) Bye. (beat)", "silence of so many seconds; a beat is half a second"),
     ("\\$5$", "everything after the backslash is said as it stands"),
 )
 KEYS = (
@@ -209,7 +210,7 @@ COMMANDS = (
     Command(
         "SET",
         "key value",
-        "change a setting of config.yaml for now",
+        "change a setting of config.yaml for now, as ana.speed 1.1 of one speaker",
         do.change_setting,
         do.settings,
         r"\S+\s+\S.*",

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from csm_chat.casting.names import by_name, folded, label
-from csm_chat.config.settings import MAX_SPEAKER, Config, keys
+from csm_chat.config.override import named
+from csm_chat.config.settings import MAX_SPEAKER, Config, keys, speaker_keys
 from csm_chat.conversation.directing import LEAST_TAKES, MOST_TAKES, check_n_takes
 from csm_chat.conversation.grammar import Entry, parse
 from csm_chat.conversation.reading import pieces
@@ -176,11 +177,17 @@ def show_reading(state: PromptState, argument: str) -> str:
     config = state.config
     read = state.worker.reading
     entry = state.parsed(argument)
-    texts = [each.text for each in entry.utterances if not read.says_nothing(each.text)]
-    if not texts:
+    if all(read.says_nothing(each.text) and not each.is_silence for each in entry.utterances):
         read.refuse_silence(argument)
-    turns = [piece for text in texts for piece in pieces(text, config.context.max_turn_s, read)]
-    return "\n".join(map(one_line, [*map(read, turns), *entry.notes]))
+    longest_s = config.context.max_turn_s
+    shown: list[str] = []
+    for each in entry.utterances:
+        own = state.worker.reading_by(each.speaker)
+        texts = [] if read.says_nothing(each.text) else pieces(each.text, longest_s, own)
+        before = [f"(pause {each.pause_s:g})"] if each.pause_s else []
+        after = [f"(pause {each.rest_s:g})"] if each.rest_s else []
+        shown += [*before, *map(own, texts), *after]
+    return "\n".join(map(one_line, [*shown, *entry.notes]))
 
 
 def change_lexicon(state: PromptState, argument: str) -> str | None:
@@ -264,11 +271,23 @@ def change_setting(state: PromptState, argument: str) -> None:
     key, value = argument.split(maxsplit=1)
     before = state.config
     try:
+        _check_speaker(state, named(key).name)
         state.worker.set(key, value)
     except ConfigError as error:
         raise EntryError(str(error)) from error
     if state.config.speaker != before.speaker:
         state.speaker = state.config.speaker
+
+
+def _check_speaker(state: PromptState, key: str) -> None:
+    """Raise EntryError for a setting of a speaker whom nobody knows."""
+    speaker = key.removeprefix("speakers.").rpartition(".")[0]
+    known = by_name(state.names)
+    if speaker == key.rpartition(".")[0] or speaker.isdecimal() or speaker in known:
+        return
+    near = get_close_matches(speaker, known, n=1)
+    hint = f"Did you mean {state.names[known[near[0]]]}?" if near else "$SPEAKER$ lists them."
+    raise EntryError(f'There is no speaker "{speaker}". {hint} A number works always.')
 
 
 def reload(state: PromptState, _: str) -> None:
@@ -287,8 +306,12 @@ def speakers(state: PromptState) -> Iterable[str]:
     return state.names.values()
 
 
-def settings(_: PromptState) -> Iterable[str]:
-    return [key.name for key in keys() if key.live]
+def settings(state: PromptState) -> Iterable[str]:
+    yield from (key.name for key in keys() if key.live and key.kind is not dict)
+    own = [key.name for key in speaker_keys() if key.live]
+    for number, name in state.names.items():
+        # what comes behind it is the value: a name of several words is given by its number
+        yield from (f"{number if ' ' in name else name.casefold()}.{tail}" for tail in own)
 
 
 def devices(state: PromptState) -> Iterable[str]:

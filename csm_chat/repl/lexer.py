@@ -15,6 +15,7 @@ from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.lexers import Lexer
 
 from csm_chat.casting.names import label
+from csm_chat.conversation.grammar import pauses_in
 from csm_chat.repl.handlers import PromptState
 from csm_chat.repl.lines import reading
 from csm_chat.repl.toolbar import Fragments, colour
@@ -48,6 +49,7 @@ def styled(state: PromptState, line: str) -> Fragments:
         return [(style, line)]
     shown: Fragments = []
     done = 0
+    pauses = pauses_in(line)
     for part in found:
         is_wrong = part.speaker < 0 or bool(part.problem)
         base = NO_SPEAKER if is_wrong else colour(part.speaker)
@@ -55,6 +57,10 @@ def styled(state: PromptState, line: str) -> Fragments:
         for marked in (part.name, part.bracket, part.offset):
             if marked and not part.problem:
                 spans += [(marked[0], "class:chip"), (marked[1], base)]
+        for start, end in pauses:
+            if part.start <= start < part.end:
+                spans += [(start, "class:chip"), (end, base)]
+        spans.sort(key=lambda span: span[0])
         shown.append(("class:dim", line[done : part.start]))
         for (start, style), (end, _) in zip(spans, [*spans[1:], (part.end, "")], strict=True):
             shown.append((style, line[start:end]))

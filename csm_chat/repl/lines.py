@@ -44,7 +44,8 @@ def check(state: PromptState, text: str) -> None:
 def _parse(state: PromptState, line: str) -> Entry:
     entry = state.parsed(line)
     read = state.worker.reading
-    if entry.utterances and all(read.says_nothing(each.text) for each in entry.utterances):
+    said = entry.utterances
+    if said and all(read.says_nothing(each.text) and not each.is_silence for each in said):
         read.refuse_silence(entry.utterances[0].text)
     return entry
 

@@ -164,7 +164,8 @@ def turn_line(
     for n_waits in range(len(waits), -1, -1):
         facts = [
             *filter(None, [ENDED[turn.ended]]),
-            f"{timings.audio_s:.1f} s",
+            f"{timings.audio_s / turn.shape.speed:.1f} s",
+            *([] if turn.shape.speed == 1 else [f"speed {turn.shape.speed:g}"]),
             *waits[:n_waits],
             *([f"seed {turn.seed}"] if timings.audio_s else []),
         ]

@@ -31,16 +31,22 @@ def first_key(session: Session) -> str:
 
 def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
     """That of a turn, given the key of the one before: it was heard as context."""
-    about = [before, session.read(utterance.text), utterance.speaker, seed]
-    if not utterance.mood:
-        return _digest(about)
-    heard = [_voice(voice, session) for voice in voices_for(session.voices, utterance)]
-    return _digest([*about, heard])
+    who = utterance.speaker
+    about: list[object] = [before, session.read(utterance.text, who), who, seed]
+    own = session.manner(who).own
+    if drawn := [each for each in (own.temperature, own.top_k) if each is not None]:
+        about.append(drawn)
+    if utterance.mood:
+        about.append([_voice(voice, session) for voice in voices_for(session.voices, utterance)])
+    return _digest(about)
 
 
 def _voice(voice: Voice, session: Session) -> list[object]:
     said = [
-        [session.read(segment.text), hashlib.sha256(segment.codes.tobytes()).hexdigest()]
+        [
+            session.read(segment.text, voice.speaker),
+            hashlib.sha256(segment.codes.tobytes()).hexdigest(),
+        ]
         for segment in voice.segments
     ]
     return [voice.speaker, said]

@@ -47,6 +47,7 @@ class SceneTurn:
     ended: str
     line: int | None = None  # of the script
     mood: str = ""  # it was said in
+    speed: float = 1.0
 
 
 def write_scene(
@@ -137,6 +138,8 @@ def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, ob
         "end_s": each.end / SAMPLE_RATE,
         "seed": turn.seed,
         "ended": turn.ended,
+        "speed": turn.speed,
+        "gain_db": turn.piece.gain_db,
         "file": name,
     }
 

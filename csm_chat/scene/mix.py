@@ -12,12 +12,15 @@ from statistics import median
 
 import numpy as np
 
+from csm_chat.shape.level import limited, with_gain
+from csm_chat.shape.overlap import gap_between, starts
 from csm_chat.types import SAMPLE_RATE, Pcm
 
 QUIETEST_LUFS, LOUDEST_LUFS = -23.0, -20.0  # what voices are brought to lies in between
 SOFTEST_LUFS = -30.0  # but no lower for the sake of a peak: that one voice stays softer then
 PEAK = 10 ** (-1 / 20)  # -1 dBFS
 MAX_GAIN = 10 ** (20 / 20)  # more would lift noise, not speech
+STEPS = np.float32(32768)  # of 16 bits, from silence to full scale
 SILENT = 1e-4  # -80 dBFS
 BLOCK_S = 0.4  # what BS.1770 measures at a time
 MEASURED_S = 600.0  # a voice's loudness is known after ten minutes; bounds memory
@@ -34,6 +37,7 @@ class Piece:
     n_samples: int
     pcm: Callable[[], Pcm]  # (n_samples,)
     pause_s: float | None = None  # None: the usual gap
+    gain_db: float = 0.0  # over what loudness gives it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    placed: tuple[Placed, ...]  # in order, none over another
+    placed: tuple[Placed, ...]  # in order; one may begin before the one in front of it ends
     n_samples: int
     gains: Mapping[int, float]  # by speaker
 
@@ -61,37 +65,64 @@ def lay_out(pieces: Sequence[Piece], gap_s: float, tail_s: float, match: bool) -
 
     `match` brings speakers to one loudness.
     """
-    placed = []
-    end = 0
-    for index, piece in enumerate(pieces):
-        usual_s = gap_s if index else 0.0
-        start = end + round((usual_s if piece.pause_s is None else piece.pause_s) * SAMPLE_RATE)
-        end = start + piece.n_samples
-        placed.append(Placed(piece, start, end))
-    n_samples = end + round(tail_s * SAMPLE_RATE)
+    gaps_s = [_gap_s(gap_s, *both) for both in zip([None, *pieces], pieces, strict=False)]
+    places = starts((piece.n_samples for piece in pieces), gaps_s)
+    placed = [Placed(p, at, at + p.n_samples) for p, at in zip(pieces, places, strict=True)]
+    n_samples = max((each.end for each in placed), default=0) + round(tail_s * SAMPLE_RATE)
     speakers = {piece.speaker for piece in pieces}
     gains = matching_gains(pieces) if match else dict.fromkeys(speakers, 1.0)
     return Scene(tuple(placed), n_samples, gains)
 
 
+def _gap_s(usual_s: float, before: Piece | None, piece: Piece) -> float:
+    if piece.pause_s is not None:
+        return piece.pause_s
+    return gap_between(usual_s, before.speaker, piece.speaker) if before else 0.0
+
+
 def mixed(scene: Scene) -> Pcm:
     """All that is heard, silence in between; (n_samples,)."""
     pcm = np.zeros(scene.n_samples, np.float32)
+    done = 0
     for each in scene.placed:
-        gain = np.float32(scene.gains[each.piece.speaker])
-        pcm[each.start : each.end] = each.piece.pcm() * gain
+        heard = _heard(scene, each)
+        over = max(0, min(done - each.start, len(heard)))
+        both = pcm[each.start : each.start + over]
+        both[:] = limited(both + heard[:over])
+        pcm[each.start + over : each.end] = heard[over:]
+        done = max(done, each.end)
     return pcm
+
+
+def _heard(scene: Scene, each: Placed) -> Pcm:
+    """A piece as loud as it is heard."""
+    matched = each.piece.pcm() * np.float32(scene.gains[each.piece.speaker])
+    return with_gain(matched, each.piece.gain_db)
 
 
 def share(scene: Scene, pcm: Pcm, speakers: Collection[int]) -> Pcm:
     """What of a mix's samples is said by `speakers`, silence for the rest.
 
-    No piece lies over another, so the shares of all speakers add up exactly.
+    The shares of all speakers add up exactly: where one piece lies over another, that is heard in
+    the later one's share as it was before both were mixed, and the rest is the earlier one's.
     """
     own = np.zeros_like(pcm)
+    done, last = 0, 0
     for each in scene.placed:
-        if each.piece.speaker in speakers:
-            own[each.start : each.end] = pcm[each.start : each.end]
+        is_own = each.piece.speaker in speakers
+        over = max(0, min(done, each.end) - each.start)
+        if over:
+            # in steps of 16 bits, so that what is left for the other is whole steps as well
+            later = np.rint(_heard(scene, each)[:over] * STEPS) / STEPS
+            both = slice(each.start, each.start + over)
+            if last in speakers:
+                own[both] = np.rint(own[both] * STEPS) / STEPS - later
+            if is_own:
+                own[both] += later
+        if is_own:
+            own[each.start + over : each.end] = pcm[each.start + over : each.end]
+        if each.end > done:
+            done, last = each.end, each.piece.speaker
     return own
 
 
@@ -170,7 +201,7 @@ def integrated_lufs(pcm: Pcm) -> float | None:
 def envelope(scene: Scene, samples_each: int) -> Iterator[tuple[Placed, list[float]]]:
     """Each piece with its peaks, one for every `samples_each` samples, as loud as it is heard."""
     for each in scene.placed:
-        pcm = np.abs(each.piece.pcm()) * scene.gains[each.piece.speaker]
+        pcm = np.abs(_heard(scene, each))
         starts = np.arange(0, len(pcm), samples_each)
         peaks = np.maximum.reduceat(pcm, starts).tolist() if len(pcm) else []
         yield each, peaks

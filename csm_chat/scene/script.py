@@ -11,15 +11,14 @@ from csm_chat.casting.moods import Moods
 from csm_chat.conversation.grammar import ESCAPE, NO_MOODS, SEPARATOR, Part, parse, parts
 from csm_chat.errors import EntryError, first_of
 from csm_chat.normalise import says_nothing
-from csm_chat.normalise.marks import with_long_breaks
 from csm_chat.scene.cast import Cast
+from csm_chat.shape.pauses import MAX_PAUSE_S as MAX_PAUSE_S
+from csm_chat.shape.pauses import added as added
+from csm_chat.shape.pauses import around, at_pauses, check_pauses
 from csm_chat.types import Utterance
 
 COMMENT = "#"
-MAX_PAUSE_S = 60.0
 UNSAID_PAUSE_S = 1.0  # of dots, dashes or stars that stand alone
-_PAUSE = re.compile(r"\(\s*pause\s+([0-9]+\.?[0-9]*|\.[0-9]+)\s*s?\s*\)", re.IGNORECASE)
-_LIKE_A_PAUSE = re.compile(r"\(\s*pause\b[^()]*\)", re.IGNORECASE)
 _UNSAID = re.compile("[\\s.\u2026*_~=\u00b7\u2022\u2010-\u2015-]+")
 _COMMAND = re.compile(r"\$[A-Za-z]+(\s.*)?\$")
 
@@ -57,7 +56,7 @@ def parse_script(
     nothing else.
     """
     lines = [
-        (number, _with_pauses(line))
+        (number, line)
         for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)
         if line.strip() and not line.lstrip().startswith(COMMENT)
     ]
@@ -81,13 +80,6 @@ def parse_script(
     return reading.script(path)
 
 
-def _with_pauses(line: str) -> str:
-    """A line whose `<break time="1s"/>` are pauses as a script has them."""
-    if line.lstrip().startswith(ESCAPE):
-        return line
-    return with_long_breaks(line, lambda seconds: f" (pause {seconds:g}) ")
-
-
 def _labelled(line: str) -> Iterator[str]:
     """The parts of a line, each from where a name may stand."""
     if not line.lstrip().startswith(ESCAPE):
@@ -107,14 +99,8 @@ def _numbers(
 
 def _ends(raw: str) -> tuple[float | None, str, float | None]:
     """A part without the pauses around it, and their seconds; None where there is none."""
-    before = after = None
-    while found := _PAUSE.match(raw.lstrip()):
-        before = (before or 0.0) + float(found[1])
-        raw = raw.lstrip()[found.end() :]
-    while found := re.search(_PAUSE.pattern + r"\s*$", raw, re.IGNORECASE):
-        after = (after or 0.0) + float(found[1])
-        raw = raw[: found.start()]
-    return before, raw, after
+    inner = around(raw)
+    return inner.before_s, raw[inner.start : inner.end], inner.after_s
 
 
 def _unpaused(line: str) -> tuple[str, list[float | None]]:
@@ -133,13 +119,6 @@ def _unpaused(line: str) -> tuple[str, list[float | None]]:
         pauses[-1] = added(pauses[-1], after)
     # with spaces, because a part may end in a single |
     return f" {SEPARATOR} ".join(kept), pauses
-
-
-def added(pause_s: float | None, more_s: float | None) -> float | None:
-    """Both pauses together; None is the usual gap."""
-    if pause_s is None or more_s is None:
-        return pause_s if more_s is None else more_s
-    return pause_s + more_s
 
 
 class _Reading:
@@ -188,12 +167,9 @@ class _Reading:
 
     def _part(self, number: int, part: Part, literal: bool) -> None:
         """Turns of one part: pauses inside it make several."""
-        texts = [part.text] if literal else _PAUSE.split(part.text)
-        # the odd ones are the seconds that the pattern found
-        for index, text in enumerate(texts):
-            if index % 2:
-                self._wait(float(text))
-            elif _UNSAID.fullmatch(text) and text.strip():
+        texts, pauses = ([part.text], []) if literal else at_pauses(part.text)
+        for text, pause_s in zip(texts, [*pauses, None], strict=True):
+            if _UNSAID.fullmatch(text) and text.strip():
                 self._wait(UNSAID_PAUSE_S)
             elif text.strip() and says_nothing(text):
                 self._notes.append((number, f'"{text.strip()}" has no word in it; left out'))
@@ -201,6 +177,7 @@ class _Reading:
                 said = Utterance(" ".join(text.split()), part.speaker, part.mood)
                 self._turns.append(ScriptTurn(said, number, self._pause_s))
                 self._pause_s = None
+            self._wait(pause_s)
 
     def _wait(self, pause_s: float | None) -> None:
         self._pause_s = added(self._pause_s, pause_s)
@@ -208,13 +185,7 @@ class _Reading:
 
 def _check(line: str) -> None:
     """Raises EntryError for a pause nobody can keep and for commands of the prompt."""
-    for found in _LIKE_A_PAUSE.finditer(line):
-        pause = _PAUSE.fullmatch(found[0])
-        if pause is None or float(pause[1]) > MAX_PAUSE_S:
-            raise EntryError(
-                f"{found[0]} is no pause: write it as (pause 0.8), in seconds, "
-                f"{MAX_PAUSE_S:g} at most"
-            )
+    check_pauses(line)
     if _COMMAND.fullmatch(line.strip()):
         raise EntryError(
             f"{line.strip()} is a command of the prompt, and a script has none: leave it out "

@@ -13,10 +13,10 @@ from csm_chat.scene.digests import first_key, next_key
 from csm_chat.scene.folder import SavedTurn, SceneFolder
 from csm_chat.scene.picks import seed_of
 from csm_chat.scene.script import Script, ScriptTurn, added, piece_of
+from csm_chat.shape.overlap import SENTENCE_GAP_S
 from csm_chat.types import SAMPLE_RATE, Pcm, Segment, Timings, Turn, Utterance
 
 MAX_RETRIES = 2  # of a take that did not end by itself
-SENTENCE_GAP_S = 0.15  # at most, between the pieces of a turn that was split
 
 Heard = Callable[[float], None]  # gets the seconds of the turn that is being said
 
@@ -47,7 +47,7 @@ def split_turns(script: Script, session: Session, gap_s: float) -> tuple[ScriptT
         pieces = session.split(turn.utterance)
         turns.append(piece_of(turn, pieces[0].text, added(left_s, turn.pause_s)))
         left_s = None
-        between_s = min(gap_s, SENTENCE_GAP_S)
+        between_s = min(max(0.0, gap_s), SENTENCE_GAP_S)
         turns += [piece_of(turn, piece.text, between_s) for piece in pieces[1:]]
     if not turns:
         session.reading.refuse_silence(script.turns[0].utterance.text)

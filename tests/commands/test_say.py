@@ -460,3 +460,44 @@ def test_notices_name_flags_where_the_prompt_has_commands() -> None:
     assert words(lost, COMMAND_LINE) == f"{lost.error}; going on without sound"
     stopped = words(TakeStopped("too long"), COMMAND_LINE)
     assert stopped == "stopped: too long. Another --seed may do better"
+
+
+def test_pauses_gaps_pace_and_level_are_exact_in_the_file_and_the_pipe(
+    run: Run, folder: Path
+) -> None:
+    def said(*arguments: str) -> np.ndarray:
+        ran = run("say", "-o", "a.wav", "--force", "--seed", "7", *arguments)
+        assert ran.code == 0, ran.err
+        return soundfile.read(folder / "a.wav", dtype="float32")[0]
+
+    plain = said("Hi there!||Oh, hello.")
+    first = len(said("Hi there!"))
+    assert len(said("Hi there! (pause 0.8)||(beat) Oh, hello. (pause 1)")) == len(plain) + 55_200
+    assert len(said("--gap", "0.25", "Hi there!||Oh, hello.")) == len(plain) + 6000
+    over = said("--gap", "-0.05", "Hi there!||Oh, hello.")
+    assert len(over) == len(plain) - 1200
+    np.testing.assert_allclose(over[: first - 1200], plain[: first - 1200], atol=1e-6)
+    np.testing.assert_allclose(over[first:], plain[first + 1200 :], atol=1e-6)
+    quick = run("say", "-o", "b.wav", "--seed", "7", "--speed", "1.25", "Hi there!")
+    assert quick.code == 0 and "speed 1.25" in quick.err
+    assert soundfile.info(folder / "b.wav").frames == round(first / 1.25)
+    soft = said("--gain", "-20", "Hi there!")
+    np.testing.assert_allclose(soft, plain[:first] / 10, atol=1e-4)
+    piped = run("say", "--quiet", "--raw", "--seed", "7", "--gap", "-0.05", "Hi there!||Oh, hello.")
+    assert len(piped.out) == 2 * len(over)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--speed", "3", "Hi."], "--speed: speed: 3 is out of range (0.5 - 2.0, default 1.0)"),
+        (["--gain", "loud", "Hi."], '--gain: gain: "loud" is not a number'),
+        (["--gap", "-9", "Hi."], "--gap: gap: -9 is out of range (-5.0 - 60.0, default auto)"),
+        (["Hi (pause 99) you."], "(pause 99) is no pause: write it as (pause 0.8), in seconds"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_told_in_a_line(
+    run: Run, arguments: list[str], told: str
+) -> None:
+    ran = run("say", "-o", "a.wav", *arguments)
+    assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1

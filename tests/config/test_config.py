@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platformdirs import user_config_path
 
-from csm_chat.config.override import from_environment, override
+from csm_chat.config.override import from_environment, override, override_live
 from csm_chat.config.read import find_config, lines_of, load_config
 from csm_chat.config.settings import (
     PRESETS,
@@ -17,6 +17,7 @@ from csm_chat.config.settings import (
     Config,
     ContextConfig,
     SamplingConfig,
+    SpeakerConfig,
     keys,
 )
 from csm_chat.errors import ConfigError
@@ -79,7 +80,7 @@ def test_shipped_file_holds_the_defaults(config_yaml):
 
 def test_shipped_file_leaves_to_the_preset_what_presets_set():
     set_by_presets = {name for settings in PRESETS.values() for name in settings}
-    assert set_by_presets == {*NAMES} - {"voices", *lines_of(SHIPPED)}
+    assert set_by_presets == {*NAMES} - {"voices", "speakers", *lines_of(SHIPPED)}
 
 
 def shipped_comments() -> dict[str, str]:
@@ -439,7 +440,7 @@ def test_any_value_of_any_key_stays_within_its_limits(name, value):
 def test_every_key_has_a_default_that_is_valid_and_a_help_text():
     for key in keys():
         assert key.help and key.type_words
-        if key.name != "voices":
+        if key.kind is not dict:
             assert key.read(key.default_words) == key.default, key.name
 
 
@@ -493,3 +494,41 @@ def test_what_is_set_beside_a_preset_wins_whatever_comes_first(config_yaml):
 def test_a_preset_chosen_later_sets_its_keys_over_what_was_there(config_yaml):
     config = load_config(config_yaml("audio: {start: smooth}"))
     assert override(config, "preset", "speed").audio.start == PRESETS["speed"]["audio.start"]
+
+
+# speakers
+
+
+def test_what_is_set_of_a_speaker_is_kept_by_name_in_any_case_or_by_number(config_yaml):
+    text = "speakers:\n  Ana: {speed: 1.1, top_k: 9}\n  007:\n    name: Bond\n    gain: -3\n"
+    config = load_config(config_yaml(text))
+    assert config.speakers == {
+        "ana": SpeakerConfig(speed=1.1, top_k=9),
+        "7": SpeakerConfig(name="Bond", gain=-3.0),
+    }
+    assert config.named == {7: "Bond"}
+    assert override(config, "ANA.gain", "2").speakers["ana"] == SpeakerConfig(
+        speed=1.1, top_k=9, gain=2.0
+    )
+    assert lines_of(config_yaml(text))["speakers.7.gain"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("speakers:\n  ana: {sped: 1}\n", "config.yaml:2  speakers.ana.sped  unknown key. Did you"),
+        ("speakers:\n  ana:\n    speed: 3\n", "config.yaml:3  speakers.ana.speed: 3 is out of"),
+        ("speakers:\n  ana: 3\n", 'config.yaml:2  speakers.ana: "3" is not a section'),
+        ("speakers:\n  ana: {}\n  Ana: {}\n", "config.yaml:3  speakers.ana: given twice"),
+        ("speakers: ana\n", 'config.yaml:1  speakers: "ana" is not a section'),
+    ],
+)
+def test_what_is_wrong_of_a_speaker_is_told_with_its_place(config_yaml, text, told):
+    assert problems(config_yaml(text))[0].startswith(told)
+
+
+def test_a_speakers_name_and_lexicon_are_read_at_the_start():
+    assert override_live(Config(), "ana.speed", "1.1").speakers["ana"].speed == 1.1
+    for key in ("ana.lexicon", "0.name"):
+        with pytest.raises(ConfigError, match="is read at the start"):
+            override_live(Config(), key, "x")

@@ -124,9 +124,7 @@ def test_spans_are_those_of_the_typed_line():
     assert second.offset is None
 
 
-@pytest.mark.parametrize(
-    "line", ["...", "***", "---", "?", "🙂", "ana: …", "\\...", "?||!", "<break/>"]
-)
+@pytest.mark.parametrize("line", ["...", "***", "---", "?", "🙂", "ana: …", "\\...", "?||!"])
 def test_a_line_without_a_word_has_no_reading(line):
     with pytest.raises(EntryError, match="nothing to say"):
         parse(line, 0, NAMES)

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csm_chat.audio.clips import read_clip
+from csm_chat.audio.files import to_16_bit
 from csm_chat.errors import TakeError
 from csm_chat.scene import subtitles, timeline
 from csm_chat.scene.export import Options, SceneTurn, write_scene
-from csm_chat.scene.mix import PEAK, Piece, Scene, integrated_lufs, lay_out, mixed
+from csm_chat.scene.mix import PEAK, Piece, Scene, integrated_lufs, lay_out, mixed, share
 from csm_chat.types import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 
 NAMES = {0: "Ana", 1: "Ben", 2: "Cleo & <co>"}
@@ -311,3 +312,30 @@ def test_the_picture_stays_in_bounds_however_long(n_turns: int, seconds: float) 
     assert 480 <= width <= timeline.MAX_WIDTH_PX and len(drawn) < 1_000_000
     for rect in root.iter(f"{SVG}rect"):
         assert float(rect.get("x", 0)) + float(rect.get("width")) <= width + 0.2
+
+
+def test_below_zero_the_next_speaker_begins_over_the_end_and_stems_still_add_up() -> None:
+    rng = np.random.default_rng(3)
+    sounds = [rng.uniform(-0.45, 0.45, n).astype(np.float32) for n in (4000, 3000, 2000)]
+    pieces = [
+        Piece(who, str(who), "Hi.", len(pcm), lambda pcm=pcm: pcm)
+        for who, pcm in zip((0, 1, 1), sounds, strict=True)
+    ]
+    scene = lay_out(pieces, -0.05, 0.0, match=False)
+    assert [each.start for each in scene.placed] == [0, 2800, 5800], "nobody speaks over himself"
+    mix = mixed(scene)
+    expected = np.zeros(7800, np.float32)
+    for each, pcm in zip(scene.placed, sounds, strict=True):
+        expected[each.start : each.end] += pcm
+    quiet = np.abs(expected) < 0.89
+    np.testing.assert_allclose(mix[quiet], expected[quiet], atol=1e-6)
+    assert np.abs(mix).max() <= 1
+    stems = [to_16_bit(share(scene, mix, {who})).astype(int) for who in (0, 1)]
+    assert np.abs(stems[0] + stems[1] - to_16_bit(mix)).max() == 0
+    np.testing.assert_allclose(stems[1][2800:5800] / 32768, sounds[1], atol=1e-4)
+
+
+def test_a_gain_of_a_piece_comes_over_that_of_its_loudness() -> None:
+    pcm = np.full(3000, 0.25, np.float32)
+    piece = Piece(0, "0", "Hi.", 3000, lambda: pcm, gain_db=-6.0)
+    np.testing.assert_allclose(mixed(lay_out([piece], 0.0, 0.0, match=False)), 0.1253, atol=1e-3)

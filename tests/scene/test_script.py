@@ -66,7 +66,8 @@ def test_a_line_begins_with_the_speaker_that_is_set() -> None:
         ("(pause 1) Ana: Hi.", [("Hi.", 1.0)], 0.0),
         ('Hi.<break time="500ms"/>So.', [("Hi.", None), ("So.", 0.5)], 0.0),
         ("Hi.\n<break time='2s'></break>\nYes.", [("Hi.", None), ("Yes.", 2.0)], 0.0),
-        ('Hi <break time="0.2s"/> so.', [('Hi <break time="0.2s"/> so.', None)], 0.0),
+        ('Hi <break time="0.2s"/> so.', [("Hi", None), ("so.", 0.2)], 0.0),
+        ("Hi (beat) so. <break/>", [("Hi", None), ("so.", 0.5)], 0.75),
         ('\\Hi <break time="2s"/>', [('Hi <break time="2s"/>', None)], 0.0),
         ("Hi.\n...\nYes.", [("Hi.", None), ("Yes.", 1.0)], 0.0),
         ("Hi.\n* * *\n(pause 2) --- (pause 1)\nYes.\n…", [("Hi.", None), ("Yes.", 5.0)], 1.0),
@@ -130,7 +131,7 @@ def test_dots_in_a_scene_are_a_silence_that_takes_a_turn() -> None:
     assert pauses(script) == [None, 1.0]
 
 
-@pytest.mark.parametrize("line", ["?", "🙂", "Ana: !", "<break/>", "\\..."])
+@pytest.mark.parametrize("line", ["?", "🙂", "Ana: !", "\\..."])
 def test_a_line_that_says_nothing_is_refused(line: str) -> None:
     (found,) = problems(f"Hi.\n{line}\nYes.")
     assert found.startswith("market.txt:2  There is nothing to say")

@@ -26,7 +26,8 @@ from csm_chat.printing import put_path
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
 from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
-from csm_chat.types import SAMPLE_RATE
+from csm_chat.shape.stream import PLAIN, shaped
+from csm_chat.types import SAMPLE_RATE, Shape
 from csm_chat.wording import words
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Rendering:
         """
         session = self._session = self._session or self._load()
         session.clear()
+        session.manners = replace(session.manners, names=script.names)
         name = folder.path.name
         self._tell_cast(script, session, name)
         seed = folder.seed(self._config.sampling.seed)
@@ -83,7 +85,12 @@ class Rendering:
                 f"{name}: {max(len(spoken), n_known)} of {len(planned)} turns done; "
                 "run it again to go on"
             ) from error
-        told = [scene_turn(*each, script.names) for each in zip(planned, spoken, strict=True)]
+        told = [
+            scene_turn(
+                each, saved, script.names, session.manner(each.asked.utterance.speaker).shape
+            )
+            for each, saved in zip(planned, spoken, strict=True)
+        ]
         self._write(told, script, folder, session, seed)
         return self._tell_failures(planned, spoken, script)
 
@@ -213,9 +220,19 @@ class _Progress:
         self._bar.update(done_s, f"{self._name} {min(self._n_done + 1, n_turns)}/{n_turns}")
 
 
-def scene_turn(planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str]) -> SceneTurn:
+def scene_turn(
+    planned: PlannedTurn, saved: SavedTurn, names: Mapping[int, str], shape: Shape = PLAIN
+) -> SceneTurn:
+    """A turn in its pace; how loud it is besides is settled in the mix."""
     said = planned.asked.utterance
-    name = label(said.speaker, names)
-    pause_s = planned.asked.pause_s
-    piece = Piece(said.speaker, name, said.text, saved.n_samples, saved.pcm, pause_s)
-    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line, said.mood)
+    pace = Shape(shape.speed)
+    piece = Piece(
+        said.speaker,
+        label(said.speaker, names),
+        said.text,
+        saved.n_samples if shape.speed == 1 else round(saved.n_samples / shape.speed),
+        lambda: shaped(saved.pcm(), pace),
+        planned.asked.pause_s,
+        shape.gain_db,
+    )
+    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line, said.mood, shape.speed)

@@ -13,6 +13,7 @@ from csm_chat.commands.speech.output import Recording, check_output
 from csm_chat.commands.speech.speaking import Speech
 from csm_chat.errors import UsageError
 from csm_chat.printing import put_path
+from csm_chat.shape.stream import shaped
 
 if TYPE_CHECKING:
     from csm_chat.commands.speech.context_clips import Clip
@@ -50,7 +51,7 @@ def say_several(
         output = Recording(
             path, force=args.force, marking=watermark.stream() if watermark else None
         )
-        output.write(pcm)
+        output.write(shaped(pcm, turn.shape))
         _tell(output.finish(cut=False), turn, console)
     speech.figures.turns += [turn for turn, _ in takes]
     if args.stats or args.debug:
@@ -76,5 +77,7 @@ def _tell(path: Path | None, turn: Turn, console: Console) -> None:
         console.warn(f"seed {turn.seed} gave no sound, and no file")
         return
     how = "" if turn.ended == "eos" else ", did not end by itself"
-    console.note(f"{path.name}: {turn.timings.audio_s:.1f} s, seed {turn.seed}{how}")
+    pace = "" if turn.shape.speed == 1 else f", speed {turn.shape.speed:g}"
+    seconds = turn.timings.audio_s / turn.shape.speed
+    console.note(f"{path.name}: {seconds:.1f} s{pace}, seed {turn.seed}{how}")
     put_path(path)

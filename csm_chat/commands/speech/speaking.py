@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from csm_chat.conversation.ports import Kind, Loaded
 from csm_chat.errors import DeviceError, EntryError
 from csm_chat.notices import Reporting
 from csm_chat.repl.toolbar import plain, turn_line
+from csm_chat.shape.overlap import Overlapping
 from csm_chat.types import SAMPLE_RATE
 from csm_chat.wording import lines_to, pace
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from csm_chat.commands.speech.output import Output
     from csm_chat.commands.terminal.console import Bar, Console
     from csm_chat.config.settings import Config
+    from csm_chat.conversation.directing import Joined
     from csm_chat.conversation.grammar import Entry
     from csm_chat.conversation.session import Session
     from csm_chat.notices import Listener, Notice
@@ -77,30 +79,44 @@ def _spread(seconds: Sequence[float]) -> str:
 class _Outputs:
     """Takes as the performer wants them: all go into the same outputs, one after the other."""
 
-    def __init__(self, outputs: Sequence[Output], figures: Figures) -> None:
-        self._outputs = outputs
+    def __init__(self, output: Output | None, figures: Figures, overlap_s: float) -> None:
+        """`overlap_s`: the most that a take lies over the end of the one before."""
+        self._output = output
         self._figures = figures
         self.number = 0  # of no file of its own
         self.n_samples = 0
+        self._line = self._settled_line = Overlapping(overlap_s)
         self._last = 0.0
 
     def open(self, name: str) -> _Outputs:
-        for output in self._outputs:
-            output.settle()
+        if self._output:
+            self._output.settle()
+        self._settled_line = replace(self._line)
         self._last = time.perf_counter()
         return self
 
     def take_back(self) -> None:
-        for output in self._outputs:
-            output.take_back()
+        if self._output:
+            self._output.take_back()
+        self._line = self._settled_line
+
+    def apart(self, gap_s: float) -> None:
+        self._put(self._line.apart(gap_s))
 
     def write(self, pcm: Pcm) -> None:
         now = time.perf_counter()
         self._figures.chunk_s.append(now - self._last)
-        for output in self._outputs:
-            output.write(pcm)
+        self._put(self._line.write(pcm))
         self.n_samples += len(pcm)
         self._last = time.perf_counter()
+
+    def complete(self) -> None:
+        """Nothing comes that could lie over the end."""
+        self._put(self._line.end())
+
+    def _put(self, pcm: Pcm) -> None:
+        if self._output and len(pcm):
+            self._output.write(pcm)
 
     def finish(self, turn: Turn, name: str, *, is_offered: bool = False) -> Path | None:
         return None
@@ -108,7 +124,7 @@ class _Outputs:
     def picked(self, number: int, turn: Turn, name: str) -> None:
         """There is no file of a single take."""
 
-    def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
+    def combine(self, scene: Joined) -> Path | None:
         return None
 
     def read(self, number: int) -> Pcm:
@@ -162,7 +178,8 @@ class Speech:
         self.figures = Figures()
         self._config = config
         self._player = player
-        self._outputs = _Outputs([output] if output else [], self.figures)
+        overlap_s = max(0.0, -(config.gap or 0.0))
+        self._outputs = _Outputs(output, self.figures, overlap_s)
         self._names = names
         self._audible = player.status().state != "off"
         self._loaded: Loaded | None = None
@@ -197,17 +214,18 @@ class Speech:
     def say(self, entries: Iterable[Entry], console: Console, expected_s: float | None) -> bool:
         """Say them all; True if every turn ended by itself. Raises DeviceError without sound."""
         assert self._loaded, "load comes first"
-        with console.bar(expected_s, "s") as bar:
+        with ExitStack() as stack, console.bar(expected_s, "s") as bar:
             view = _View(console, bar, self._outputs, self.figures, self._names)
-            start = self._config.audio.start
-            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names, start)
+            start, gap_s = self._config.audio.start, self._config.gap or 0.0
+            performer = Performer(self._loaded, view, lambda: 0, lambda: self._names, start, gap_s)
             whole = True
+            stack.callback(self._outputs.complete)
             for entry in entries:
                 for note in entry.notes:
                     console.note(note)
                 self._read_voices({said.speaker for said in entry.utterances})
-                reading = self._loaded.session.reading
-                if all(reading.says_nothing(each.text) for each in entry.utterances):
+                reading, said = self._loaded.session.reading, entry.utterances
+                if all(reading.says_nothing(u.text) and not u.is_silence for u in said):
                     self._loaded.session.leave_out(entry.utterances[0].text)
                     continue
                 whole &= performer.say(entry.utterances, time.perf_counter(), 0)

@@ -50,6 +50,10 @@ NO_NORMALIZE = Flag(
     ("--no-normalize",), "normalize", "give the model numbers and symbols as typed", value="false"
 )
 
+SPEED = Flag(("--speed",), "speed", "how quick speech is, 0.5 to 2; its pitch is kept")
+GAIN = Flag(("--gain",), "gain", "decibels louder or softer", "DB")
+GAP = Flag(("--gap",), "gap", "seconds between parts; below 0 they overlap", "S")
+
 MAX_LENGTH = Flag(
     ("-l", "--max-audio-length"),
     "context.max_turn_s",
@@ -92,7 +96,8 @@ FLAGS = (
     NO_NORMALIZE,
 )
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
-KNOWN = tuple(dict.fromkeys((*FLAGS, *SAMPLING, WHISPER)))
+SHAPE = (SPEED, GAIN, GAP)
+KNOWN = tuple(dict.fromkeys((*FLAGS, *SAMPLING, *SHAPE, WHISPER)))
 
 
 def add_settings(parser: ArgumentParser, *flags: Flag) -> None:

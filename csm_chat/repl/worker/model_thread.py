@@ -101,7 +101,8 @@ class ModelThread:
                 session.reading, normalize=new.normalize, directions=new.directions
             )
         session.chunk_frames = new.audio.chunk_frames
-        self.performer.start = new.audio.start
+        self.performer.start, self.performer.gap_s = new.audio.start, new.gap or 0.0
+        session.manners = session.manners.under(new)
         if new.audio.device != before.audio.device:
             self.open_audio(new.audio.device)
 
@@ -128,9 +129,10 @@ class ModelThread:
             lambda: self._jobs.epoch,
             self._published.names,
             self._config.audio.start,
+            self._config.gap or 0.0,
         )
         self._published.opened(loaded, self._performer)
-        self._published.refresh(loaded, self._config.voices)
+        self._published.refresh(loaded, self._config.named)
         self._become("ready")
 
     def _failed(self, error: CsmChatError) -> None:
@@ -185,7 +187,7 @@ class ModelThread:
             )
         self._published.n_failed += is_good is False
         self.performer.rest()
-        self._published.refresh(self._loaded, self._config.voices)
+        self._published.refresh(self._loaded, self._config.named)
         self._jobs.done()
         self._become("ready")
 

@@ -77,6 +77,11 @@ class Worker:
             config = self._config
             return Reading(config.normalize, self._lexicon, config.directions)
 
+    def reading_by(self, speaker: int) -> Reading:
+        """How the model will read what one speaker is to say, as far as lexicons are loaded."""
+        loaded = self._published.loaded
+        return self.reading.also(loaded.session.manner(speaker).lexicon) if loaded else self.reading
+
     @property
     def n_failed(self) -> int:
         """Entries that did not end as asked."""
