@@ -1,21 +1,24 @@
-"""What is chosen and changed after it was said: takes to pick from, scenes joined again.
+"""What is chosen and changed after it was said: takes that pass, or to pick, scenes joined again.
 
 Knows numbers of takes and turns; says and saves nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from csm_chat.conversation.grammar import SEPARATOR, parse
 from csm_chat.conversation.reading import pieces
+from csm_chat.conversation.take import whole
 from csm_chat.errors import EntryError
-from csm_chat.types import Pcm, Turn, Utterance
+from csm_chat.types import Pcm, Turn, Utterance, Voice
 
 if TYPE_CHECKING:
     from csm_chat.conversation.session import Session
+
+Say = Callable[[], Generator[Pcm, None, Turn]]
 
 LEAST_TAKES, MOST_TAKES = 2, 8  # of a line at once
 
@@ -94,6 +97,20 @@ class Scenes:
                 takes = [next((n for n in place if n in now), place[-1]) for place in scene]
                 changed.append((takes, (scene[0][0], scene[-1][0])))
         return changed
+
+
+def checked(session: Session, utterance: Utterance, once: Say) -> Generator[Pcm, None, Turn]:
+    """A take; with checks of the session one that passes, or the best of those that were made."""
+    checks = session.checks
+    if checks is None or not checks.is_on:
+        return (yield from once())
+    read, voice = session.read(utterance.text), voice_of(utterance.speaker, session)
+    is_random = bool(session.sampling.temperature)
+    return (yield from checks.best(lambda: whole(once()), read, voice, is_random=is_random))
+
+
+def voice_of(speaker: int, session: Session) -> Voice | None:
+    return next((voice for voice in session.voices if voice.speaker == speaker), None)
 
 
 def turns_from(number: int, session: Session) -> tuple[Turn, ...]:

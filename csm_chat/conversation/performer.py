@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from csm_chat.checking.later import Later, Unheard
 from csm_chat.conversation.directing import (
     Offer,
     Offered,
@@ -16,11 +17,13 @@ from csm_chat.conversation.directing import (
     as_one_turn,
     check_n_takes,
     turns_from,
+    voice_of,
 )
 from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import MAX_RETAKES, collect
 from csm_chat.errors import EntryError, Interrupted
 from csm_chat.notices import (
+    CheckFailed,
     RandomVoice,
     SaidAgain,
     SceneJoined,
@@ -75,6 +78,8 @@ class Performer:
         self._offer = Offer()
         self._scenes = Scenes()
         self._told: set[int] = set()  # speakers whose voice was said to be a random one
+        self.checks = loaded.checks
+        self.later = Later(loaded.checks, view.tell, self._is_last) if loaded.checks else None
 
     def say(self, utterances: Sequence[Utterance], asked: float, epoch: int) -> bool:
         """Speak an entry; True if every part ended by itself. `asked` is when, by perf_counter.
@@ -132,6 +137,7 @@ class Performer:
             self._go_on(epoch)
             said = self._session.takes_of_last(n)
             self._go_on(epoch)
+            said = [self._heard(turn, pcm, epoch) for turn, pcm in said]
         except Interrupted as error:
             raise Interrupted("stopped: there are no new takes to pick from") from error
         offered = tuple(self._kept(turn, pcm) for turn, pcm in said)
@@ -139,7 +145,8 @@ class Performer:
         for place, each in enumerate(offered, 1):
             number = each.number if each.is_saved else 0
             turn = each.turn
-            self._view.tell(TakeOffered(place, number, turn.timings.audio_s, turn.seed, turn.ended))
+            figures = turn.timings.audio_s, turn.seed, turn.ended, turn.verdict
+            self._view.tell(TakeOffered(place, number, *figures))
         n_good = sum(each.turn.ended == "eos" for each in offered)
         self._view.tell(TakesOffered(n_good))
         return n_good > 0
@@ -196,6 +203,8 @@ class Performer:
     ) -> tuple[list[int], bool]:
         """Numbers of the takes that have a file, and whether every part ended by itself."""
         expected_s = sum(self._session.expected_s(utterance) for utterance, _ in parts)
+        # what is played while it is made is heard after
+        self._session.checks = self.checks if self._sound.status().state == "off" else None
         self._sound.begin(self._prebuffer(expected_s * EXPECTED_MARGIN, self.rtf, self.start))
         numbers, ended = [], []
         try:
@@ -239,6 +248,16 @@ class Performer:
                 self._view.saved(path)
                 self._view.tell(SceneJoined(path))
 
+    def _heard(self, turn: Turn, pcm: Pcm, epoch: int) -> tuple[Turn, Pcm]:
+        """With checks, a take and what was heard of it. Raises Interrupted."""
+        if not self.checks or not self.checks.is_on:
+            return turn, pcm
+        segment = turn.segment
+        read, voice = self._session.read(segment.text), voice_of(segment.speaker, self._session)
+        verdict = self.checks.verdict(pcm, read, voice, lambda: self._epoch() == epoch)
+        self._go_on(epoch)
+        return replace(turn, verdict=verdict), pcm
+
     def _kept(self, turn: Turn, pcm: Pcm) -> Offered:
         """A take to pick, with its file."""
         name = self._name(turn.segment.speaker)
@@ -280,8 +299,10 @@ class Performer:
         started = time.perf_counter()
         take = self._takes.open(name)
         turn = None
+        said: list[Pcm] = []
 
         def hear(pcm: Pcm) -> None:
+            said.append(pcm)
             take.write(pcm)
             self._sound.write(pcm)
             self.progress.seconds += len(pcm) / SAMPLE_RATE
@@ -300,7 +321,29 @@ class Performer:
             self._view.saved(path)
         if turn.ended == "eos":
             self._session.number(turn, take.number)
-        return turn, take.number if path else 0
+        number = take.number if path else 0
+        if turn.verdict and not turn.verdict.is_good:
+            text, is_last = utterance.text, self._is_last(turn)
+            self._view.tell(CheckFailed(number, text, turn.verdict, is_last=is_last))
+        if self.later and not self._session.checks:
+            self.later.add(self._unheard(turn, number, name, said))
+        return turn, number
+
+    def _unheard(self, turn: Turn, number: int, name: str, said: Sequence[Pcm]) -> Unheard:
+        """A take that is to be heard after; what has a file is read from it."""
+        takes, segment = self._takes, turn.segment
+        pcm = partial(takes.read, number) if number else partial(np.concatenate, [*said])
+
+        def record(heard: Turn) -> None:
+            if number:
+                is_in_context = turn in self._session.turns
+                takes.checked(number, heard, name, is_in_context=is_in_context)
+
+        read, voice = self._session.read(segment.text), voice_of(segment.speaker, self._session)
+        return Unheard(turn, number, pcm, read, voice, record)
+
+    def _is_last(self, turn: Turn) -> bool:
+        return self._session.turns[-1:] == (turn,)
 
     def _go_on(self, epoch: int) -> None:
         if self._epoch() != epoch:

@@ -11,6 +11,7 @@ from csm_chat.notices import GapsHeard, Notice, Reporting
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
+    from csm_chat.checking.checks import Checks
     from csm_chat.config.settings import Config
     from csm_chat.conversation.session import Session
     from csm_chat.types import Pcm, Turn, Voice
@@ -133,6 +134,10 @@ class TakeFolder(Protocol):
         """A saved take that was offered is part of the conversation now."""
         ...
 
+    def checked(self, number: int, turn: Turn, name: str, *, is_in_context: bool) -> None:
+        """A saved take was heard since."""
+        ...
+
     def combine(self, numbers: Sequence[int], span: tuple[int, int]) -> Path | None:
         """One file of several takes, called by the first and last that it was first made of."""
         ...
@@ -158,6 +163,7 @@ class Loaded:
     sound: Loudspeaker
     prebuffer: Prebuffer
     rtf: float | None  # measured while warming up
+    checks: Checks | None = None  # what hears takes
 
 
 Loader = Callable[["Config", Reporting], Loaded]

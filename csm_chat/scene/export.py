@@ -46,6 +46,7 @@ class SceneTurn:
     seed: int
     ended: str
     line: int | None = None  # of the script
+    check: Mapping[str, object] | None = None  # what was heard of it
 
 
 def write_scene(
@@ -136,6 +137,7 @@ def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, ob
         "seed": turn.seed,
         "ended": turn.ended,
         "file": name,
+        "check": dict(turn.check) if turn.check else None,
     }
 
 
