@@ -34,6 +34,7 @@ from csm_chat.wording import lines_to
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.audio.watermark.marking import Watermark
+    from csm_chat.checking.checks import Checks
     from csm_chat.config.settings import AudioConfig, Config
     from csm_chat.conversation.ports import Loaded
     from csm_chat.conversation.session import Session
@@ -136,8 +137,9 @@ def open_conversation(config: Config, reports: Reporting) -> Loaded:
         rtf = warm_up(session, tell)
         takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
         takes.tell_cut_off()
+        checks = open_checks(config, session.backend.codec, tell)
         on_failure.pop_all()
-    return Loaded(session, library, takes, player, prebuffer_s, rtf)
+    return Loaded(session, library, takes, player, prebuffer_s, rtf, checks)
 
 
 def open_session(
@@ -212,6 +214,14 @@ def open_library(config: Config, codec: Codec, tell: Listener) -> VoiceLibrary:
         config.named,
         config.context.max_reference_s,
     )
+
+
+def open_checks(config: Config, codec: Codec, tell: Listener) -> Checks:
+    """What hears takes; nothing of it is loaded before one is to be heard."""
+    from csm_chat.checking.checks import Checks
+    from csm_chat.voices.transcribe import Transcriber
+
+    return Checks(config.check, Transcriber(config.whisper.model, tell=tell), codec, tell)
 
 
 def open_lexicon(config: Config, tell: Listener) -> Lexicon:

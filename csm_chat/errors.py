@@ -14,6 +14,7 @@ CsmChatError                 1  something failed
 ├── TranscriptError             a clip has no transcript and none can be made
 │   └── NoWordsError            nothing is said in it
 ├── TakeError                   a take cannot be saved
+├── LikenessError               what compares voices is not installed
 ├── WatermarkError              what marks files is not installed or does not load
 └── Interrupted                 a take was stopped on request
 """
@@ -110,6 +111,10 @@ class TakeError(CsmChatError):
     def __init__(self, message: str, reason: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class LikenessError(CsmChatError):
+    """What compares voices is not installed."""
 
 
 class WatermarkError(CsmChatError):

@@ -9,6 +9,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from csm_chat.types import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +301,31 @@ class SaidAgain(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckFailed(Notice):
+    """A take that was heard is not what was asked for."""
+
+    number: int  # of its file; 0: it has none
+    text: str
+    verdict: Verdict
+    is_again: bool = False  # it is made once more
+    is_last: bool = False  # of what was said
+
+
+@dataclass(frozen=True, slots=True)
+class NothingHeard(Notice):
+    """Takes cannot be heard, and go unchecked."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class VoicesUncompared(Notice):
+    """Takes are heard, but whose voice it is cannot be told."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakeOffered(Notice):
     """One of several takes of the last line, to be picked or not."""
 
@@ -305,6 +334,7 @@ class TakeOffered(Notice):
     seconds: float
     seed: int
     ended: str  # as `Turn.ended`
+    verdict: Verdict | None = None  # where takes are checked
 
 
 @dataclass(frozen=True, slots=True)

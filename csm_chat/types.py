@@ -38,6 +38,9 @@ LogitsProcessor: TypeAlias = "Callable[[npt.NDArray[np.int32], Logits], npt.Arra
 CodeSampler: TypeAlias = "Callable[[Logits], SupportsIndex]"  # logits -> code
 
 Ended: TypeAlias = Literal["eos", "limit", "guard", "early", "cut"]
+# of a take: words heard otherwise; the first or last word not heard; over before its last sound is;
+# another voice; too soft to be heard, or louder than samples can be
+Problem: TypeAlias = Literal["words", "start", "end", "cut", "voice", "soft", "loud"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,23 @@ class Shape:
     gain_db: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was heard of a take, and what is wrong with it."""
+
+    heard: str
+    n_wrong: int  # words changed, left out or added
+    n_words: int  # that were to be said
+    likeness: float | None  # to the voice it should have, 1 at most; None: not compared
+    level_db: float  # of its speech, RMS over full scale
+    problems: tuple[Problem, ...]  # none: nobody has to listen to it
+    tries: int = 1  # takes made of it, of which this is the best
+
+    @property
+    def is_good(self) -> bool:
+        return not self.problems
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
     """A finished take. Only one that `ended` by itself ("eos") is part of the context."""
@@ -104,6 +124,7 @@ class Turn:
     timings: Timings  # of what was made, before it is given its shape
     mood: str = ""  # it was said in
     shape: Shape = Shape()
+    verdict: Verdict | None = None  # None: nobody heard it
 
     @property
     def utterance(self) -> Utterance:

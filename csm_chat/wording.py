@@ -11,6 +11,7 @@ from typing import Any
 
 from csm_chat import notices
 from csm_chat.notices import Listener, Notice
+from csm_chat.types import Verdict
 from csm_chat.visible import one_line
 
 SHOWN_CHARS = 24  # of a turn's text
@@ -106,7 +107,40 @@ ENDED = {
 def _offered(take: notices.TakeOffered) -> str:
     how = ENDED.get(take.ended, take.ended) or "ended by itself"
     file = f"take {take.number}" if take.number else "not saved"
-    return f"{take.place}  {file}: {take.seconds:.1f} s, seed {take.seed}, {how}"
+    told = f"; {heard(take.verdict)}" if take.verdict else ""
+    return f"{take.place}  {file}: {take.seconds:.1f} s, seed {take.seed}, {how}{told}"
+
+
+_PROBLEMS = {
+    "words": "{0.n_wrong} of {0.n_words} words wrong",
+    "start": "its first word was not heard",
+    "end": "its last word was not heard",
+    "cut": "it breaks off in a sound",
+    "voice": "another voice (likeness {0.likeness:.2f})",
+    "soft": "too soft ({0.level_db:.0f} dB)",
+    "loud": "too loud ({0.level_db:.0f} dB)",
+}
+
+
+def heard(verdict: Verdict) -> str:
+    """What was heard of a take, its likeness, and what is wrong with it."""
+    words = f'heard "{verdict.heard}"' if verdict.heard else "heard no words"
+    wrong = ", ".join(_PROBLEMS[each].format(verdict) for each in verdict.problems)
+    told = wrong or (f"{_counted(verdict.n_wrong, 'word')} wrong" if verdict.n_wrong else "")
+    like = verdict.likeness
+    likeness = "" if like is None or "voice" in verdict.problems else f", likeness {like:.2f}"
+    return f"{words}{f' ({told})' if told else ''}{likeness}"
+
+
+def check_failed(failed: notices.CheckFailed, remedy: str) -> str:
+    """`remedy` is what to do about a take that stays wrong."""
+    which = f"take {failed.number}" if failed.number else _quoted(failed.text)
+    told = f"{which}: {heard(failed.verdict)}"
+    if failed.is_again:
+        return f"{told}; it is said again with the next seed"
+    tries = failed.verdict.tries
+    best = f"; the best of {tries} takes" if tries > 1 else ""
+    return f"{told}{best}{f'; {remedy}' if remedy else ''}"
 
 
 def _take_unsaved(take: notices.TakeUnsaved) -> str:
@@ -186,6 +220,9 @@ GENERAL: Wording = {
     notices.TakeStopped: "stopped: {0.reason}. It is not part of the dialogue".format,
     notices.TakeTooShort: "{0.reason}. It is not part of the dialogue".format,
     notices.SaidAgain: "it is said again with the next seed".format,
+    notices.CheckFailed: lambda failed: check_failed(failed, ""),
+    notices.NothingHeard: "takes go unchecked: {0.error}".format,
+    notices.VoicesUncompared: "takes are heard, but their voices not compared: {0.error}".format,
     notices.TakeOffered: _offered,
     notices.TakesOffered: lambda offer: (
         f"{offer.n_good} of them can be picked" if offer.n_good else "none of them can be picked"

@@ -7,13 +7,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from csm_chat.audio.play_buffer import Gaps
 from csm_chat.audio.player import PlayerStatus
-from csm_chat.errors import ContextError, Interrupted
+from csm_chat.errors import ContextError, Interrupted, TranscriptError
 from csm_chat.notices import GapsHeard, Notice
 from csm_chat.repl.wording import PROMPT
 from csm_chat.types import (
@@ -142,6 +143,7 @@ class ListSound:
         self.entries: list[list[Pcm]] = []
         self.prebuffers_s: list[float] = []
         self.calls: list[str] = []
+        self.is_off = False
         self._open = False
 
     def begin(self, prebuffer_s: float) -> None:
@@ -182,7 +184,8 @@ class ListSound:
         return None
 
     def status(self) -> PlayerStatus:
-        return PlayerStatus("idle", "fake", 24_000, 0.0, 0.0, Gaps(), None)
+        state: Literal["off", "idle"] = "off" if self.is_off else "idle"
+        return PlayerStatus(state, "fake", 24_000, 0.0, 0.0, Gaps(), None)
 
     def heard(self, entry: int) -> Pcm:
         return np.concatenate([np.zeros(0, np.float32), *self.entries[entry]])
@@ -210,6 +213,31 @@ class ListView:
 
     def changed(self) -> None:
         pass
+
+
+class ScriptedEar:
+    """Hears what a script says, a text a take, then the last of it again; an error is raised."""
+
+    def __init__(self, *script: str | TranscriptError) -> None:
+        self.script = [*script]
+        self.heard: list[Pcm] = []
+        self.n_loaded = 0
+        self.load_error: TranscriptError | None = None
+
+    def load(self) -> None:
+        if self.load_error:
+            raise self.load_error
+        self.n_loaded += 1
+
+    def hear(self, pcm: Pcm, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
+        self.load()
+        if not is_wanted():
+            return None
+        self.heard.append(pcm)
+        said = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(said, TranscriptError):
+            raise said
+        return said
 
 
 class FixedVoices:

@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "printing": ("visible",),
     "errors": ("visible",),
     "types": ("errors",),
-    "notices": (),
-    "wording": ("notices", "visible"),
+    "notices": ("types",),
+    "wording": ("notices", "types", "visible"),
     "plain_files": (),
     "places": ("errors",),
     "leaving": (),
@@ -51,8 +51,12 @@ MAY_IMPORT = {
         "types",
         "visible",
     ),
+    "checking": (
+        *("checking", "audio.clips", "normalise", "config", "notices", "errors", "types"),
+    ),
     "conversation": (
-        *("conversation", "casting", "voices", "normalise", "audio.files", "shape", "config"),
+        *("conversation", "casting", "checking", "voices", "normalise", "audio.files", "shape"),
+        "config",
         *("notices", "wording", "errors", "types", "visible"),
     ),
     "scene": (
@@ -61,7 +65,16 @@ MAY_IMPORT = {
         *("plain_files", "places", "config", "errors", "types", "visible"),
     ),
     "assemble": (
-        *("assemble", "scene", "conversation", "voices", "normalise", "places", "shape"),
+        *(
+            "assemble",
+            "scene",
+            "conversation",
+            "checking",
+            "voices",
+            "normalise",
+            "places",
+            "shape",
+        ),
         *("audio", "engine", "codec", "checkpoint", "runtime", "config"),
         *("notices", "wording", "errors", "types"),
     ),
@@ -81,7 +94,8 @@ MAY_IMPORT = {
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("casting", "normalise", "places", "plain_files", "shape", "visible", "printing"),
+        *("casting", "checking", "normalise", "places", "plain_files", "shape", "visible"),
+        "printing",
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),
     "cli": (
@@ -112,7 +126,14 @@ ONLY_IN = {
     "tokenizers": ("conversation/tokenizer.py", "training/*.py"),
     # tensors are what the API takes and gives; it computes with none
     "torch": (
-        *("api/*.py", "audio/watermark/*.py", "codec/*.py", "engine/torch/*.py", "runtime.py"),
+        *(
+            "api/*.py",
+            "audio/watermark/*.py",
+            "checking/likeness.py",
+            "codec/*.py",
+            "engine/torch/*.py",
+            "runtime.py",
+        ),
         *("engine/mlx/engine.py", "bench/*.py", "training/*.py"),
     ),
     "tqdm": ("commands/terminal/console.py",),

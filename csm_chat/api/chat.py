@@ -124,7 +124,9 @@ class Chat:
 
         `speaker`, a number or a name, speaks first, here and from now on. Returns the turns when
         they are made, before all was heard, so that the next entry is made meanwhile. A turn that
-        did not end by itself (`turn.ended`) is not part of the conversation. Raises EntryError for
+        did not end by itself (`turn.ended`) is not part of the conversation. With `check.mode` of
+        the config each has a `verdict`, and where nothing is played it was made again if that was
+        bad; what is played is heard after. Raises EntryError for
         a line that cannot be read, UsageError for a speaker there is none of, and ContextError.
         """
         if speaker is not None:
@@ -214,7 +216,11 @@ class Chat:
             on_failure.callback(self._loaded.sound.cancel)
             perform(time.perf_counter())
             on_failure.pop_all()
-        return tuple(self._view.turns)
+        later = self._performer.later
+        if not later:
+            return tuple(self._view.turns)
+        later.hear_all()
+        return tuple(map(later.with_verdict, self._view.turns))
 
     def _number(self, speaker: int | str) -> int:
         if isinstance(speaker, str):

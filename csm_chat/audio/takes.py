@@ -122,6 +122,10 @@ class Takes:
         """Record a saved take that was offered a second time: it is part of the conversation."""
         self.add(number, self._paths[number], turn, name, is_in_context=True)
 
+    def checked(self, number: int, turn: Turn, name: str, *, is_in_context: bool) -> None:
+        """Record a saved take once more, with what was heard of it since."""
+        self.add(number, self._paths[number], turn, name, is_in_context=is_in_context)
+
     def add(self, number: int, path: Path, turn: Turn, name: str, *, is_in_context: bool) -> None:
         """Record a finished take in the sidecar; where that cannot be, say so."""
         self._paths[number] = path
@@ -141,6 +145,7 @@ class Takes:
             "speed": turn.shape.speed,
             "gain_db": turn.shape.gain_db,
             "timings": asdict(timings) | {"rtf": timings.rtf},
+            "check": asdict(turn.verdict) if turn.verdict else None,
             "watermark": self._watermark.name if self._watermark else None,
             **self._about(),
         }

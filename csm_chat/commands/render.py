@@ -66,9 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     given = (*flags.COMPUTE, flags.SPEAKER, flags.REFERENCES)
-    flags.add_settings(
-        parser, *given, *flags.SAMPLING, *flags.SHAPE, flags.NO_NORMALIZE, flags.WHISPER
-    )
+    own = (flags.NO_NORMALIZE, flags.WHISPER, flags.CHECK)
+    flags.add_settings(parser, *given, *flags.SAMPLING, *flags.SHAPE, *own)
 
 
 def run(args: Namespace, config: Config) -> int:

@@ -52,7 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-s", "--speaker", dest="who", metavar="WHO", help="number or name")
     context_clips.add_arguments(parser)
     settings = (*flags.COMPUTE, *flags.SAMPLING, *flags.SHAPE, flags.PRESET)
-    flags.add_settings(parser, *settings, flags.NO_NORMALIZE, flags.REFERENCES, flags.AUDIO)
+    own = (flags.NO_NORMALIZE, flags.REFERENCES, flags.AUDIO, flags.CHECK, flags.WHISPER)
+    flags.add_settings(parser, *settings, *own)
     parser.add_argument("--stats", action="store_true", help="how fast it went, as a table")
     parser.add_argument("--quiet", action="store_true", help="errors only")
 

@@ -159,6 +159,23 @@ class WhisperConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckConfig:
+    mode: str = option(
+        "off",
+        "hear each take and compare its words, its voice, its level and its ends",
+        choices=("off", "words"),
+        live=True,
+    )
+    retries: int = option(
+        2,
+        "how often a take that fails is made again, where it is not played",
+        low=0,
+        high=8,
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WatermarkConfig:
     method: str = option(
         "perth",
@@ -243,6 +260,7 @@ class Config:
     context: ContextConfig = field(default_factory=ContextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
     watermark: WatermarkConfig = field(default_factory=WatermarkConfig)
 
     @property

@@ -1,22 +1,29 @@
-"""What is chosen and changed after it was said: takes to pick from, scenes joined again.
+"""What is chosen and changed after it was said: takes that pass, or to pick, scenes joined again.
 
 Knows numbers of takes and turns; says and saves nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from csm_chat.casting.clips import moods_of
+import numpy as np
+
+from csm_chat.casting.clips import moods_of, voices_for
+from csm_chat.checking.later import Unheard
 from csm_chat.conversation.grammar import SEPARATOR, parse
 from csm_chat.conversation.reading import pieces
+from csm_chat.conversation.take import whole
 from csm_chat.errors import EntryError
-from csm_chat.types import Pcm, Turn, Utterance
+from csm_chat.types import Pcm, Turn, Utterance, Voice
 
 if TYPE_CHECKING:
+    from csm_chat.conversation.ports import TakeFolder
     from csm_chat.conversation.session import Session
+
+Say = Callable[[], Generator[Pcm, None, Turn]]
 
 LEAST_TAKES, MOST_TAKES = 2, 8  # of a line at once
 
@@ -118,6 +125,42 @@ class Scenes:
                 first = [at.takes[0] for at in scene]
                 changed.append(Joined(takes, [at.gap_s for at in scene], rest_s, first))
         return changed
+
+
+def checked(session: Session, utterance: Utterance, once: Say) -> Generator[Pcm, None, Turn]:
+    """A take; with checks of the session one that passes, or the best of those that were made."""
+    checks = session.checks
+    if checks is None or not checks.is_on:
+        return (yield from once())
+    read, voice = to_hear(utterance, session)
+    is_random = bool(session.manner(utterance.speaker).drawn(session.sampling).temperature)
+    return (yield from checks.best(lambda: whole(once()), read, voice, is_random=is_random))
+
+
+def to_hear(utterance: Utterance, session: Session) -> tuple[str, Voice | None]:
+    """What a take of it should be heard to say, and in whose voice; None: in any."""
+    speaker = utterance.speaker
+    pinned = voices_for(session.voices, utterance)
+    voice = next((voice for voice in pinned if voice.speaker == speaker), None)
+    return session.read(utterance.text, speaker), voice
+
+
+def unheard(
+    turn: Turn,
+    number: int,
+    name: str,
+    said: Sequence[Pcm],
+    session: Session,
+    takes: TakeFolder | None,
+) -> Unheard:
+    """A take that is to be heard after; `takes`, where it has a file, keep what was heard."""
+
+    def record(heard: Turn) -> None:
+        if takes is not None:
+            takes.checked(number, heard, name, is_in_context=turn in session.turns)
+
+    pcm = np.concatenate([np.zeros(0, np.float32), *said])
+    return Unheard(turn, number, pcm, *to_hear(turn.utterance, session), record)
 
 
 def turns_from(number: int, session: Session) -> tuple[Turn, ...]:

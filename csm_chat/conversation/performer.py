@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from csm_chat.checking.later import Later
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.directing import (
     Joined,
@@ -17,12 +18,15 @@ from csm_chat.conversation.directing import (
     Scenes,
     as_one_turn,
     check_n_takes,
+    to_hear,
     turns_from,
+    unheard,
 )
 from csm_chat.conversation.ports import Loaded, View
-from csm_chat.conversation.take import MAX_RETAKES, collect
+from csm_chat.conversation.take import MAX_RETAKES, Part, Progress, collect
 from csm_chat.errors import EntryError, Interrupted
 from csm_chat.notices import (
+    CheckFailed,
     RandomVoice,
     SaidAgain,
     SceneJoined,
@@ -38,27 +42,6 @@ from csm_chat.types import Pcm, Segment, Timings, Turn, Utterance
 
 # The estimate of a line's length is off by about a quarter; waiting a little longer beats a gap.
 EXPECTED_MARGIN = 1.15
-
-Generate = Callable[[], Generator[Pcm, None, Turn]]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One take of an entry."""
-
-    utterance: Utterance
-    generate: Generate
-    gap_s: float = 0.0  # after the one before; below 0 it lies over its end
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where the entry being generated is."""
-
-    part: int = 0  # 1-based; 0: none
-    parts: int = 0
-    speaker: int = 0
-    seconds: float = 0.0  # generated of this part
 
 
 class Performer:
@@ -92,6 +75,8 @@ class Performer:
         self._offer = Offer()
         self._scenes = Scenes()
         self._told: set[int] = set()  # speakers whose voice was said to be a random one
+        self.checks = loaded.checks
+        self.later = Later(loaded.checks, view.tell, self._is_last) if loaded.checks else None
 
     def say(self, utterances: Sequence[Utterance], asked: float, epoch: int) -> bool:
         """Speak an entry; True if every part ended by itself. `asked` is when, by perf_counter.
@@ -153,6 +138,7 @@ class Performer:
             self._go_on(epoch)
             said = self._session.takes_of_last(n)
             self._go_on(epoch)
+            said = [self._heard(turn, pcm, epoch) for turn, pcm in said]
         except Interrupted as error:
             raise Interrupted("stopped: there are no new takes to pick from") from error
         offered = tuple(self._kept(turn, shaped(pcm, turn.shape)) for turn, pcm in said)
@@ -160,7 +146,8 @@ class Performer:
         for place, each in enumerate(offered, 1):
             number = each.number if each.is_saved else 0
             turn = each.turn
-            self._view.tell(TakeOffered(place, number, turn.timings.audio_s, turn.seed, turn.ended))
+            figures = turn.timings.audio_s, turn.seed, turn.ended, turn.verdict
+            self._view.tell(TakeOffered(place, number, *figures))
         n_good = sum(each.turn.ended == "eos" for each in offered)
         self._view.tell(TakesOffered(n_good))
         return n_good > 0
@@ -221,6 +208,8 @@ class Performer:
 
         Of one part that silence is in its file, of several in what joins them.
         """
+        # what is played while it is made is heard after
+        self._session.checks = self.checks if self._sound.status().state == "off" else None
         self._sound.begin(self._cushion_s(parts))
         numbers, gaps_s, ended = [], [], []
         is_alone = len(parts) == 1
@@ -289,6 +278,15 @@ class Performer:
                 self._view.saved(path)
                 self._view.tell(SceneJoined(path))
 
+    def _heard(self, turn: Turn, pcm: Pcm, epoch: int) -> tuple[Turn, Pcm]:
+        """With checks, a take and what was heard of it. Raises Interrupted."""
+        if not self.checks or not self.checks.is_on:
+            return turn, pcm
+        read, voice = to_hear(turn.utterance, self._session)
+        verdict = self.checks.verdict(pcm, read, voice, lambda: self._epoch() == epoch)
+        self._go_on(epoch)
+        return replace(turn, verdict=verdict), pcm
+
     def _kept(self, turn: Turn, pcm: Pcm) -> Offered:
         """A take to pick, with its file."""
         name = self._name(turn.segment.speaker)
@@ -334,8 +332,10 @@ class Performer:
         lead_s, rest_s = self._around
         given = Given(take, self._sound, shape, lead_s)
         turn = None
+        said: list[Pcm] = []
 
         def hear(pcm: Pcm) -> None:
+            said.append(pcm)
             self.progress.seconds += given.write(pcm)
             self._view.changed()
             self._go_on(epoch)
@@ -353,7 +353,17 @@ class Performer:
             self._view.saved(path)
         if turn.ended == "eos":
             self._session.number(turn, take.number)
-        return turn, take.number if path else 0
+        number = take.number if path else 0
+        if turn.verdict and not turn.verdict.is_good:
+            text, is_last = utterance.text, self._is_last(turn)
+            self._view.tell(CheckFailed(number, text, turn.verdict, is_last=is_last))
+        if self.later and not self._session.checks:
+            takes = self._takes if number else None
+            self.later.add(unheard(turn, number, name, said, self._session, takes))
+        return turn, number
+
+    def _is_last(self, turn: Turn) -> bool:
+        return self._session.turns[-1:] == (turn,)
 
     def _go_on(self, epoch: int) -> None:
         if self._epoch() != epoch:

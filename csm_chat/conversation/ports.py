@@ -11,6 +11,7 @@ from csm_chat.notices import GapsHeard, Notice, Reporting
 from csm_chat.types import Sink
 
 if TYPE_CHECKING:
+    from csm_chat.checking.checks import Checks
     from csm_chat.config.settings import Config
     from csm_chat.conversation.directing import Joined
     from csm_chat.conversation.session import Session
@@ -138,6 +139,10 @@ class TakeFolder(Protocol):
         """A saved take that was offered is part of the conversation now."""
         ...
 
+    def checked(self, number: int, turn: Turn, name: str, *, is_in_context: bool) -> None:
+        """A saved take was heard since."""
+        ...
+
     def apart(self, gap_s: float) -> None:
         """Silence before the next take, or below 0 an overlap, where takes share a file."""
         ...
@@ -168,6 +173,7 @@ class Loaded:
     sound: Loudspeaker
     prebuffer: Prebuffer
     rtf: float | None  # measured while warming up
+    checks: Checks | None = None  # what hears takes
 
 
 Loader = Callable[["Config", Reporting], Loaded]

@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from csm_chat import notices
 from csm_chat.casting.clips import RecentMoods, voices_for
+from csm_chat.checking.checks import Checks
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation import guard
 from csm_chat.conversation.dialogue import Dialogue
+from csm_chat.conversation.directing import checked
 from csm_chat.conversation.prompt import Context
 from csm_chat.conversation.reading import Lines, Reading, Remarks, pieces
 from csm_chat.conversation.take import (
@@ -76,6 +79,7 @@ class Session:
         self.chunk_frames = chunk_frames  # decoded and handed on at a time
         self.sampler = sampler
         self.logits_processors = tuple(logits_processors)
+        self.checks: Checks | None = None  # that each take has to pass before it is yielded
         self._tell = listener or lines_to(notify)
         self._dialogue = Dialogue()
         self._seeds = Seeds()
@@ -315,6 +319,11 @@ class Session:
         self, utterance: Utterance, history: Sequence[Turn], cap: int
     ) -> Generator[Pcm, None, Turn]:
         """A take of `cap` frames at most; the conversation stays."""
+        return (yield from checked(self, utterance, partial(self._once, utterance, history, cap)))
+
+    def _once(
+        self, utterance: Utterance, history: Sequence[Turn], cap: int
+    ) -> Generator[Pcm, None, Turn]:
         rows = self._context.prompt(utterance, history)
         self._recent_moods.add(utterance)
         tries = (self._sampling(utterance, cap) for _ in range(1 + MAX_EMPTY_RETRIES))

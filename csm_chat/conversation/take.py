@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from csm_chat.types import (
     Prompt,
     Sampling,
     Timings,
+    Turn,
+    Utterance,
 )
 
 _DECODED_FRAMES = 16  # at once, of a take that is there as a whole
@@ -34,6 +36,28 @@ MAX_EMPTY_RETRIES = 3  # with other seeds, of a take that ended before it began
 
 Item = TypeVar("Item")
 End = TypeVar("End")
+
+
+Generate: TypeAlias = Callable[[], Generator[Pcm, None, Turn]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One take of an entry."""
+
+    utterance: Utterance
+    generate: Generate
+    gap_s: float = 0.0  # after the one before; below 0 it lies over its end
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where the entry being generated is."""
+
+    part: int = 0  # 1-based; 0: none
+    parts: int = 0
+    speaker: int = 0
+    seconds: float = 0.0  # generated of this part
 
 
 @dataclass(slots=True)

@@ -232,6 +232,14 @@ COMMANDS = (
         accepts="(?s:.*)",
         takes_text=True,
     ),
+    Command(
+        "CHECK",
+        "[on|off|words]",
+        "hear each take, and tell if it is not what was asked for; alone it tells if so",
+        do.check,
+        do.modes_of_checking,
+        "(on|off|words)?",
+    ),
     Command("RELOAD", "", "look at the references folder again", do.reload),
     Command(
         "AUDIO",

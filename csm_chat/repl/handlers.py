@@ -290,6 +290,22 @@ def _check_speaker(state: PromptState, key: str) -> None:
     raise EntryError(f'There is no speaker "{speaker}". {hint} A number works always.')
 
 
+def check(state: PromptState, argument: str) -> str | None:
+    """Set whether takes are heard; alone, tell."""
+    if argument:
+        mode = "words" if argument.lower() == "on" else argument.lower()
+        change_setting(state, f"check.mode {mode}")
+        state.worker.check_anew()
+        return None
+    if state.config.check.mode == "off":
+        return "Takes are not checked; $CHECK on$ has Whisper hear them."
+    return "Takes are heard by Whisper while nobody waits; what is wrong with one is told."
+
+
+def modes_of_checking(_: PromptState) -> Iterable[str]:
+    return ("on", "off", "words")
+
+
 def reload(state: PromptState, _: str) -> None:
     state.worker.reload()
 

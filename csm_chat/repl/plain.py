@@ -57,6 +57,7 @@ def run(worker: Worker, lines: TextIO, out: TextIO, err: TextIO | None = None) -
             _carry_out_all(view, _prompted(view, given))
             return _model_failure(worker)
         n_refused = _carry_out_all(view, _settled(view, iter(given.readline, "")))
+        worker.hear_all()
         view.wait()
         return _model_failure(worker) or (
             FAILED if n_refused or view.deaf or view.n_unsaved or worker.n_failed else 0

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from csm_chat import notices
-from csm_chat.wording import GENERAL, Wording, gaps
+from csm_chat.wording import GENERAL, Wording, check_failed, gaps
+
+
+def _check_failed(failed: notices.CheckFailed) -> str:
+    number = failed.number or "n"
+    return check_failed(
+        failed,
+        "Alt-R says it again" if failed.is_last else f"$EDIT {number} text$ says it in other words",
+    )
+
 
 PROMPT: Wording = {
     **GENERAL,
@@ -14,6 +23,8 @@ PROMPT: Wording = {
         "stage directions, as {0.direction}, are not read; $SET directions keep$ gives them to the "
         "model, speak reads them as words"
     ).format,
+    notices.CheckFailed: _check_failed,
+    notices.NothingHeard: ("takes go unchecked: {0.error}. $CHECK on$ tries again").format,
     notices.NoSound: "{0.error}. Every take is still saved; $AUDIO$ tries again".format,
     notices.SoundLost: "{0.error}; going on without sound, $AUDIO$ connects again".format,
     notices.TakesOffered: lambda offer: (

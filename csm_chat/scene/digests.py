@@ -26,6 +26,8 @@ def first_key(session: Session) -> str:
     del settings["seed"]
     model = [backend.name, backend.device, backend.dtype, backend.quantize, backend.codec.identity]
     about = [FORMAT, *model, _weights(backend.path), settings, asdict(session.context)]
+    if session.checks and session.checks.is_on:  # another take may be the one that passes
+        about.append(asdict(session.checks.settings))
     return _digest([*about, [_voice(voice, session) for voice in session.voices]])
 
 

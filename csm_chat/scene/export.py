@@ -48,6 +48,7 @@ class SceneTurn:
     line: int | None = None  # of the script
     mood: str = ""  # it was said in
     speed: float = 1.0
+    check: Mapping[str, object] | None = None  # what was heard of it
 
 
 def write_scene(
@@ -141,6 +142,7 @@ def _told(number: int, turn: SceneTurn, each: Placed, name: str) -> dict[str, ob
         "speed": turn.speed,
         "gain_db": turn.piece.gain_db,
         "file": name,
+        "check": dict(turn.check) if turn.check else None,
     }
 
 

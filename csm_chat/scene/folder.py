@@ -11,8 +11,9 @@ import os
 import random
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ MAX_SEED = 2**32 - 1
 ANOTHER_FOLDER = "choose another folder with -o"
 TURNS, STATE = "turns", "render.json"
 SUMMARY = "scene.json"
-_TOLD = ("seed", "ended", "n_samples")  # of a SavedTurn, as JSON
+_TOLD = ("seed", "ended", "n_samples", "check")  # of a SavedTurn, as JSON
 
 Mark = Callable[[Pcm], Pcm]  # put into whatever is saved to be listened to: a watermark
 
@@ -51,6 +52,7 @@ class SavedTurn:
     ended: Ended
     codes: Codes
     n_samples: int
+    check: dict[str, Any] | None = None  # a Verdict, if it was heard
 
     def pcm(self) -> Pcm:
         """Read anew each time: half an hour of it is not held in memory."""
@@ -109,7 +111,8 @@ class SceneFolder:
         """Save a finished turn at once. Raises TakeError."""
         samples = to_16_bit(pcm)
         path, segment = self._turn(number), turn.segment
-        saved = SavedTurn(path, turn.seed, turn.ended, segment.codes, len(samples))
+        check = asdict(turn.verdict) if turn.verdict else None
+        saved = SavedTurn(path, turn.seed, turn.ended, segment.codes, len(samples), check)
         about = {name: getattr(saved, name) for name in _TOLD}
         buffer = io.BytesIO()
         text = np.array(json.dumps(about | {"key": key}))

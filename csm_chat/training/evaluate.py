@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import csm_chat
+from csm_chat.checking.likeness import Vector
 from csm_chat.codec.load import load_codec
 from csm_chat.config.settings import SamplingConfig
 from csm_chat.conversation.session import Session
@@ -28,7 +29,6 @@ from csm_chat.errors import CsmChatError
 from csm_chat.printing import put
 from csm_chat.training.ears import whisper
 from csm_chat.training.ears.hear import Group, Heard, heard, summed_up
-from csm_chat.training.ears.likeness import Vector
 from csm_chat.training.figures import Figure, table, write_figures
 from csm_chat.training.kit import KIT
 from csm_chat.training.script import SEED, Script, all_of, draw_script, voice_of

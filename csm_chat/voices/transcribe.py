@@ -8,11 +8,12 @@ import os
 import pickle
 import urllib.request
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from csm_chat.audio.clips import resample
-from csm_chat.errors import NoWordsError, TranscriptError
+from csm_chat.errors import Interrupted, NoWordsError, TranscriptError
 from csm_chat.notices import Listener, WhisperDownload, log_only
 from csm_chat.places import expanded, whisper_folder
 from csm_chat.types import SAMPLE_RATE, Pcm
@@ -42,14 +43,49 @@ class Transcriber:
 
     def __call__(self, pcm: Pcm) -> str:
         """Text on one line. Raises TranscriptError without weights and without words."""
+        self.load()
+        text = self._heard(pcm)
+        if not text:
+            raise NoWordsError("Whisper heard no words in it")
+        return text
+
+    def load(self) -> None:
+        """Read the weights, if they are not read yet. Raises TranscriptError."""
         if self._model is None:
             self._model = _load(self._weights(), self._device)
+
+    def hear(self, pcm: Pcm, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
+        """The English words in it, "" where there are none; None once it is not wanted any more.
+
+        `is_wanted` is asked at each layer. Raises TranscriptError.
+        """
+        self.load()
+
+        def ask(*_: object) -> None:
+            if not is_wanted():
+                raise Interrupted("something else is to be done")
+
+        blocks = [*self._model.encoder.blocks, *self._model.decoder.blocks]
+        hooks = [block.register_forward_pre_hook(ask) for block in blocks]
+        try:
+            return self._heard(pcm, language="en")
+        except Interrupted:
+            return None
+        except (RuntimeError, ValueError, MemoryError) as error:  # of torch, and of Whisper itself
+            raise TranscriptError(f"Whisper failed ({type(error).__name__}: {error})") from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _heard(self, pcm: Pcm, language: str | None = None) -> str:
+        """Text on one line, empty where there is none; `language` None is whichever is heard."""
         with warnings.catch_warnings():
             # a GPU being left alone is no news: Whisper on the CPU leaves its memory to the voice
             warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
             heard = self._model.transcribe(
                 resample(pcm, SAMPLE_RATE, WHISPER_RATE),
                 verbose=None,
+                language=language,
                 temperature=0.0,
                 condition_on_previous_text=False,
                 # with them, a short rest after the last one is decoded by itself, often into a
@@ -57,10 +93,7 @@ class Transcriber:
                 without_timestamps=True,
                 fp16=self._device.startswith("cuda"),
             )
-        text = " ".join(str(heard["text"]).split())
-        if not text:
-            raise NoWordsError("Whisper heard no words in it")
-        return text
+        return " ".join(str(heard["text"]).split())
 
     def close(self) -> None:
         """Free the model. The next call loads it again."""

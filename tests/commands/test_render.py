@@ -31,6 +31,7 @@ from tests.checkpoints import make_checkpoint
 from tests.fakes import fake_backend
 from tests.in_process import Run
 from tests.program import COMMAND, environment
+from tests.whisper_checkpoint import make_whisper
 
 SCRIPT = """\
 # at the market
@@ -312,6 +313,26 @@ def test_scripts_become_folders_and_paths_of_mixes(
     told = json.loads((market / "scene.json").read_text())
     assert told["gap_s"] == 1 and told["watermark"] == "perth"
     assert [path.name for path in market.glob("mix.*")] == ["mix.wav"]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_checked_turns_are_told_by_their_line_and_what_was_heard_is_kept(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    ear = make_whisper(tmp_path / "tiny.pt", " Hi there.")
+    (tmp_path / "scene.txt").write_text("Ana: Hi there!\n\nBen: Oh, hello.\n")
+    checked = ("render", "--model", str(checkpoint), "--seed", "1", "--check")
+    command = (*checked, "--whisper", str(ear), "scene.txt")
+    ran = run(*command)
+    summary = tmp_path / "renders" / "scene" / "scene.json"
+    turns = json.loads(summary.read_text())["turns"]
+    assert [turn["check"]["heard"] for turn in turns] == ["Hi there."] * 2
+    assert turns[1]["check"]["n_wrong"] == 2 and turns[1]["check"]["tries"] == 3
+    told = [line for line in ran.err.splitlines() if 'turn 2, heard "Hi there."' in line]
+    assert len(told) == 1 and told[0].startswith("scene.txt:3  "), ran.err
+    again = run(*command)
+    assert "2 of 2 turns were said before" in again.err and 'turn 2, heard "Hi' in again.err
+    assert json.loads(summary.read_text())["turns"] == turns
 
 
 def test_turns_that_never_end_are_told_by_their_line(run: Run, tmp_path: Path) -> None:

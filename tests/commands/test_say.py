@@ -81,6 +81,35 @@ def test_a_line_said_several_times_is_what_each_seed_says_alone(run: Run, folder
     assert len(names(folder)) == 6
 
 
+@pytest.fixture(scope="module")
+def ear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper that hears the same words in any clip."""
+    return make_whisper(tmp_path_factory.mktemp("whisper") / "tiny.pt", " Hi there.")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_a_checked_line_is_made_again_and_told_where_it_stays_wrong(
+    run: Run, folder: Path, ear: Path
+) -> None:
+    good = run("say", "--check", "--whisper", str(ear), "-o", "a.wav", "Hi there!")
+    plain = run("say", "-o", "b.wav", "Hi there!")
+    assert (good.code, plain.code) == (0, 0), good.err
+    ran = run("say", "--check", "--whisper", str(ear), "-o", "c.wav", "Oh, my goodness!")
+    assert (ran.code, ran.out) == (0, b"c.wav\n"), ran.err
+    assert ran.err.count("it is said again with the next seed") == 2
+    told = ran.err.splitlines()
+    (last,) = (line for line in told if "the best of 3 takes" in line)
+    assert 'heard "Hi there." (3 of 3 words wrong' in last
+    ran = run("say", "-n", "2", "--check", "--whisper", str(ear), "-o", "d.wav", "Oh!")
+    assert ran.err.count('heard "Hi there." (2 of 1 words wrong') == 2, ran.err
+
+
+def test_where_nothing_can_be_heard_a_line_is_said_unchecked(run: Run, folder: Path) -> None:
+    ran = run("say", "--check", "--whisper", "none.pt", "-o", "a.wav", "Hi there!||Oh.")
+    assert ran.code == 0 and names(folder) == {"a.wav"}
+    assert ran.err.count("takes go unchecked: whisper.model: 'none.pt' is neither a file") == 1
+
+
 def test_a_pipe_gets_the_same_samples_as_a_file(run: Run, folder: Path) -> None:
     assert run("say", "--quiet", "-o", "a.wav", "Hi.") == Ran(0, b"a.wav\n", "")
     stream = run("say", "--quiet", "-o", "-", "Hi.")

@@ -7,21 +7,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from csm_chat.audio.clips import read_clip
 from csm_chat.audio.takes import Takes
+from csm_chat.checking.checks import Checks
 from csm_chat.config.settings import Config, SamplingConfig
 from csm_chat.conversation.ports import Loaded
 from csm_chat.conversation.session import Session
-from csm_chat.errors import ConfigError, HubError
+from csm_chat.errors import ConfigError, HubError, TranscriptError
 from csm_chat.normalise.lexicon import parse_entry
 from csm_chat.notices import Reporting
 from csm_chat.repl.worker.worker import Worker
-from csm_chat.types import FRAME_SAMPLES, Prompt, Turn, Utterance, Voice
-from tests.fakes import FixedVoices, ListSound, ListView, ScriptedEngine, fake_backend
+from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Turn, Utterance, Voice
+from tests.fakes import (
+    FixedVoices,
+    ListSound,
+    ListView,
+    ScriptedEar,
+    ScriptedEngine,
+    fake_backend,
+)
 
 HI = (Utterance("Hi there.", 0),)
 SCENE = (Utterance("Hi there.", 0), Utterance("Oh, hello.", 1), Utterance("Yes.", 0))
@@ -39,6 +48,7 @@ class Stage:
         self.sound, self.view, self.voices = ListSound(), ListView(), FixedVoices()
         self.backend = fake_backend(script, frame_s=frame_s)  # type: ignore[arg-type]
         self.failures: list[Exception] = []  # what loading raises, in order
+        self.ear = ScriptedEar("Hi there.")
         self.worker = Worker(Config(sampling=SamplingConfig(seed=1)), self._load, {})
 
     def start(self) -> None:
@@ -52,7 +62,8 @@ class Stage:
         self.session = Session(self.backend, sampling=config.sampling, listener=tell)
         self.session.voices = self.voices.load()
         takes = Takes(self.folder, tell)
-        return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5)
+        checks = Checks(config.check, self.ear, self.backend.codec, tell)
+        return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5, checks)
 
     def session_turns_after_saying(self, ask: Callable[[Worker], object]) -> tuple[Turn, ...]:
         """Do what is asked; the turns that were said, whatever else was asked."""
@@ -601,3 +612,126 @@ def test_a_change_that_ends_far_too_early_is_said_again_in_the_same_place(stage:
     s.worker.wait()
     assert [turn.segment.text for turn in s.session.turns] == [LONG[0].text, "Oh, hello."]
     assert list(s.session.numbered()) == [4, 2]
+
+
+# takes that are checked
+
+SOUND = [40, 40, 2]  # a take that dies away
+
+
+def checking(s: Stage, *heard: str | TranscriptError) -> None:
+    s.ear.script = [*heard]
+    s.worker.set("check.mode", "words")
+
+
+def told(s: Stage) -> list[str]:
+    return [text for _, text in s.view.notes]
+
+
+def records(s: Stage) -> list[dict[str, Any]]:
+    lines = next(s.folder.rglob("takes.jsonl")).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_what_was_played_is_heard_while_nobody_waits_and_what_is_wrong_is_told(
+    stage: Make,
+) -> None:
+    s = stage(SOUND, SOUND)
+    checking(s, "Hi there.", "Hi bear.")
+    s.worker.say(HI)
+    s.until(lambda: len(s.ear.heard) == 1)
+    s.worker.say(HI)
+    s.until(lambda: any("bear" in text for text in told(s)))
+    assert told(s)[-1] == (
+        'take 2: heard "Hi bear." (1 of 2 words wrong, its last word was not heard); '
+        "Alt-R says it again"
+    )
+    s.until(lambda: len(records(s)) == 4)
+    good, bad = (record["check"] for record in records(s) if record["check"])
+    assert (good["n_wrong"], good["problems"], good["likeness"]) == (0, [], None)
+    assert (bad["heard"], bad["n_words"], bad["problems"]) == ("Hi bear.", 2, ["words", "end"])
+    assert [record["in_context"] for record in records(s)] == [True] * 4
+    assert len(s.engine.calls) == 2, "what was played is not made again unasked"
+
+
+def test_speech_does_not_wait_for_what_is_being_heard(stage: Make) -> None:
+    s = stage(SOUND, SOUND)
+    begun, n_given_way = threading.Event(), 0
+    hear = s.ear.hear
+
+    def slowly(pcm: Pcm, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
+        nonlocal n_given_way
+        if n_given_way:
+            return hear(pcm, is_wanted)
+        begun.set()
+        s.until(lambda: not is_wanted())
+        n_given_way += 1
+        return None
+
+    s.ear.hear = slowly  # type: ignore[method-assign]
+    checking(s, "Hi there.")
+    s.worker.say(HI)
+    assert begun.wait(5)
+    s.worker.say(HI)
+    s.until(lambda: len(s.view.turns) == 2)
+    s.until(lambda: len(s.ear.heard) == 2)
+
+
+def test_without_sound_a_take_that_fails_is_made_again_and_the_best_is_kept(stage: Make) -> None:
+    s = stage(SOUND, SOUND, SOUND, start=False)
+    s.sound.is_off = True
+    s.start()
+    checking(s, "Hi.", "High bear.", "Hi there there.")
+    s.worker.say(HI)
+    s.worker.wait()
+    (turn,) = s.session.turns
+    assert turn.verdict and (turn.verdict.heard, turn.verdict.tries) == ("Hi.", 3)
+    assert [turn.seed, *(sampling.seed for _, sampling in s.engine.calls)] == [1, 1, 2, 3]
+    assert s.files() == ["001-0.wav", "takes.jsonl"], "what is not kept is nowhere"
+    assert records(s)[0]["check"]["tries"] == 3
+    again, other, last = told(s)[-3:]
+    assert "1 of 2 words wrong" in again and "said again with the next seed" in again
+    assert 'heard "High bear."' in other and last.endswith("Alt-R says it again")
+    assert "the best of 3 takes" in last
+    s.worker.run(lambda session: f"undone {session.undo() is turn} {len(session.turns)}")
+    s.worker.settle()
+    assert told(s)[-1] == "undone True 0", "one change, however many takes"
+
+
+def test_each_of_several_takes_is_listed_with_what_was_heard(stage: Make) -> None:
+    s = stage(SOUND, SOUND, SOUND)
+    s.worker.say(HI)
+    s.worker.settle()
+    checking(s, "Hi there.", "")
+    s.worker.takes(2)
+    s.worker.settle()
+    first, second = (text for text in told(s) if "ended by itself; " in text)
+    assert first == '1  take 2: 0.2 s, seed 2, ended by itself; heard "Hi there."'
+    assert second.startswith("2  take 3") and "heard no words (2 of 2 words wrong" in second
+    assert [bool(record["check"]) for record in records(s)] == [False, True, True]
+
+
+@pytest.mark.parametrize("is_crash", [False, True])
+def test_where_nothing_can_be_heard_it_is_told_once_and_speech_goes_on(
+    stage: Make, is_crash: bool
+) -> None:
+    s = stage(SOUND, SOUND, SOUND)
+    error = TranscriptError("base.pt is missing; put it there")
+    if is_crash:
+        checking(s, error)
+    else:
+        s.ear.load_error = error
+        checking(s, "Hi there.")
+    s.worker.say(HI)
+    s.until(lambda: any("go unchecked" in text for text in told(s)))
+    s.worker.say(HI)
+    s.worker.wait()
+    unheard = [text for text in told(s) if "go unchecked" in text]
+    assert unheard == [
+        "takes go unchecked: base.pt is missing; put it there. $CHECK on$ tries again"
+    ]
+    assert len(s.session.turns) == 2 and s.worker.n_failed == 0
+    s.ear.load_error, s.ear.script = None, ["Hi there."]
+    s.worker.check_anew()
+    s.worker.say(HI)
+    s.until(lambda: any(record["check"] for record in records(s)))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from csm_chat.checking.likeness import slaney_filters, without_edges
 from csm_chat.errors import UsageError
 from csm_chat.training import kit
 from csm_chat.training.ears import hear
 from csm_chat.training.ears.hear import Heard, listen, summed_up, told
-from csm_chat.training.ears.likeness import slaney_filters, without_edges
 from csm_chat.training.ears.naturalness import DistillMos
 from csm_chat.training.ears.words import errors
 

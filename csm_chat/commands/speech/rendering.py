@@ -18,17 +18,19 @@ from csm_chat.notices import (
     DirectionDropped,
     ForeignScript,
     ModelReady,
+    NothingHeard,
     NothingToSay,
     RandomVoice,
     Reporting,
+    VoicesUncompared,
 )
 from csm_chat.printing import put_path
 from csm_chat.scene.export import Options, SceneTurn, write_scene
 from csm_chat.scene.mix import Piece
 from csm_chat.scene.speak import MAX_RETRIES, PlannedTurn, plan, speak, split_turns
 from csm_chat.shape.stream import PLAIN, shaped
-from csm_chat.types import SAMPLE_RATE, Shape
-from csm_chat.wording import words
+from csm_chat.types import SAMPLE_RATE, Shape, Verdict
+from csm_chat.wording import heard, words
 
 if TYPE_CHECKING:
     from csm_chat.audio.watermark.marking import Watermark
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 BLOCK_SAMPLES = 10 * SAMPLE_RATE  # marked at a time
 SHOWN_CHARS = 40  # of a turn, in messages
 OF_TEXTS = (DirectionDropped, ForeignScript, NothingToSay)
+OF_CHECKS = (NothingHeard, VoicesUncompared)
 
 
 class Rendering:
@@ -100,7 +103,7 @@ class Rendering:
         def tell(notice: Notice) -> None:
             # later on most are of single takes
             log.info(words(notice, COMMAND_LINE))
-            if self._is_loading or isinstance(notice, OF_TEXTS):
+            if self._is_loading or isinstance(notice, (*OF_TEXTS, *OF_CHECKS)):
                 self._console.tell(notice)
 
         with self._console.bar(None) as bar:
@@ -110,6 +113,9 @@ class Rendering:
             library = assemble.open_library(self._config, session.backend.codec, tell)
             session.voices = library.load()
             self._refused = library.refused
+            session.checks = assemble.open_checks(self._config, session.backend.codec, tell)
+            bar.update(0, "the ear")
+            session.checks.load()
         self._is_loading = False
         backend = session.backend
         self._console.tell(
@@ -195,7 +201,18 @@ class Rendering:
                 f'{script.path}:{each.asked.line}  "{quoted}" did not end by itself in '
                 f"{1 + MAX_RETRIES} takes; the last is kept. Other words or another --seed may help"
             )
+        self._tell_misheard(planned, spoken, script)
         return len(bad)
+
+    def _tell_misheard(
+        self, planned: Sequence[PlannedTurn], spoken: Sequence[SavedTurn], script: Script
+    ) -> None:
+        """The lines that somebody has to listen to."""
+        for each, saved in zip(planned, spoken, strict=True):
+            verdict = verdict_of(saved)
+            if verdict and not verdict.is_good:
+                told = f"turn {each.number}, {heard(verdict)}; the best of {verdict.tries} takes"
+                self._console.warn(f"{script.path}:{each.asked.line}  {told}")
 
 
 class _Progress:
@@ -235,4 +252,12 @@ def scene_turn(
         planned.asked.pause_s,
         shape.gain_db,
     )
-    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line, said.mood, shape.speed)
+    how = (said.mood, shape.speed, saved.check)
+    return SceneTurn(piece, saved.seed, saved.ended, planned.asked.line, *how)
+
+
+def verdict_of(saved: SavedTurn) -> Verdict | None:
+    """What was heard of a turn, in this run or an earlier one."""
+    if not saved.check:
+        return None
+    return Verdict(**saved.check | {"problems": tuple(saved.check["problems"])})

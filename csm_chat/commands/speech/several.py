@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +13,19 @@ from csm_chat import assemble
 from csm_chat.audio.player import OFF, Player
 from csm_chat.commands.speech.output import Recording, check_output
 from csm_chat.commands.speech.speaking import Speech
+from csm_chat.conversation.directing import to_hear
 from csm_chat.errors import UsageError
 from csm_chat.printing import put_path
 from csm_chat.shape.stream import shaped
+from csm_chat.wording import heard
 
 if TYPE_CHECKING:
+    from csm_chat.checking.checks import Checks
     from csm_chat.commands.speech.context_clips import Clip
     from csm_chat.commands.terminal.console import Console
     from csm_chat.config.settings import Config
-    from csm_chat.types import Turn, Utterance
+    from csm_chat.conversation.session import Session
+    from csm_chat.types import Pcm, Turn, Utterance
 
 MOST = 64
 
@@ -47,6 +53,10 @@ def say_several(
     with console.bar(None) as bar:
         bar.update(0, f"speaking, {len(paths)} times")
         takes = session.takes(said[0], len(paths))
+        if speech.checks and speech.checks.is_on:
+            bar.update(0, "hearing")
+            listen = partial(_heard, session, speech.checks)
+            takes = [(listen(turn, pcm), pcm) for turn, pcm in takes]
     for path, (turn, pcm) in zip(paths, takes, strict=True):
         output = Recording(
             path, force=args.force, marking=watermark.stream() if watermark else None
@@ -57,6 +67,12 @@ def say_several(
     if args.stats or args.debug:
         console.warn(*speech.figures.lines())
     return 0 if all(turn.ended == "eos" for turn, _ in takes) else 1
+
+
+def _heard(session: Session, checks: Checks, turn: Turn, pcm: Pcm) -> Turn:
+    said = turn.segment
+    read, voice = to_hear(said, session)
+    return replace(turn, verdict=checks.verdict(pcm, read, voice))
 
 
 def _paths(args: Namespace) -> list[Path]:
@@ -79,5 +95,6 @@ def _tell(path: Path | None, turn: Turn, console: Console) -> None:
     how = "" if turn.ended == "eos" else ", did not end by itself"
     pace = "" if turn.shape.speed == 1 else f", speed {turn.shape.speed:g}"
     seconds = turn.timings.audio_s / turn.shape.speed
-    console.note(f"{path.name}: {seconds:.1f} s{pace}, seed {turn.seed}{how}")
+    told = f"; {heard(turn.verdict)}" if turn.verdict else ""
+    console.note(f"{path.name}: {seconds:.1f} s{pace}, seed {turn.seed}{how}{told}")
     put_path(path)

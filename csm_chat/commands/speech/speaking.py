@@ -25,6 +25,7 @@ from csm_chat.wording import lines_to, pace
 
 if TYPE_CHECKING:
     from csm_chat.audio.player import Player
+    from csm_chat.checking.checks import Checks
     from csm_chat.commands.speech.context_clips import Clip
     from csm_chat.commands.speech.output import Output
     from csm_chat.commands.terminal.console import Bar, Console
@@ -124,6 +125,9 @@ class _Outputs:
     def picked(self, number: int, turn: Turn, name: str) -> None:
         """There is no file of a single take."""
 
+    def checked(self, number: int, turn: Turn, name: str, *, is_in_context: bool) -> None:
+        """Nor a record of it."""
+
     def combine(self, scene: Joined) -> Path | None:
         return None
 
@@ -181,6 +185,7 @@ class Speech:
         overlap_s = max(0.0, -(config.gap or 0.0))
         self._outputs = _Outputs(output, self.figures, overlap_s)
         self._names = names
+        self.checks: Checks | None = None  # once it is loaded
         self._audible = player.status().state != "off"
         self._loaded: Loaded | None = None
         self._library: VoiceLibrary | None = None
@@ -207,7 +212,11 @@ class Speech:
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
                 rtf = assemble.warm_up(session, tell)
-        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer_s, rtf)
+        self.checks = assemble.open_checks(self._config, codec, tell)
+        self.checks.load()
+        self._loaded = Loaded(
+            session, library, self._outputs, self._player, prebuffer_s, rtf, self.checks
+        )
         self.figures.loaded = time.perf_counter()
         return session
 
@@ -230,6 +239,9 @@ class Speech:
                     continue
                 whole &= performer.say(entry.utterances, time.perf_counter(), 0)
                 self.check_sound()
+            if performer.later and not performer.later.is_empty:
+                bar.update(self._outputs.n_samples / SAMPLE_RATE, "hearing")
+                performer.later.hear_all()
         return whole and bool(self.figures.turns)
 
     def _read_voices(self, speakers: set[int]) -> None:

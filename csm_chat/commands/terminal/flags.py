@@ -81,6 +81,12 @@ MIN_TOKENS = Flag(
     "N",
 )
 WHISPER = Flag(("--whisper",), "whisper.model", "openai-whisper model: a name or a file", "MODEL")
+CHECK = Flag(
+    ("--check",),
+    "check.mode",
+    "have Whisper hear each take, and make those again that fail (check in config.yaml)",
+    value="words",
+)
 
 # what speaks, and on what
 COMPUTE = (MODEL, BACKEND, DEVICE, DTYPE, QUANTIZE)
@@ -94,6 +100,7 @@ FLAGS = (
     TAKES,
     AUDIO,
     NO_NORMALIZE,
+    CHECK,
 )
 SAMPLING = (MAX_LENGTH, TEMPERATURE, TOP_K, TOP_P, MIN_P, MIN_TOKENS, SEED)
 SHAPE = (SPEED, GAIN, GAP)

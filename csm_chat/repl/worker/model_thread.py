@@ -103,8 +103,20 @@ class ModelThread:
         session.chunk_frames = new.audio.chunk_frames
         self.performer.start, self.performer.gap_s = new.audio.start, new.gap or 0.0
         session.manners = session.manners.under(new)
+        if new.check != before.check:
+            self.check_anew()
         if new.audio.device != before.audio.device:
             self.open_audio(new.audio.device)
+
+    def check_anew(self) -> None:
+        """Check what is said from now on as the settings say, also if it failed before."""
+        if self.performer.checks:
+            self.performer.checks.settings = self._config.check
+
+    def hear_all(self) -> None:
+        """All that was played, and waits."""
+        if self.performer.later:
+            self.performer.later.hear_all(lambda: not self._jobs.is_closed)
 
     # loading
 
@@ -158,11 +170,18 @@ class ModelThread:
         """The next job, or None at the end. While there is none, makes ready for what may come."""
         self._prepare()
         while True:
+            self._hear()
             job = self._jobs.take(POLL_S)
             if job or self._jobs.is_closed:
                 return job
             if self._loaded.references.changed():
                 return Job(lambda model, _: model.reload())
+
+    def _hear(self) -> None:
+        """What was played, until somebody waits."""
+        later = self.performer.later
+        if later and not later.is_empty:
+            later.hear(lambda: self._jobs.is_empty and not self._jobs.is_closed)
 
     def _prepare(self) -> None:
         """What the next line needs of the engine, until somebody waits."""

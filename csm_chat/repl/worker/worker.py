@@ -136,6 +136,14 @@ class Worker:
             is_entry=True,
         )
 
+    def check_anew(self) -> None:
+        """Queue: try once more to hear takes, if that failed."""
+        self._jobs.put(lambda model, _: model.check_anew())
+
+    def hear_all(self) -> None:
+        """Queue: hear all takes that wait for it, while others wait."""
+        self._jobs.put(lambda model, _: model.hear_all())
+
     def reload(self) -> None:
         """Queue: look at the references folder again."""
         self._jobs.put(lambda model, _: model.reload())

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.checking.likeness import Vector, voiceprint
 from csm_chat.errors import UsageError
 from csm_chat.printing import put
 from csm_chat.training.ears import whisper
-from csm_chat.training.ears.likeness import Vector, voiceprint
 from csm_chat.training.ears.naturalness import naturalness
 from csm_chat.training.ears.words import Errors, errors
 from csm_chat.training.kit import KIT

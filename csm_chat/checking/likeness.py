@@ -1,13 +1,15 @@
 """Whose voice it is: Resemblyzer's unit vector of a clip (Apache-2.0).
 
 Two clips of one voice have a product near 0.9, of two voices near 0.6. The network is written anew
-here; its weights are read from the package `resemblyzer`. It judges, and nothing is ever trained on
-or against it.
+here, and its weights are read from the package `resemblyzer`, which need not be installed. It
+judges, and nothing is ever trained on or against it.
 """
 
 from __future__ import annotations
 
 import functools
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csm_chat.training import kit
+from csm_chat.errors import LikenessError
 from csm_chat.types import Pcm
 
+PACKAGE, WEIGHTS = "resemblyzer", "pretrained.pt"
+INSTALL = "uv sync --extra likeness, or pip install --no-deps Resemblyzer"
 RATE = 16_000
 N_FFT, HOP, N_MELS = 400, 160, 40
 WIDTH, LAYERS = 256, 3
@@ -45,18 +49,26 @@ class VoiceEncoder(nn.Module):
         return F.normalize(F.relu(self.linear(states[:, -1])), dim=1)
 
 
+def weights() -> Path:
+    """The network's weights in the package, which is not imported. Raises LikenessError."""
+    spec = find_spec(PACKAGE)
+    path = Path(spec.origin).parent / WEIGHTS if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise LikenessError(f"package {PACKAGE} is not installed ({INSTALL})")
+    return path
+
+
 @functools.cache
 def _network() -> VoiceEncoder:
-    path = kit.packaged(kit.LIKENESS, "ears")
     network = VoiceEncoder()
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = torch.load(weights(), map_location="cpu", weights_only=True)
     network.load_state_dict(stored["model_state"])
     return network.eval()
 
 
 @torch.no_grad()
 def voiceprint(samples: Pcm) -> Vector:
-    """The unit vector (256,) of samples at 16 kHz. Raises UsageError without the package."""
+    """The unit vector (256,) of samples at 16 kHz. Raises LikenessError without the package."""
     samples = without_edges(samples)
     level_db = 20 * np.log10(np.sqrt((samples**2).mean()) + 1e-9)
     raised = samples * max(1.0, 10 ** ((LEVEL_DB - level_db) / 20))
