@@ -189,6 +189,13 @@ class Engine(Protocol):
         """
         ...
 
+    def adapt(self, folder: Path | None) -> None:
+        """Speak with the adapter in a folder, or as the checkpoint does; the cache is emptied.
+
+        Raises CheckpointError where there is none, or one for another model: nothing changes then.
+        """
+        ...
+
     def interrupt(self) -> None:
         """Any thread: the `frames` call that is running raises Interrupted within a model step."""
         ...

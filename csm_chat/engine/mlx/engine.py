@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.checkpoint.adapters.adapter import Adapter
+from csm_chat.checkpoint.adapters.files import read_adapter
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
 from csm_chat.engine.mlx.cache import Cache, Rows
@@ -27,6 +30,7 @@ from csm_chat.types import Frame, Prompt, Sampling
 _N_COMPILED = 4  # depth loops kept, one a way to draw
 
 Draw: TypeAlias = Callable[[mx.array, mx.array], mx.array]  # logits, noise -> code (1,)
+Models: TypeAlias = Callable[[Adapter | None], Csm]  # the model with an adapter, or without
 Depth: TypeAlias = Callable[[mx.array, mx.array, mx.array, Rows, Rows], tuple[mx.array, Rows, Rows]]
 
 
@@ -41,14 +45,14 @@ class MlxEngine(CachedEngine[mx.array]):
 
     def __init__(
         self,
-        model: Csm,
+        models: Models,
         sizes: CsmSizes,
         device: mx.DeviceType,
         dtype: mx.Dtype,
         compiled: bool,
     ):
         super().__init__(sizes)
-        self._model = model
+        self._models, self._model = models, models(None)
         self._stream = mx.new_thread_local_stream(device)
         with mx.stream(self._stream):
             self._backbone = Cache.empty(sizes.backbone, sizes.context_rows, dtype)
@@ -83,6 +87,13 @@ class MlxEngine(CachedEngine[mx.array]):
             self._go_on()
             if not is_ahead:
                 codes = draw(noise.frame()[0].numpy(), self._feed(codes, frame))
+
+    def adapt(self, folder: Path | None) -> None:
+        """See `Engine.adapt`. The weights are read anew."""
+        adapter = None if folder is None else read_adapter(folder, self._sizes)
+        self.forget()
+        self._model = self._models(adapter)
+        self._loops.clear()
 
     def frame_logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Logits (codebooks, audio_vocab) of the first frame, where each code is the likeliest."""
