@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from csm_chat.audio.player import Player
     from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.config.settings import AudioConfig, Config
-    from csm_chat.conversation.ports import Loaded
+    from csm_chat.conversation.ports import FindAdapter, Loaded
     from csm_chat.conversation.session import Session
     from csm_chat.normalise.lexicon import Lexicon
     from csm_chat.types import Backend, Codec
@@ -136,14 +136,14 @@ def open_conversation(config: Config, reports: Reporting) -> Loaded:
         takes = Takes(folder(config.takes, "takes"), tell, lambda: about(session), watermark)
         takes.tell_cut_off()
         on_failure.pop_all()
-    return Loaded(session, library, takes, player, prebuffer_s, rtf)
+    return Loaded(session, library, takes, player, prebuffer_s, rtf, adapter_finder(config))
 
 
 def open_session(
     config: Config,
     reports: Reporting,
 ) -> Session:
-    """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    """A loaded model and an empty conversation, without voices. Raises ModelError, ConfigError."""
     from csm_chat.conversation.reading import Reading
     from csm_chat.conversation.session import Session
 
@@ -158,7 +158,7 @@ def open_session(
         progress=reports.progress,
         cancelled=reports.is_cancelled,
     )
-    return Session(
+    session = Session(
         backend,
         sampling=config.sampling,
         context=config.context,
@@ -166,6 +166,16 @@ def open_session(
         chunk_frames=config.audio.chunk_frames,
         listener=reports.tell,
     )
+    if config.adapter is not None:
+        session.backend.engine.adapt(adapter_finder(config)(config.adapter))
+    return session
+
+
+def adapter_finder(config: Config) -> FindAdapter:
+    """Where the adapters that a setting may name are looked for."""
+    from csm_chat.voices.adapters import find_adapter
+
+    return lambda name: find_adapter(name, folder(config.adapters, "adapters"))
 
 
 def open_player(audio: AudioConfig, tell: Listener) -> Player:
@@ -270,6 +280,7 @@ def about(session: Session) -> Mapping[str, object]:
         "device": backend.device,
         "dtype": backend.dtype,
         "quantize": backend.quantize,
+        "adapter": adapter.name if (adapter := backend.engine.adapter) else None,
         "version": version("csm_chat"),
         "sampling": asdict(session.sampling),
     }

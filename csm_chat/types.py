@@ -154,6 +154,7 @@ class Engine(Protocol):
     context_rows: int  # positions that prompt and generated frames share
     codebooks: int
     n_codes: int  # codes of a codebook run from 0 to one below
+    adapter: Path | None  # the folder of the one that is spoken with
     prefilled_rows: int  # rows the last `frames` call had to compute before its first frame
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:

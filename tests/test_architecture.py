@@ -40,7 +40,9 @@ MAY_IMPORT = {
     "voices": (
         "voices",
         "audio.clips",
+        "checkpoint.adapters",
         "normalise",
+        "places",
         "plain_files",
         "places",
         "config",

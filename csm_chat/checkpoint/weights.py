@@ -40,7 +40,7 @@ class Layout:
 ORIGINAL = Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
 MLX = Layout(1, interleaved=True)  # senstella/csm-1b-mlx
 TRANSFORMERS = Layout(2, interleaved=False)
-_LAYOUTS = (ORIGINAL, MLX, TRANSFORMERS)
+LAYOUTS = {"original": ORIGINAL, "mlx": MLX, "transformers": TRANSFORMERS}
 _PREFIX = "model."  # of every name in what mlx-audio saves
 
 # transformers ties the depth decoder's table to the audio table; a saved file may hold either name
@@ -101,7 +101,8 @@ def plan(sizes: CsmSizes, found: Mapping[str, Shape], folder: Path) -> tuple[Sou
     expected = part_shapes(sizes)
     prefix = _PREFIX if all(name.startswith(_PREFIX) for name in found) else ""
     layout = max(
-        _LAYOUTS, key=lambda layout: len(part_names(sizes, layout, prefix).values() & found.keys())
+        LAYOUTS.values(),
+        key=lambda layout: len(part_names(sizes, layout, prefix).values() & found.keys()),
     )
     names = part_names(sizes, layout, prefix)
     if not names.values() & found.keys():

@@ -140,6 +140,10 @@ class TakeFolder(Protocol):
     def read(self, number: int) -> Pcm: ...
 
 
+# the folder of an adapter by what a setting calls it; raises ConfigError
+FindAdapter = Callable[[str], Path]
+
+
 class References(Protocol):
     """The voices folder."""
 
@@ -158,6 +162,7 @@ class Loaded:
     sound: Loudspeaker
     prebuffer: Prebuffer
     rtf: float | None  # measured while warming up
+    find_adapter: FindAdapter
 
 
 Loader = Callable[["Config", Reporting], Loaded]

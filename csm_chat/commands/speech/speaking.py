@@ -190,7 +190,10 @@ class Speech:
             if self._audible:  # only then it matters when to begin
                 bar.update(0, "warming up")
                 rtf = assemble.warm_up(session, tell)
-        self._loaded = Loaded(session, library, self._outputs, self._player, prebuffer_s, rtf)
+        self._loaded = Loaded(
+            *(session, library, self._outputs, self._player, prebuffer_s, rtf),
+            assemble.adapter_finder(self._config),
+        )
         self.figures.loaded = time.perf_counter()
         return session
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 import mlx.core as mx
@@ -16,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from csm_chat.checkpoint.adapters.adapter import Adapter
-from csm_chat.checkpoint.adapters.files import read_adapter
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
 from csm_chat.engine.mlx.cache import Cache, Rows
@@ -88,13 +86,6 @@ class MlxEngine(CachedEngine[mx.array]):
             if not is_ahead:
                 codes = draw(noise.frame()[0].numpy(), self._feed(codes, frame))
 
-    def adapt(self, folder: Path | None) -> None:
-        """See `Engine.adapt`. The weights are read anew."""
-        adapter = None if folder is None else read_adapter(folder, self._sizes)
-        self.forget()
-        self._model = self._models(adapter)
-        self._loops.clear()
-
     def frame_logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Logits (codebooks, audio_vocab) of the first frame, where each code is the likeliest."""
         self._begin()
@@ -129,6 +120,11 @@ class MlxEngine(CachedEngine[mx.array]):
             mx.eval(hidden)
         mx.clear_cache()  # MLX keeps the memory of each new shape
         return hidden
+
+    def _adapt(self, adapter: Adapter | None) -> None:
+        """The weights are read anew."""
+        self._model = self._models(adapter)
+        self._loops.clear()
 
     def _check(self, tokens: npt.NDArray[np.int32]) -> None:
         """MLX reads past a table's end without a word. Raises IndexError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from csm_chat.checkpoint.adapters.adapter import Adapter
-from csm_chat.checkpoint.adapters.files import read_adapter
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
 from csm_chat.engine.torch.frames import Batch, MakeGraphs
@@ -98,14 +96,6 @@ class TorchEngine(CachedEngine[Tensor]):
                 break
         return [said[:n, take] for take, n in enumerate(lengths)]
 
-    def adapt(self, folder: Path | None) -> None:
-        """See `Engine.adapt`."""
-        adapter = None if folder is None else read_adapter(folder, self._sizes)
-        self.forget()
-        model = self._models(adapter)
-        if model is not self._model:
-            self._put(model)
-
     def stages(self) -> tuple[nn.Module, nn.Module]:
         """The backbone and the depth decoder, for whoever measures what each takes."""
         return self._model.backbone, self._model.depth
@@ -157,6 +147,11 @@ class TorchEngine(CachedEngine[Tensor]):
         with threads(self._threads):
             hidden: Tensor = self._model.backbone(rows, cache, span, go_on)
         return hidden[-1:]
+
+    def _adapt(self, adapter: Adapter | None) -> None:
+        model = self._models(adapter)
+        if model is not self._model:
+            self._put(model)
 
     def _tensor(self, array: npt.NDArray[np.int32] | npt.NDArray[np.bool_]) -> Tensor:
         return torch.tensor(array, device=self._device)

@@ -53,7 +53,7 @@ def _plain_models(folder: Path, sizes: CsmSizes, device: str, dtype: torch.dtype
 
     What an adapter changes is read again from the checkpoint, so that nothing of it is left behind.
     """
-    sources, homes = _sources(folder, sizes)
+    sources, homes = sources_of(folder, sizes)
     model = empty_model(sizes, device, dtype)
     stale = {source.part for source in sources}
 
@@ -68,7 +68,7 @@ def _plain_models(folder: Path, sizes: CsmSizes, device: str, dtype: torch.dtype
     return adapted
 
 
-def _sources(folder: Path, sizes: CsmSizes) -> tuple[tuple[Source, ...], dict[str, Path]]:
+def sources_of(folder: Path, sizes: CsmSizes) -> tuple[tuple[Source, ...], dict[str, Path]]:
     """What the folder's tensors are, and the file that each is in."""
     homes, found = locate(folder, pickled_shapes)
     return weights.plan(sizes, found, folder), homes
@@ -81,13 +81,13 @@ def _quantised_models(
     from csm_chat.engine.torch.quantised.files import folder_for, open_folder
     from csm_chat.engine.torch.quantised.load import adapted, packer, parts_of, quantised_model
 
-    sources, homes = _sources(folder, sizes)
+    sources, homes = sources_of(folder, sizes)
     mode = options.quantize
 
     def read(source: Source, start: int, end: int) -> Tensor:
         # opened anew: a mapped page that was read counts as memory in use until its file is closed
-        rows = _open(homes[source.name])(source.name)[start:end]
-        return _halves_first(rows, source.interleaved_heads)
+        rows = open_tensors(homes[source.name])(source.name)[start:end]
+        return halves_first(rows, source.interleaved_heads)
 
     part = packer(sources, read, mode)
     if options.cache is not None:
@@ -155,8 +155,8 @@ def _fill(
     for source in sorted(sources, key=lambda source: -slots[source.part].numel()):
         path = homes[source.name]
         if path not in opened:
-            opened[path] = _open(path)
-        rows = _halves_first(opened[path](source.name), source.interleaved_heads)
+            opened[path] = open_tensors(path)
+        rows = halves_first(opened[path](source.name), source.interleaved_heads)
         n_bytes += rows.nbytes
         if adapter is not None and source.part in adapter.parts:
             rows = torch.from_numpy(adapter.changed(source.part, rows.float().numpy()))
@@ -166,7 +166,7 @@ def _fill(
             n_bytes = 0
 
 
-def _halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
+def halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
     """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ..."""
     if not interleaved_heads:
         return tensor
@@ -174,7 +174,7 @@ def _halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
     return pairs.transpose(1, 2).flatten(0, 2)
 
 
-def _open(path: Path) -> Callable[[str], Tensor]:
+def open_tensors(path: Path) -> Callable[[str], Tensor]:
     """A reader of tensors by name, mapped. The file stays open as long as the reader lives."""
     if path.suffix != ".safetensors":
         return pickled(path).__getitem__
