@@ -119,7 +119,7 @@ def main() -> None:
     mx.random.seed(0)
     with mx.stream(mlx_device(device)):
         model = random_model(sizes, options.mode, dtype)
-    args = (model, sizes, mlx_device(device), dtype)
+    args = (lambda _: model, sizes, mlx_device(device), dtype)
     ways = {
         "fresh": FreshEngine(*args, compiled=False),
         "eager": MlxEngine(*args, compiled=False),

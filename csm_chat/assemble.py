@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from csm_chat.audio.watermark.marking import Watermark
     from csm_chat.checking.checks import Checks
     from csm_chat.config.settings import AudioConfig, Config
-    from csm_chat.conversation.ports import Loaded
+    from csm_chat.conversation.ports import FindAdapter, Loaded
     from csm_chat.conversation.session import Session
     from csm_chat.normalise.lexicon import Lexicon
     from csm_chat.shape.manners import Manners
@@ -139,14 +139,15 @@ def open_conversation(config: Config, reports: Reporting) -> Loaded:
         takes.tell_cut_off()
         checks = open_checks(config, session.backend.codec, tell)
         on_failure.pop_all()
-    return Loaded(session, library, takes, player, prebuffer_s, rtf, checks)
+    find = adapter_finder(config)
+    return Loaded(session, library, takes, player, prebuffer_s, rtf, find, checks)
 
 
 def open_session(
     config: Config,
     reports: Reporting,
 ) -> Session:
-    """A loaded model and an empty conversation, without voices. Raises ModelError."""
+    """A loaded model and an empty conversation, without voices. Raises ModelError, ConfigError."""
     from csm_chat.conversation.reading import Reading
     from csm_chat.conversation.session import Session
 
@@ -170,7 +171,16 @@ def open_session(
         listener=reports.tell,
     )
     session.manners = open_manners(config, reports.tell)
+    if config.adapter is not None:
+        session.backend.engine.adapt(adapter_finder(config)(config.adapter))
     return session
+
+
+def adapter_finder(config: Config) -> FindAdapter:
+    """Where the adapters that a setting may name are looked for."""
+    from csm_chat.voices.adapters import find_adapter
+
+    return lambda name: find_adapter(name, folder(config.adapters, "adapters"))
 
 
 def open_player(audio: AudioConfig, tell: Listener) -> Player:
@@ -297,6 +307,7 @@ def about(session: Session) -> Mapping[str, object]:
         "device": backend.device,
         "dtype": backend.dtype,
         "quantize": backend.quantize,
+        "adapter": adapter.name if (adapter := backend.engine.adapter) else None,
         "version": version("csm_chat"),
         "sampling": asdict(session.sampling),
     }

@@ -206,6 +206,7 @@ class Engine(Protocol):
     context_rows: int  # positions that prompt and generated frames share
     codebooks: int
     n_codes: int  # codes of a codebook run from 0 to one below
+    adapter: Path | None  # the folder of the one that is spoken with
     prefilled_rows: int  # rows the last `frames` call had to compute before its first frame
 
     def frames(self, prompt: Prompt, sampling: Sampling) -> Generator[Frame, None, None]:
@@ -239,6 +240,13 @@ class Engine(Protocol):
 
         Rows computed at once and rows computed one by one differ in the last bits, and so, now and
         then, does a code that is drawn after them.
+        """
+        ...
+
+    def adapt(self, folder: Path | None) -> None:
+        """Speak with the adapter in a folder, or as the checkpoint does; the cache is emptied.
+
+        Raises CheckpointError where there is none, or one for another model: nothing changes then.
         """
         ...
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csm_chat.audio.play_buffer import Gaps
 from csm_chat.audio.player import PlayerStatus
-from csm_chat.errors import ContextError, Interrupted, TranscriptError
+from csm_chat.errors import CheckpointError, ContextError, Interrupted, TranscriptError
 from csm_chat.notices import GapsHeard, Notice
 from csm_chat.repl.wording import PROMPT
 from csm_chat.types import (
@@ -83,6 +83,7 @@ class ScriptedEngine:
     frame_s: float = 0.0  # and before each frame
     n_running: int = 0
     n_forgotten: int = 0
+    adapter: Path | None = None
 
     def __post_init__(self) -> None:
         self._interrupted = threading.Event()
@@ -120,6 +121,12 @@ class ScriptedEngine:
         return is_wanted()
 
     def forget(self) -> None:
+        self.n_forgotten += 1
+
+    def adapt(self, folder: Path | None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise CheckpointError(f"{folder}: no adapter there")
+        self.adapter = folder
         self.n_forgotten += 1
 
     def interrupt(self) -> None:

@@ -42,7 +42,9 @@ MAY_IMPORT = {
     "voices": (
         "voices",
         "audio.clips",
+        "checkpoint.adapters",
         "normalise",
+        "places",
         "plain_files",
         "places",
         "config",

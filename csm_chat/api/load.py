@@ -28,6 +28,7 @@ def load_csm_1b(
     normalize: bool = True,
     lexicon: str | Path | None = None,
     directions: str = "drop",
+    adapter: str | Path | None = None,
 ) -> Generator:
     """Load CSM-1B to speak with.
 
@@ -38,7 +39,8 @@ def load_csm_1b(
     With `normalize` the model reads numbers, dates and symbols as words. `lexicon` is a file of
     words that are said in another way; what is wrong with it is a warning in the log.
     `directions` is what becomes of stage directions, as "*laughs*": drop, keep (the model is given
-    them as typed) or speak. Raises ModelError, which says how to get the model, and UsageError.
+    them as typed) or speak. `adapter` is a folder that fine-tuning wrote, of csm-mlx, of
+    peft or of this program. Raises ModelError, which says how to get the model, and UsageError.
     """
     from csm_chat.assemble import load
     from csm_chat.conversation.reading import Reading
@@ -54,6 +56,8 @@ def load_csm_1b(
         notify=log.info,
         progress=log.debug,
     )
+    if adapter is not None:
+        loaded.engine.adapt(expanded(adapter, "adapter"))
     return Generator(loaded, reading=reading)
 
 

@@ -32,15 +32,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     column: int  # of the tables below
     interleaved: bool  # RoPE turns neighbours (0, 1) instead of halves (0, n / 2)
 
 
-ORIGINAL = _Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
-_MLX = _Layout(1, interleaved=True)  # senstella/csm-1b-mlx
-_TRANSFORMERS = _Layout(2, interleaved=False)
-_LAYOUTS = (ORIGINAL, _MLX, _TRANSFORMERS)
+ORIGINAL = Layout(0, interleaved=True)  # SesameAILabs/csm: torchtune's names
+MLX = Layout(1, interleaved=True)  # senstella/csm-1b-mlx
+TRANSFORMERS = Layout(2, interleaved=False)
+LAYOUTS = {"original": ORIGINAL, "mlx": MLX, "transformers": TRANSFORMERS}
 _PREFIX = "model."  # of every name in what mlx-audio saves
 
 # transformers ties the depth decoder's table to the audio table; a saved file may hold either name
@@ -98,16 +98,17 @@ def plan(sizes: CsmSizes, found: Mapping[str, Shape], folder: Path) -> tuple[Sou
 
     Raises CheckpointError when a tensor is missing, of another shape than expected, or extra.
     """
-    expected = _part_shapes(sizes)
+    expected = part_shapes(sizes)
     prefix = _PREFIX if all(name.startswith(_PREFIX) for name in found) else ""
     layout = max(
-        _LAYOUTS, key=lambda layout: len(part_names(sizes, layout, prefix).values() & found.keys())
+        LAYOUTS.values(),
+        key=lambda layout: len(part_names(sizes, layout, prefix).values() & found.keys()),
     )
     names = part_names(sizes, layout, prefix)
     if not names.values() & found.keys():
         seen = ", ".join(sorted(found)[:3]) or "nothing"
         raise CheckpointError(f"{folder}: not a CSM checkpoint; it holds {seen} ...")
-    if layout is _TRANSFORMERS and _TIED_TO not in found and _TIED in found:
+    if layout is TRANSFORMERS and _TIED_TO not in found and _TIED in found:
         names["audio_embeddings"] = _TIED
     if any(name.endswith(".scales") for name in found):
         raise CheckpointError(
@@ -139,7 +140,7 @@ def _problems(
             yield f"tensor {name}: expected none, found {list(found[name])}"
 
 
-def part_names(sizes: CsmSizes, layout: _Layout, prefix: str = "") -> dict[str, str]:
+def part_names(sizes: CsmSizes, layout: Layout, prefix: str = "") -> dict[str, str]:
     """Each part of a model, under the name it has in files of that layout."""
     column = layout.column
     names = {part: prefix + row[column] for part, row in _TOP.items()}
@@ -152,7 +153,7 @@ def part_names(sizes: CsmSizes, layout: _Layout, prefix: str = "") -> dict[str, 
     return names
 
 
-def _part_shapes(sizes: CsmSizes) -> dict[str, Shape]:
+def part_shapes(sizes: CsmSizes) -> dict[str, Shape]:
     width, depth_width = sizes.backbone.width, sizes.depth.width
     shapes: dict[str, Shape] = {
         "text_embeddings": (sizes.text_vocab, width),

@@ -204,6 +204,12 @@ class Config:
         "bits of the weights on a cpu or metal; auto measures, and leaves small models as they are",
         choices=("auto", "none", "int8", "int4"),
     )
+    adapter: str | None = option(
+        None,
+        "a voice that was fine-tuned: its name in the adapters folder, or a folder; null is none",
+        null="none",
+        live=True,
+    )
     graphs: bool = option(True, "on a GPU: record a frame's steps and launch them as one")
     preset: str = option(
         "balanced",
@@ -247,6 +253,7 @@ class Config:
         live=True,
     )
     references: str = option("references", "folder of voice clips")
+    adapters: str = option("adapters", "folder of voices that were fine-tuned")
     takes: str = option("takes", "folder that takes are saved under")
     history: bool = option(True, "keep typed lines for the next session")
     voices: dict[int, str] = field(

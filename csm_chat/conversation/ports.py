@@ -154,6 +154,10 @@ class TakeFolder(Protocol):
     def read(self, number: int) -> Pcm: ...
 
 
+# the folder of an adapter by what a setting calls it; raises ConfigError
+FindAdapter = Callable[[str], Path]
+
+
 class References(Protocol):
     """The voices folder."""
 
@@ -173,6 +177,7 @@ class Loaded:
     sound: Loudspeaker
     prebuffer: Prebuffer
     rtf: float | None  # measured while warming up
+    find_adapter: FindAdapter
     checks: Checks | None = None  # what hears takes
 
 

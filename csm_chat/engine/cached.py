@@ -9,11 +9,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.checkpoint.adapters.adapter import Adapter
+from csm_chat.checkpoint.adapters.files import read_adapter
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.kept import KEPT_CACHES, CachedRows, Kept, KeptCaches, Saved
 from csm_chat.errors import ContextError, Interrupted
@@ -35,6 +38,7 @@ class CachedEngine(ABC, Generic[Hidden, Saved]):
         self.codebooks = sizes.codebooks
         self.n_codes = sizes.entries
         self.context_rows = sizes.context_rows
+        self.adapter: Path | None = None
         self.prefilled_rows = 0
         self._sizes = sizes
         self._rows = CachedRows(sizes.context_rows, sizes.codebooks + 1)
@@ -91,6 +95,17 @@ class CachedEngine(ABC, Generic[Hidden, Saved]):
         self._begin()
         self._rows.cut(0)
         self._kept.clear()
+
+    def adapt(self, folder: Path | None) -> None:
+        """See `Engine.adapt`."""
+        adapter = None if folder is None else read_adapter(folder, self._sizes)
+        self.forget()
+        self._adapt(adapter)
+        self.adapter = folder
+
+    @abstractmethod
+    def _adapt(self, adapter: Adapter | None) -> None:
+        """Compute with the adapter from now on, with none if that is None."""
 
     def interrupt(self) -> None:
         """See `Engine.interrupt`."""

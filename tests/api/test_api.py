@@ -523,7 +523,7 @@ def fake_chat(folder: Path, script: list[Any], **engine: Any) -> Any:
     sound, notes = ListSound(), list[str]()
     session = csm_chat.Session(fake_backend(script, **engine), notify=notes.append)
     takes = Takes(folder / "takes", lines_to(notes.append))
-    loaded = Loaded(session, FixedVoices(), takes, sound, lambda s, rtf, start: 0.0, None)
+    loaded = Loaded(session, FixedVoices(), takes, sound, lambda s, rtf, start: 0.0, None, Path)
     with Chat(loaded, csm_chat.Config(voices={0: "Ana", 1: "Ben"}), notes.append) as chat:
         yield chat, sound
 

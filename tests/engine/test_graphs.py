@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.engine import TorchEngine, only
 from csm_chat.engine.torch.graphs import FrameGraphs
 from csm_chat.errors import Interrupted
 from csm_chat.notices import Notice
@@ -46,7 +46,7 @@ def graphed(name: str = "tiny-a", capture: Callable[..., Replayed] = recorded) -
     sizes = read_sizes(parity.PARITY / name)
     notes: list[Notice] = []
     graphs = partial(FrameGraphs, capture=capture)
-    engine = TorchEngine(load(name)._model, sizes, graphs, notes.append)
+    engine = TorchEngine(only(load(name)._model), sizes, graphs, notes.append)
     engine.notes = notes  # type: ignore[attr-defined]
     return engine
 

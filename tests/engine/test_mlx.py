@@ -91,7 +91,11 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_compiled_depth_loop_draws_the_same(name: str, no_compiler: None) -> None:
     folder, plain = parity.PARITY / name, tiny(name)
     compiled = MlxEngine(
-        plain._model, read_sizes(folder), device.mlx_device("cpu"), mx.float32, compiled=True
+        lambda _: plain._model,
+        read_sizes(folder),
+        device.mlx_device("cpu"),
+        mx.float32,
+        compiled=True,
     )
     ways = [GREEDY, SEEDED, replace(SEEDED, seed=8), replace(SEEDED, top_k=0, top_p=0.9)]
     for sampling in [*ways, *ways[::-1]]:
@@ -103,7 +107,9 @@ def test_a_compiled_depth_loop_draws_the_same(name: str, no_compiler: None) -> N
 def test_compiled_loops_are_forgotten_before_they_are_many(no_compiler: None) -> None:
     plain = tiny()
     sizes = read_sizes(parity.PARITY / "tiny-a")
-    compiled = MlxEngine(plain._model, sizes, device.mlx_device("cpu"), mx.float32, compiled=True)
+    compiled = MlxEngine(
+        lambda _: plain._model, sizes, device.mlx_device("cpu"), mx.float32, compiled=True
+    )
     for k in range(1, 8):
         codes(compiled, "tiny-a", replace(SEEDED, max_frames=1, top_k=k))
     assert len(compiled._loops) == 4

@@ -17,7 +17,7 @@ from csm_chat.engine.choice import load_engine
 from csm_chat.engine.options import LoadOptions
 from csm_chat.engine.quantising import choose_quantize
 from csm_chat.engine.torch.device import kernels
-from csm_chat.engine.torch.load import _sources
+from csm_chat.engine.torch.load import sources_of
 from csm_chat.engine.torch.quantised.load import packer, parts_of
 from csm_chat.engine.torch.quantised.model import Product, Table
 from csm_chat.engine.torch.quantised.packing import pack, pack_table, unpack
@@ -164,7 +164,7 @@ def test_where_nothing_can_be_kept_it_runs_and_says_so(tmp_path: Path) -> None:
 
 def test_one_matrix_at_a_time_is_held_in_full_precision() -> None:
     folder = parity.PARITY / "tiny-a"
-    sources, _ = _sources(folder, read_sizes(folder))
+    sources, _ = sources_of(folder, read_sizes(folder))
     tensors, alive, n_most = parity.tensors("tiny-a"), weakref.WeakSet(), 0
 
     def read(source, start, end):

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from csm_chat.normalise.lexicon import parse_entry
 from csm_chat.notices import Reporting
 from csm_chat.repl.worker.worker import Worker
 from csm_chat.types import FRAME_SAMPLES, Pcm, Prompt, Turn, Utterance, Voice
+from csm_chat.voices.adapters import find_adapter
 from tests.fakes import (
     FixedVoices,
     ListSound,
@@ -63,7 +65,8 @@ class Stage:
         self.session.voices = self.voices.load()
         takes = Takes(self.folder, tell)
         checks = Checks(config.check, self.ear, self.backend.codec, tell)
-        return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5, checks)
+        find = partial(find_adapter, folder=self.folder / "adapters")
+        return Loaded(self.session, self.voices, takes, self.sound, max_rtf, 0.5, find, checks)
 
     def session_turns_after_saying(self, ask: Callable[[Worker], object]) -> tuple[Turn, ...]:
         """Do what is asked; the turns that were said, whatever else was asked."""

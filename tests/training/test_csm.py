@@ -22,7 +22,7 @@ from csm_chat.checkpoint.codec_files import KYUTAI_FILE
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
 from csm_chat.conversation import prompt
 from csm_chat.conversation.tokenizer import CsmTokenizer, load_tokenizer
-from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.engine import TorchEngine, only
 from csm_chat.engine.torch.load import load_model
 from csm_chat.errors import CheckpointError, UsageError
 from csm_chat.training.csm.batch import (
@@ -309,7 +309,7 @@ def test_a_run_learns_from_recordings(codec_folder, tmp_path):
 def test_logits_are_the_engines(tokenizer, codec):
     model = loud_model()
     batch = batch_of(CONVERSATIONS, tokenizer, codec)
-    engine = TorchEngine(model.csm, model.sizes)
+    engine = TorchEngine(only(model.csm), model.sizes)
     hidden, _ = model.hidden_and_looks(batch.tokens, batch.mask)
     for b, conversation in enumerate(CONVERSATIONS):
         n = int(batch.mask[b].any(dim=-1).sum())
@@ -535,7 +535,7 @@ def test_a_run_is_validated_and_exported(
     csm.load_state_dict(load_checkpoint(run / LAST)["ema"])
     asked = prompt.text_rows(tokenizer, "Why?", 1, CODEBOOKS)
     logits = csm_chat.load(folder, dtype="float32").engine.frame_logits(asked)
-    expected = TorchEngine(csm.csm, csm.sizes).frame_logits(asked)
+    expected = TorchEngine(only(csm.csm), csm.sizes).frame_logits(asked)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     export_run(run, folder, torch.float32, sharpness=1.5)
     sharper = csm_chat.load(folder, dtype="float32").engine.frame_logits(asked)

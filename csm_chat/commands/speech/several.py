@@ -70,8 +70,7 @@ def say_several(
 
 
 def _heard(session: Session, checks: Checks, turn: Turn, pcm: Pcm) -> Turn:
-    said = turn.segment
-    read, voice = to_hear(said, session)
+    read, voice = to_hear(turn.utterance, session)
     return replace(turn, verdict=checks.verdict(pcm, read, voice))
 
 

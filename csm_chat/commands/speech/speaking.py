@@ -214,8 +214,9 @@ class Speech:
                 rtf = assemble.warm_up(session, tell)
         self.checks = assemble.open_checks(self._config, codec, tell)
         self.checks.load()
+        find = assemble.adapter_finder(self._config)
         self._loaded = Loaded(
-            session, library, self._outputs, self._player, prebuffer_s, rtf, self.checks
+            *(session, library, self._outputs, self._player, prebuffer_s, rtf, find), self.checks
         )
         self.figures.loaded = time.perf_counter()
         return session

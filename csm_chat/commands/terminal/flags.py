@@ -40,6 +40,9 @@ DTYPE = Flag(("--dtype",), "dtype", "auto, float32, bfloat16 or float16")
 QUANTIZE = Flag(
     ("--quantize",), "quantize", "weights on a cpu and on metal: auto, none, int8 or int4"
 )
+ADAPTER = Flag(
+    ("-a", "--adapter"), "adapter", "a fine-tuned voice: its name, or a folder", also=("--lora",)
+)
 SPEAKER = Flag(("-s", "--speaker"), "speaker", "number of who speaks first")
 PRESET = Flag(("--preset",), "preset", "what to favour: speed, balanced or quality")
 SEED = Flag(("--seed",), "sampling.seed", "first seed, or random")
@@ -89,7 +92,7 @@ CHECK = Flag(
 )
 
 # what speaks, and on what
-COMPUTE = (MODEL, BACKEND, DEVICE, DTYPE, QUANTIZE)
+COMPUTE = (MODEL, ADAPTER, BACKEND, DEVICE, DTYPE, QUANTIZE)
 # the prompt's own
 FLAGS = (
     *COMPUTE,

@@ -14,6 +14,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.sizes import CsmSizes
 from csm_chat.engine.cached import CachedEngine
 from csm_chat.engine.mlx.cache import Cache, Rows
@@ -27,6 +28,7 @@ from csm_chat.types import Frame, Prompt, Sampling
 _N_COMPILED = 4  # depth loops kept, one a way to draw
 
 Draw: TypeAlias = Callable[[mx.array, mx.array], mx.array]  # logits, noise -> code (1,)
+Models: TypeAlias = Callable[[Adapter | None], Csm]  # the model with an adapter, or without
 Depth: TypeAlias = Callable[[mx.array, mx.array, mx.array, Rows, Rows], tuple[mx.array, Rows, Rows]]
 
 
@@ -41,14 +43,14 @@ class MlxEngine(CachedEngine[mx.array, tuple[Rows, Rows]]):
 
     def __init__(
         self,
-        model: Csm,
+        models: Models,
         sizes: CsmSizes,
         device: mx.DeviceType,
         dtype: mx.Dtype,
         compiled: bool,
     ):
         super().__init__(sizes)
-        self._model = model
+        self._models, self._model = models, models(None)
         self._stream = mx.new_thread_local_stream(device)
         with mx.stream(self._stream):
             self._backbone = Cache.empty(sizes.backbone, sizes.context_rows, dtype)
@@ -135,6 +137,11 @@ class MlxEngine(CachedEngine[mx.array, tuple[Rows, Rows]]):
                 for layer, rows in enumerate(each):
                     held[layer][:, :, :n_rows] = rows[:, :, :n_rows]
             mx.eval(cache.keys, cache.values)
+
+    def _adapt(self, adapter: Adapter | None) -> None:
+        """The weights are read anew."""
+        self._model = self._models(adapter)
+        self._loops.clear()
 
     def _check(self, tokens: npt.NDArray[np.int32]) -> None:
         """MLX reads past a table's end without a word. Raises IndexError."""

@@ -10,6 +10,7 @@ from typing import Any
 import mlx.core as mx
 
 from csm_chat.checkpoint import weights
+from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.files import Shape, locate, safetensors_dtypes, unreadable
 from csm_chat.checkpoint.sizes import read_sizes
 from csm_chat.checkpoint.weights import Source
@@ -17,7 +18,15 @@ from csm_chat.engine.mlx.device import mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.model import Csm
 from csm_chat.engine.mlx.quantised.files import beside, packed_forms, without_packing
-from csm_chat.engine.mlx.quantised.packing import Form, Matrix, Packed, Plain, form_of, pack
+from csm_chat.engine.mlx.quantised.packing import (
+    Changed,
+    Form,
+    Matrix,
+    Packed,
+    Plain,
+    form_of,
+    pack,
+)
 from csm_chat.engine.options import LoadOptions
 from csm_chat.notices import Listener
 
@@ -36,10 +45,15 @@ def load_engine(folder: Path, options: LoadOptions, _: Listener) -> MlxEngine:
     homes, found = locate(folder, _shapes)
     forms = packed_forms(folder, found)
     sources = weights.plan(sizes, without_packing(found, forms), folder)
-    with mx.stream(device):
-        checkpoint = Checkpoint(sources, _Files(homes).read, forms, options.quantize, number)
-        model = Csm(sizes, checkpoint)
-    mx.clear_cache()
+
+    def model(adapter: Adapter | None) -> Csm:
+        read = _Files(homes).read
+        with mx.stream(device):
+            checkpoint = Checkpoint(sources, read, forms, options.quantize, number, adapter)
+            made = Csm(sizes, checkpoint)
+        mx.clear_cache()
+        return made
+
     log.debug("%s: %d tensors on %s in %s", folder, len(sources), options.device, options.dtype)
     is_compiled = options.graphs and options.device == "metal"
     return MlxEngine(model, sizes, device, number, compiled=is_compiled)
@@ -55,24 +69,42 @@ class Checkpoint:
         forms: Mapping[str, Form],
         mode: str,
         dtype: mx.Dtype,
+        adapter: Adapter | None,
     ) -> None:
         self._sources = {source.part: source for source in sources}
         self._read, self._forms, self._mode, self._dtype = read, forms, mode, dtype
+        self._whole = {} if adapter is None else adapter.whole
+        self._low_rank = {} if adapter is None else adapter.low_rank
 
     def matrix(self, part: str) -> Matrix:
         source = self._sources[part]
-        if source.name in self._forms:
-            return self._packed(source)
-        return self._put(part, _halves_first(self._read(source.name), source.interleaved_heads))
+        is_packed = source.name in self._forms and part not in self._whole
+        change = self._low_rank.get(part)
+        if not is_packed and not form_of(part, self._mode):
+            weight = self._tensor(part)
+            if change is not None:
+                weight = weight.astype(mx.float32) + mx.array(change.up) @ mx.array(change.down)
+            return self._put(part, weight)
+        matrix = self._packed(source) if is_packed else self._put(part, self._tensor(part))
+        if change is None:
+            return matrix
+        halves = (mx.array(each).astype(self._dtype) for each in (change.up, change.down))
+        return Changed(matrix, *halves)
 
     def heads(self, part: str) -> list[Matrix]:
-        heads = self._read(self._sources[part].name)
-        return [self._put(part, head.T) for head in heads]
+        return [self._put(part, head.T) for head in self._tensor(part)]
 
     def vector(self, part: str) -> mx.array:
-        vector = self._read(self._sources[part].name).astype(self._dtype)
+        vector = self._tensor(part).astype(self._dtype)
         mx.eval(vector)
         return vector
+
+    def _tensor(self, part: str) -> mx.array:
+        """A part as the adapter has it whole, or as the checkpoint does."""
+        if part in self._whole:
+            return mx.array(self._whole[part])
+        source = self._sources[part]
+        return _halves_first(self._read(source.name), source.interleaved_heads)
 
     def _put(self, part: str, weight: mx.array) -> Matrix:
         """Cast and pack, now: read and cast copies go before the next tensor is read."""

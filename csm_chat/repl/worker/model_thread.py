@@ -83,13 +83,23 @@ class ModelThread:
         for speaker, name in newcomers.items():
             self._loaded.references.reserve(speaker, name)
 
+    def adapt(self, name: str | None) -> None:
+        """Speak with that adapter. Raises ConfigError, CheckpointError."""
+        folder = None if name is None else self._loaded.find_adapter(name)
+        self.session.backend.engine.adapt(folder)
+
     def add_to_lexicon(self, entry: Entry) -> None:
         reading = self.session.reading
         self.session.reading = replace(reading, lexicon=reading.lexicon.with_entry(entry))
         self.answer(one_line(f"lexicon: {entry.written}"))
 
     def apply(self, new: Config) -> None:
-        """Bring the session in line with settings that were changed. Raises DeviceError."""
+        """Bring the session in line with settings that were changed.
+
+        Raises DeviceError, and ConfigError and CheckpointError for an adapter.
+        """
+        if new.adapter != self._config.adapter:
+            self.adapt(new.adapter)
         before, self._config = self._config, new
         session = self.session
         if new.sampling.seed != before.sampling.seed:

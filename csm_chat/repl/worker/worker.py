@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csm_chat.casting.moods import Moods
@@ -16,7 +17,7 @@ from csm_chat.config.settings import Config
 from csm_chat.conversation.grammar import NO_MOODS
 from csm_chat.conversation.ports import Loader, Status, View
 from csm_chat.conversation.reading import Reading
-from csm_chat.errors import CsmChatError
+from csm_chat.errors import CheckpointError, ConfigError, CsmChatError
 from csm_chat.normalise.lexicon import EMPTY, Entry, Lexicon
 from csm_chat.repl.worker.jobs import JobQueue
 from csm_chat.repl.worker.model_thread import ModelThread
@@ -155,10 +156,16 @@ class Worker:
     def set(self, key: str, value: str) -> None:
         """Change a setting for the lines after it. Raises ConfigError, and changes nothing."""
         with self._changed:
-            self._config = new = override_live(self._config, key, value)
+            before = self._config
+            self._config = new = override_live(before, key, value)
 
         def apply(model: ModelThread, _: int) -> None:
-            model.apply(new)
+            try:
+                model.apply(new)
+            except (ConfigError, CheckpointError):  # the adapter is none: the one before stays
+                with self._changed:
+                    self._config = replace(self._config, adapter=before.adapter)
+                raise
             model.answer(one_line(f"{key} = {value}"))
 
         self._jobs.put(apply)

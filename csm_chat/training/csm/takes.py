@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from csm_chat.engine.torch.engine import TorchEngine
+from csm_chat.engine.torch.engine import TorchEngine, only
 from csm_chat.training.csm.batch import Batch
 from csm_chat.training.csm.model import CsmTrainer
 from csm_chat.types import Prompt, Sampling
@@ -21,7 +21,7 @@ def take_figures(model: CsmTrainer, batches: Sequence[Batch], n_takes: int) -> d
     `ended`: the share that ends within twice the true length; `length`: the median of theirs to the
     true one, of those that ended (0 if none did).
     """
-    engine = TorchEngine(model.csm, model.sizes)
+    engine = TorchEngine(only(model.csm), model.sizes)
     ratios, n_asked = [], 0
     for asked, n_frames in islice(_asked(batches), n_takes):
         sampling = Sampling(seed=n_asked, max_frames=_LONGEST * n_frames + 5)

@@ -90,6 +90,24 @@ class Beside:
         return [array for part in self.parts for array in part.arrays()]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed:
+    """A matrix and what an adapter adds to it: `up @ down`."""
+
+    matrix: Matrix
+    up: mx.array  # (out, rank)
+    down: mx.array  # (rank, in)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.matrix(x) + (x @ self.down.T) @ self.up.T
+
+    def rows(self, ids: mx.array) -> mx.array:
+        return self.matrix.rows(ids) + self.up[ids] @ self.down
+
+    def arrays(self) -> list[mx.array]:
+        return [*self.matrix.arrays(), self.up, self.down]
+
+
 def form_of(part: str, mode: str) -> Form | None:
     """How a part is packed on loading; None: it is not."""
     return None if mode == "none" else Form(_GROUP, bits_of(part, mode))

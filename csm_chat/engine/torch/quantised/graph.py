@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from csm_chat.checkpoint.sizes import StackSizes
-from csm_chat.engine.torch.quantised.packing import Packed
+from csm_chat.engine.torch.quantised.packing import Change, Packed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -54,10 +54,11 @@ class Graph:
     def product(self, x: str, name: str, matrix: Packed) -> str:
         codes = self._matrix(f"{name}.codes", matrix.codes, TensorProto.UINT8)
         scales = self._matrix(f"{name}.scales", matrix.scales.flatten().clone(), TensorProto.FLOAT)
-        return self._add(
+        change = matrix.change
+        y = self._add(
             "MatMulNBits",
             (x, codes, scales),
-            name,
+            name if change is None else f"{name}.packed",
             domain=_MICROSOFT,
             K=matrix.n_in,
             N=len(matrix.codes),
@@ -65,11 +66,18 @@ class Graph:
             block_size=matrix.block,
             accuracy_level=_ROUND_ACTIVATIONS,
         )
+        return y if change is None else self._changed(x, y, name, change)
+
+    def _changed(self, x: str, y: str, name: str, change: Change) -> str:
+        """The product `y` of a matrix that an adapter changes, with what the change adds."""
+        down = self._vector(f"{name}.down", change.down.T)
+        up = self._vector(f"{name}.up", change.up.T)
+        narrow = self._add("MatMul", (x, down), f"{name}.narrow")
+        added = self._add("MatMul", (narrow, up), f"{name}.added")
+        return self._add("Add", (y, added), name)
 
     def norm(self, x: str, name: str, weight: Tensor, eps: float) -> str:
-        proto = onnx.numpy_helper.from_array(weight.float().numpy(), f"{name}.weight")
-        self._tensors.append(proto)
-        inputs = (x, f"{name}.weight")
+        inputs = (x, self._vector(f"{name}.weight", weight.float()))
         return self._add("SimplifiedLayerNormalization", inputs, name, axis=-1, epsilon=eps)
 
     def layer(self, x: str, name: str, layer: PackedLayer, sizes: StackSizes) -> str:
@@ -118,6 +126,12 @@ class Graph:
         values = [runtime.OrtValue.ortvalue_from_numpy(t.numpy()) for t in self._matrices.values()]
         options.add_external_initializers(list(self._matrices), values)
         return runtime.InferenceSession(model.SerializeToString(), options)
+
+    def _vector(self, name: str, tensor: Tensor) -> str:
+        """A small float32 tensor, which the model holds itself."""
+        array = tensor.contiguous().numpy()
+        self._tensors.append(onnx.numpy_helper.from_array(array, name))
+        return name
 
     def _matrix(self, name: str, tensor: Tensor, kind: int) -> str:
         self._matrices[name] = tensor

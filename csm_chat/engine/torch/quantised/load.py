@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
 from csm_chat.checkpoint.weights import Source
 from csm_chat.engine.quantising import TABLES, bits_of
@@ -24,7 +25,7 @@ from csm_chat.engine.torch.quantised.model import (
     QuantisedStack,
     Table,
 )
-from csm_chat.engine.torch.quantised.packing import Packed, pack, pack_table
+from csm_chat.engine.torch.quantised.packing import Change, Packed, pack, pack_table, stacked
 
 _TABLE_ROWS = 16_384  # read at a time
 _SCALE_BYTES = 4 / 128  # a weight's, of a scale in float32
@@ -63,6 +64,33 @@ def packer(sources: Sequence[Source], read: Read, mode: str) -> Part:
         return dict(each for source in by_part[part] for each in _packed(source, read, mode))
 
     return make
+
+
+def adapted(part: Part, adapter: Adapter, sources: Sequence[Source], mode: str) -> Part:
+    """The parts with what an adapter changes in them.
+
+    What it has whole is packed anew; what it adds stays beside the packed matrix, as `<part>.up`
+    and `<part>.down`.
+    """
+    touched: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        if source.part in adapter.parts:
+            touched[_part(source.part)].append(source)
+
+    def read(source: Source, start: int, end: int) -> Tensor:
+        return torch.from_numpy(adapter.whole[source.part][start:end])
+
+    def changed(name: str) -> Tensors:
+        tensors = {**part(name)}
+        for source in touched[name]:
+            if source.part in adapter.whole:
+                tensors |= dict(_packed(source, read, mode))
+            if (change := adapter.low_rank.get(source.part)) is not None:
+                tensors[f"{source.part}.up"] = torch.from_numpy(change.up)
+                tensors[f"{source.part}.down"] = torch.from_numpy(change.down)
+        return tensors
+
+    return changed
 
 
 def _packed(source: Source, read: Read, mode: str) -> Iterator[tuple[str, Tensor]]:
@@ -113,7 +141,8 @@ def quantised_model(sizes: CsmSizes, part: Part, mode: str) -> Csm:
     head = _matrix(part("codebook0_head"), "codebook0_head", width, bits_of("codebook0_head", mode))
     modules["codebook0_head"] = Product(head)
     for name in TABLES:
-        modules[name] = Table(*_pair(part(name), name))
+        tensors = part(name)
+        modules[name] = Table(*_pair(tensors, name), _change(tensors, name))
     return QuantisedCsm(sizes.audio_vocab, modules).eval()
 
 
@@ -143,12 +172,9 @@ def _layer(part: Part, name: str, sizes: StackSizes, mode: str) -> PackedLayer:
     def matrix(which: str, n_in: int) -> Packed:
         return _matrix(tensors, f"{name}.{which}", n_in, bits_of(which, mode))
 
-    q, k, v = (matrix(which, sizes.width) for which in "qkv")
-    codes = torch.cat((q.codes, k.codes, v.codes))
-    scales = torch.cat((q.scales, k.scales, v.scales))
     return PackedLayer(
         attn_norm=tensors[f"{name}.attn_norm"],
-        qkv=Packed(q.bits, sizes.width, codes, scales),
+        qkv=stacked([matrix(which, sizes.width) for which in "qkv"]),
         out=matrix("out", sizes.heads * sizes.head_width),
         mlp_norm=tensors[f"{name}.mlp_norm"],
         gate=matrix("gate", sizes.width),
@@ -158,7 +184,13 @@ def _layer(part: Part, name: str, sizes: StackSizes, mode: str) -> PackedLayer:
 
 
 def _matrix(tensors: Tensors, name: str, n_in: int, bits: int) -> Packed:
-    return Packed(bits, n_in, *_pair(tensors, name))
+    return Packed(bits, n_in, *_pair(tensors, name), _change(tensors, name))
+
+
+def _change(tensors: Tensors, name: str) -> Change | None:
+    if f"{name}.up" not in tensors:
+        return None
+    return Change(tensors[f"{name}.up"], tensors[f"{name}.down"])
 
 
 def _pair(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:

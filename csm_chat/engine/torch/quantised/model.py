@@ -16,7 +16,7 @@ from csm_chat.checkpoint.sizes import StackSizes
 from csm_chat.engine.torch.cache import Cache, Span
 from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.quantised.graph import Graph, PackedLayer, count_info, tensor_info
-from csm_chat.engine.torch.quantised.packing import Packed
+from csm_chat.engine.torch.quantised.packing import Change, Packed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -61,12 +61,14 @@ class Table(nn.Module):
     `weight`, the scales, (rows, 1), tells the device and format of what comes out.
     """
 
-    def __init__(self, codes: Tensor, scales: Tensor) -> None:
+    def __init__(self, codes: Tensor, scales: Tensor, change: Change | None = None) -> None:
         super().__init__()
-        self._codes, self.weight = codes, scales
+        self._codes, self.weight, self._change = codes, scales, change
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self._codes[ids].float() * self.weight[ids]
+        rows = self._codes[ids].float() * self.weight[ids]
+        change = self._change
+        return rows if change is None else rows + change.up[ids] @ change.down
 
 
 class QuantisedCsm(Csm):

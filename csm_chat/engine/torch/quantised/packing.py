@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +18,25 @@ _SHARES = {4: (1.0, 0.92, 0.84, 0.76), 8: (1.0,)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What an adapter adds to a matrix (out, in): `up @ down`."""
+
+    up: Tensor  # float32 (out, rank)
+    down: Tensor  # float32 (rank, in)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """A matrix (out, in): block by block of a row, weight = (code - 2 ** (bits - 1)) * scale."""
+    """A matrix (out, in): block by block of a row, weight = (code - 2 ** (bits - 1)) * scale.
+
+    An adapter's change is added to its products, unrounded.
+    """
 
     bits: int  # 4 or 8
     n_in: int
     codes: Tensor  # uint8 (out, blocks, bytes of a block), the even column in the low half
     scales: Tensor  # float32 (out, blocks)
+    change: Change | None = None
 
     @property
     def block(self) -> int:
@@ -61,6 +74,24 @@ def _pack_rows(rows: Tensor, bits: int, block: int) -> tuple[Tensor, Tensor]:
     if bits == 4:
         stored = stored[..., ::2] | stored[..., 1::2] << 4
     return stored, scales.squeeze(-1)
+
+
+def stacked(matrices: Sequence[Packed]) -> Packed:
+    """Matrices of one input as one, (out of all, in)."""
+    first, *rest = matrices
+    assert all((each.bits, each.n_in) == (first.bits, first.n_in) for each in rest), matrices
+    codes = torch.cat([each.codes for each in matrices])
+    scales = torch.cat([each.scales for each in matrices])
+    return Packed(first.bits, first.n_in, codes, scales, _stacked_change(matrices))
+
+
+def _stacked_change(matrices: Sequence[Packed]) -> Change | None:
+    if all(each.change is None for each in matrices):
+        return None
+    none = [Change(torch.zeros(len(each.codes), 0), torch.zeros(0, each.n_in)) for each in matrices]
+    changes = [each.change or empty for each, empty in zip(matrices, none, strict=True)]
+    up: Tensor = torch.block_diag(*(change.up for change in changes))  # type: ignore[no-untyped-call]
+    return Change(up, torch.cat([change.down for change in changes]))
 
 
 def placeholder(n_out: int, n_in: int, bits: int) -> Packed:
