@@ -9,10 +9,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from csm_chat.types import Verdict
+from csm_chat.types import Verdict
 
 log = logging.getLogger(__name__)
 

@@ -56,6 +56,12 @@ class FakeWorker:
         if self.saves:
             self.view.saved(Path("takes") / f"{len(self.entries):03}.wav")
 
+    def hear_all(self) -> None:
+        self.calls.append(("hear_all",))
+
+    def check_anew(self) -> None:
+        self.calls.append(("check_anew",))
+
     def moods(self) -> dict[int, tuple[str, ...]]:
         return self.of_moods
 

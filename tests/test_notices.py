@@ -15,6 +15,7 @@ from csm_chat.commands.terminal.wording import COMMAND_LINE
 from csm_chat.notices import Notice
 from csm_chat.repl.commands import COMMANDS
 from csm_chat.repl.wording import PROMPT
+from csm_chat.types import Verdict
 from csm_chat.wording import GENERAL, Wording, words
 
 PACKAGE = Path(__file__).parents[1] / "csm_chat"
@@ -23,12 +24,15 @@ KINDS = [
     for kind in vars(notices).values()
     if isinstance(kind, type) and issubclass(kind, Notice) and kind is not Notice
 ]
+VERDICT = Verdict("Hi bear.", 1, 2, 0.9, -20.0, ("words", "end"), 3)
 EXAMPLES: dict[object, object] = {
     bool: True,
     int: 3,
     float: 1.5,
     float | None: 1.5,
     str: "something",
+    Verdict: VERDICT,
+    Verdict | None: VERDICT,
     Path: Path("folder") / "file",
     Path | None: Path("folder") / "part",
     tuple[str, ...]: ("one", "two"),

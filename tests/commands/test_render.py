@@ -429,7 +429,7 @@ WRONG = {
     "empty": (["empty.txt"], 1, "has no line to say"),
     "unreadable": (["bad.txt", "empty.txt"], 1, "bad.txt:2  no voice is called"),
     "same name": (["good.txt", "folder/good.txt"], 2, "would both be rendered"),
-    "gap": (["good.txt", "--gap", "-1"], 2, "seconds (0 - 60)"),
+    "gap": (["good.txt", "--gap", "-9"], 2, "-9 is out of range (-5.0 - 60.0"),
     "format": (["good.txt", "--format", "aiff"], 2, "aiff"),
     "seed": (["good.txt", "--seed", "x"], 2, "--seed"),
     "flag": (["good.txt", "--jobs", "2"], 2, "--jobs"),

@@ -32,8 +32,8 @@ def read(line: str, speaker: int = 0) -> Entry:
         ("(laughs) Oh.", 0, (0, "(laughs) Oh.", "")),
         ("ana (laughing): Oh.", 1, (0, "(laughing) Oh.", "")),
         ("(see page 4) Oh.", 0, (0, "(see page 4) Oh.", "")),
-        ("(pause 0.8) Oh.", 0, (0, "(pause 0.8) Oh.", "")),
-        ("(beat) Oh.", 0, (0, "(beat) Oh.", "")),
+        ("(pause 0.8) Oh.", 0, (0, "Oh.", "")),
+        ("(beat) (angry) Out!", 0, (0, "Out!", "angry")),
         ("Oh (angry) no.", 0, (0, "Oh (angry) no.", "")),
         ("(really) Oh.", 1, (1, "(really) Oh.", "")),  # Ben has no moods
         ("\\(angry) Out!", 0, (0, "(angry) Out!", "")),

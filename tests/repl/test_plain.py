@@ -33,6 +33,7 @@ def test_lines_are_carried_out_in_order_then_waited_for():
         ("say", (1, "Yes.")),
         ("retry",),
         ("say", (1, "last")),
+        ("hear_all",),
         ("wait",),
         ("drop_queue",),
         ("close",),
