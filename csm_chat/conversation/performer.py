@@ -83,6 +83,7 @@ class Performer:
 
         What has no word is left out. Raises EntryError where none has one.
         """
+        self._session.manners = self._session.manners.knowing(self._names())
         reading = self._session.reading
         silent = [u for u in utterances if reading.says_nothing(u.text) and not u.is_silence]
         if len(silent) == len(utterances):

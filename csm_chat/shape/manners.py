@@ -31,7 +31,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Manners:
-    """What is set of speakers; `names` are those by number that are no voices' own."""
+    """What is set of speakers; `names` by number come before their voices' own."""
 
     speakers: Mapping[str, SpeakerConfig] = field(default_factory=dict)  # by `speaker_key`
     usual: Shape = field(default_factory=Shape)
@@ -41,6 +41,10 @@ class Manners:
     def under(self, config: Config) -> Manners:
         """What other settings say, with the lexicons that were read."""
         return manners_of(config, self.lexicons)
+
+    def knowing(self, names: Mapping[int, str]) -> Manners:
+        """For speakers of these names, those without a clip among them."""
+        return replace(self, names=names)
 
     def of(self, speaker: int, voices: Mapping[int, str]) -> Manner:
         """That of a speaker, given names of voices; a number's settings come before a name's."""

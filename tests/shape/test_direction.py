@@ -117,6 +117,15 @@ def test_a_speaker_has_temperature_and_top_k_of_its_own(stage: Make) -> None:
     assert drawn == [(0.9, 50), (0.4, 7)]
 
 
+def test_a_speaker_without_a_clip_has_its_own_speed_by_name(stage: Make) -> None:
+    s = stage(50, 50)
+    s.worker.introduce({2: "Cleo"})
+    s.worker.set("speakers.cleo.speed", "2")
+    s.worker.say(parse("Cleo: Hi.", 0, s.worker.speakers()).utterances)
+    s.worker.wait()
+    assert len(saved(s, "001-Cleo.wav")) == 25 * FRAME_SAMPLES
+
+
 def test_the_prompt_knows_whom_it_sets_and_completes_it(stage: Make) -> None:
     s = stage()
     s.worker.wait()

@@ -71,7 +71,7 @@ class Rendering:
         """
         session = self._session = self._session or self._load()
         session.clear()
-        session.manners = replace(session.manners, names=script.names)
+        session.manners = session.manners.knowing(script.names)
         name = folder.path.name
         self._tell_cast(script, session, name)
         seed = folder.seed(self._config.sampling.seed)
