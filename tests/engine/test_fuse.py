@@ -53,16 +53,23 @@ def test_large_checkpoints_become_shards(tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(greedy(parity.load_torch(tmp_path / "out")), greedy(engine))
 
 
-def test_numbers_keep_their_format(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float8_e4m3fn])
+def test_what_is_changed_is_not_rounded_to_the_format_of_the_rest(
+    stored: torch.dtype, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "model", tmp_path / "out"
     parity.copy("tiny-a", folder)
-    narrow = {name: t.bfloat16() for name, t in parity.tensors("tiny-a").items()}
+    narrow = {name: t.to(stored) for name, t in parity.tensors("tiny-a").items()}
     save_file(narrow, parity.weights_file(folder))
-    fuse(folder, mlx_adapter(tmp_path / "ana"), tmp_path / "out", "original", lambda done: None)
+    adapter = mlx_adapter(tmp_path / "ana")
+    fuse(folder, adapter, out, "original", lambda done: None)
+    engine = parity.load_torch(folder)
+    engine.adapt(adapter)
+    np.testing.assert_array_equal(greedy(parity.load_torch(out)), greedy(engine))
     from safetensors.torch import load_file
 
-    (path,) = (tmp_path / "out").glob("*.safetensors")
-    assert {t.dtype for t in load_file(path).values()} == {torch.bfloat16}
+    (path,) = out.glob("*.safetensors")
+    assert {t.dtype for t in load_file(path).values()} == {torch.float32, stored}
 
 
 def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:

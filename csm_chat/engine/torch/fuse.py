@@ -48,8 +48,9 @@ def fuse(
 ) -> None:
     """Write the checkpoint in `folder` with the adapter in it to `out`, whole or not at all.
 
-    `out` is a new or empty folder, `layout` one of `LAYOUTS`. Changed weights are rounded once, to
-    the format they had. `progress` gets the bytes done so far. Raises CheckpointError, OSError.
+    `out` is a new or empty folder, `layout` one of `LAYOUTS`. What the adapter changes becomes
+    float32, so that it is rounded as late as with the adapter; the rest keeps its format.
+    `progress` gets the bytes done so far. Raises CheckpointError, OSError.
     """
     sizes = read_sizes(folder)
     sources, homes = sources_of(folder, sizes)
@@ -107,7 +108,7 @@ def _maker(
         rows = halves_first(tensor, source.interleaved_heads)
         if source.part in adapter.parts:
             changed = adapter.changed(source.part, rows.float().numpy())
-            rows = torch.from_numpy(changed).to(tensor.dtype)
+            rows = torch.from_numpy(changed)
         return _in_pairs(rows, heads).contiguous()
 
     return make
