@@ -240,6 +240,22 @@ def test_the_whole_is_its_chunks(tts: Generator) -> None:
     assert (tts.sample_rate, tts.device) == (24_000, torch.device("cpu"))
 
 
+def test_speed_and_gain_change_what_is_returned_and_not_what_is_heard_later(
+    tts: Generator,
+) -> None:
+    usual = tts.generate(HELLO, seed=3)
+    said = tts.last_segment
+    assert said is not None and said.codes is not None
+    quick = tts.generate(HELLO, seed=3, speed=1.25)
+    assert len(quick) == round(len(usual) / 1.25)
+    assert tts.last_segment is not None and tts.last_segment.codes is not None
+    assert (tts.last_segment.codes == said.codes).all()
+    soft = tts.generate(HELLO, seed=3, gain=-20)
+    torch.testing.assert_close(soft, usual / 10)
+    chunks = [*tts.stream(HELLO, seed=3, speed=1.25)]
+    assert torch.equal(torch.cat(chunks), quick)
+
+
 def finish(stream: Any) -> tuple[torch.Tensor, Turn]:
     blocks = []
     while True:
@@ -418,6 +434,9 @@ CODES = np.ones((3, 8), np.int32)
         lambda tts: tts.generate("Hi.", topk=9, top_k=9),
         lambda tts: tts.generate("Hi.", min_tokens_to_keep=0),
         lambda tts: tts.generate("Hi.", seed=-1),
+        lambda tts: tts.generate("Hi.", speed=0.4),
+        lambda tts: tts.generate("Hi.", gain=float("inf")),
+        lambda tts: tts.generate("Hi. (pause 0.8) Bye."),
         lambda tts: tts.generate("Hi.", max_audio_length_ms=79),
         lambda tts: tts.generate("Hi.", context=["Hi."]),
         lambda tts: tts.generate("Hi.", context=[Segment(0, "Hi.", codes=CODES[:, :4])]),
