@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import csm_chat
+from csm_chat.audio.clips import read_clip
 from csm_chat.config.settings import ContextConfig, SamplingConfig
 from csm_chat.conversation.reading import Reading
 from csm_chat.conversation.session import Session
@@ -313,6 +314,24 @@ def test_scripts_become_folders_and_paths_of_mixes(
     told = json.loads((market / "scene.json").read_text())
     assert told["gap_s"] == 1 and told["watermark"] == "perth"
     assert [path.name for path in market.glob("mix.*")] == ["mix.wav"]
+
+
+def test_each_speaker_has_the_pace_level_and_words_that_the_config_gives(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scene.txt").write_text("Ana: Hi, Nguyen.\nBen: Hi, Nguyen.\n")
+    (tmp_path / "ana.txt").write_text("Nguyen = win\n")
+    speakers = "speakers: {ana: {speed: 1.6, gain: -6, lexicon: ana.txt}}\n"
+    (tmp_path / "config.yaml").write_text(speakers + f"model: {checkpoint}\n")
+    ran = run("config")
+    assert ran.code == 0 and "    lexicon: ana.txt       # config.yaml:1" in ran.text, ran.text
+    assert run("render", "scene.txt", "--seed", "1").code == 0
+    summary = json.loads((tmp_path / "renders" / "scene" / "scene.json").read_text())
+    ana, ben = summary["turns"]
+    assert (ana["speed"], ana["gain_db"], ben["speed"], ben["gain_db"]) == (1.6, -6, 1, 0)
+    made = read_clip(tmp_path / "renders" / "scene" / "turns" / "001-ana.wav").pcm
+    seconds = ana["end_s"] - ana["start_s"]
+    assert seconds == pytest.approx(len(made) / 24_000 / 1.6, abs=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
