@@ -93,10 +93,12 @@ MAY_IMPORT = {
         *("api", "assemble", "conversation", "casting", "voices", "audio", "engine", "places"),
         *("config", "shape", "normalise", "notices", "wording", "errors", "types"),
     ),
+    "finetune": ("finetune", "voices.file_names", "plain_files", "errors", "types"),
     "commands": (
         # a turn's line looks as at the prompt
         *("commands", "repl.toolbar", "bench", "assemble", "scene", "conversation", "voices"),
-        *("casting", "checking", "normalise", "places", "plain_files", "shape", "visible"),
+        *("casting", "checking", "finetune", "normalise", "places", "plain_files", "shape"),
+        "visible",
         "printing",
         *("audio", "engine", "checkpoint", "config", "notices", "wording", "errors", "types"),
     ),

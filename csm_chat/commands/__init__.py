@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "voices": "list the voices of the references folder, or hear them",
     "devices": "list what can be played on",
     "transcribe": "write down what is said in clips",
+    "finetune": "make a file to fine-tune from out of folders of clips",
     "fuse": "write a fine-tuned voice and its model as one checkpoint",
     "verify": "look for the watermark in audio files",
     "config": "show the settings that hold here, and where each comes from",

@@ -42,6 +42,7 @@ RUNS: tuple[tuple[str, ...], ...] = (
     ("devices", "--config", NAME),
     ("verify", f"{NAME}.wav", f"{NAME}.txt", NAME),
     ("verify", "--json", f"{NAME}.wav"),
+    ("finetune", "convert", NAME, f"{NAME}.json"),
     ("fuse", NAME, "-o", f"{NAME}-fused"),
     ("transcribe", f"{NAME}.wav", f"{NAME}.txt", NAME),
     ("transcribe", "--force", "--whisper", "whisper.pt", f"{NAME}.wav"),
