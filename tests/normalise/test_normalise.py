@@ -297,7 +297,7 @@ MARKS = [
 APOSTROPHES = [
     ("we're, we\u2019ll, I'd", "we're, we'll, I'd"),
     ("rock 'n' roll", "rock 'n' roll"),
-    ("'Hello,' she said.", "'Hello,' she said."),
+    ("'Hello,' she said.", "Hello, she said."),
     ("the dogs' bowls", "the dogs' bowls"),
     ("'tis", "'tis"),
     ("o'clock", "o'clock"),
