@@ -197,7 +197,7 @@ def test_ctrl_c_while_loading_hints_and_the_line_typed_is_spoken(
     t.send(CTRL_C)
     t.sees("Ctrl-D or $EXIT$ to leave")
     t.enter("Typed early.")
-    t.sees(" 1 speaker 0  Typed early.")
+    t.sees(" speaker 0  Typed early.")
     t.send(CTRL_D)
     assert t.leaves() == 0
 
@@ -275,7 +275,7 @@ def test_a_model_that_does_not_load_leaves_the_prompt_and_can_be_tried_again(
     t.until(lambda: "failed" in t.shown or "no model" in t.shown, "failed")
     (tmp_path / "voice").symlink_to(checkpoint)
     t.enter("")
-    t.sees(" 1 speaker 0  Kept until")
+    t.sees(" speaker 0  Kept until")
     t.send(CTRL_D)
     assert t.leaves() == 0
 
@@ -331,7 +331,7 @@ def test_ctrl_z_stops_the_program_and_fg_comes_back(checkpoint: Path, tmp_path: 
     t.enter("fg")
     t.until(lambda: "0> half a li" in t.shown.split("42 shells")[1], "the line again")
     t.enter("ne.")
-    t.sees(" 1 speaker 0  half a line.")
+    t.sees(" speaker 0  half a line.")
     t.send(CTRL_D)
     t.until(lambda: re.search(r"bash-[0-9.]+[#$]$", t.shown.rstrip()), "the shell")
     t.enter("exit $?")
