@@ -67,6 +67,7 @@ class Checks:
         self._error: CsmChatError | None = None
         self._loading: threading.Thread | None = None
         self._is_loaded = False
+        self.makes_again = True  # what fails; False for a take that a person chose
 
     @property
     def settings(self) -> CheckConfig:
@@ -139,7 +140,7 @@ class Checks:
         come out alike: there is one. Raises what `say` does.
         """
         best: tuple[Pcm, Turn] | None = None
-        most = 1 + (self._settings.retries if is_random else 0)
+        most = 1 + (self._settings.retries if is_random and self.makes_again else 0)
         for n in range(1, most + 1):
             pcm, turn = say()
             turn = replace(turn, verdict=self.verdict(pcm, read, voice))

@@ -31,13 +31,17 @@ def first_key(session: Session) -> str:
     return _digest([*about, [_voice(voice, session) for voice in session.voices]])
 
 
-def next_key(before: str, session: Session, utterance: Utterance, seed: int) -> str:
+def next_key(
+    before: str, session: Session, utterance: Utterance, seed: int, *, is_picked: bool = False
+) -> str:
     """That of a turn, given the key of the one before: it was heard as context."""
     who = utterance.speaker
     about: list[object] = [before, session.read(utterance.text, who), who, seed]
     own = session.manner(who).own
     if drawn := [each for each in (own.temperature, own.top_k) if each is not None]:
         about.append(drawn)
+    if is_picked and session.checks and session.checks.is_on:  # it is not made again
+        about.append("picked")
     if utterance.mood:
         about.append([_voice(voice, session) for voice in voices_for(session.voices, utterance)])
     return _digest(about)

@@ -30,6 +30,7 @@ class PlannedTurn:
     seed: int
     key: str
     saved: SavedTurn | None  # None: still to be said
+    is_picked: bool = False  # somebody chose this take of it
 
 
 def split_turns(script: Script, session: Session, gap_s: float) -> tuple[ScriptTurn, ...]:
@@ -70,11 +71,11 @@ def plan(
     key = first_key(session)
     is_known = True
     for number, asked in enumerate(turns, 1):
-        own_seed = seed_of(seed, number, picks)
-        key = next_key(key, session, asked.utterance, own_seed)
+        own_seed, is_picked = seed_of(seed, number, picks), number in picks
+        key = next_key(key, session, asked.utterance, own_seed, is_picked=is_picked)
         saved = folder.find(number, key) if is_known else None
         is_known = saved is not None
-        planned.append(PlannedTurn(asked, number, own_seed, key, saved))
+        planned.append(PlannedTurn(asked, number, own_seed, key, saved, is_picked))
     return planned
 
 
@@ -93,6 +94,8 @@ def speak(
         utterance = each.asked.utterance
         saved = each.saved
         if saved is None:
+            if session.checks:  # what a person chose is heard, and stays
+                session.checks.makes_again = not each.is_picked
             pcm, turn = _take(session, utterance, each.seed, heard)
             name = label(utterance.speaker, names)
             saved = folder.keep(each.number, each.key, turn, pcm, name)

@@ -335,6 +335,31 @@ def test_each_speaker_has_the_pace_level_and_words_that_the_config_gives(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_a_take_that_somebody_picked_is_heard_and_not_made_again(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    ear = make_whisper(tmp_path / "tiny.pt", " Hi there.")
+    (tmp_path / "scene.txt").write_text("Ana: Hi there!\n\nBen: Oh, hello.\n")
+    flags = ("render", "--model", str(checkpoint), "--seed", "1", "scene.txt")
+    checked = (*flags, "--check", "--whisper", str(ear))
+    summary = tmp_path / "renders" / "scene" / "scene.json"
+
+    def second() -> dict[str, object]:
+        return dict(json.loads(summary.read_text())["turns"][1])
+
+    run(*flags)
+    plain = second()
+    run(*checked)
+    assert second()["check"]["tries"] == 3  # type: ignore[index]
+    (tmp_path / "scene.txt.picks").write_text("pick: 2 1\n")
+    run(*checked)
+    picked = second()
+    assert picked["check"]["tries"] == 1  # type: ignore[index]
+    assert picked["check"]["n_wrong"] == 2  # type: ignore[index]
+    assert picked["seed"] == plain["seed"]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_checked_turns_are_told_by_their_line_and_what_was_heard_is_kept(
     run: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
