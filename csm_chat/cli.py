@@ -224,11 +224,10 @@ def _worker(config: Config) -> Worker:
     from csm_chat.assemble import folder, open_conversation, open_lexicon
     from csm_chat.notices import log_only
     from csm_chat.repl.worker.worker import Worker
-    from csm_chat.voices.references import expected_moods, expected_names
+    from csm_chat.voices.references import expected_voices
 
     references = folder(config.references, "references")
-    names = expected_names(references, config.named)
-    moods = expected_moods(references)
+    names, moods = expected_voices(references, config.named)
     # what is wrong with it is told when the conversation opens
     return Worker(config, open_conversation, names, open_lexicon(config, log_only), moods)
 

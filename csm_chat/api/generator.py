@@ -20,7 +20,7 @@ from csm_chat.api.segment import SampledCodes, Segment, speaker_number, spoken_t
 from csm_chat.config.override import override
 from csm_chat.config.settings import AudioConfig, Config, SamplingConfig
 from csm_chat.conversation import guard
-from csm_chat.conversation.reading import Lines, Reading
+from csm_chat.conversation.reading import Lines, Reading, Remarks
 from csm_chat.conversation.take import (
     MAX_EMPTY_RETRIES,
     MAX_RETAKES,
@@ -31,7 +31,6 @@ from csm_chat.conversation.take import (
 )
 from csm_chat.engine.choice import name_in_torch
 from csm_chat.errors import ConfigError, UsageError
-from csm_chat.notices import DirectionDropped
 from csm_chat.shape.pauses import find_pauses
 from csm_chat.shape.stream import in_shape
 from csm_chat.types import (
@@ -46,7 +45,7 @@ from csm_chat.types import (
     Shape,
     Utterance,
 )
-from csm_chat.wording import words
+from csm_chat.wording import lines_to
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +168,7 @@ class Generator:
         self._lines = Lines(backend.tokenizer, reading or Reading())
         self._reading = replace(backend, tokenizer=self._lines)
         self.last_segment: Segment | None = None  # what was said last, as context for the next line
-        self._is_drop_told = False
+        self._remarks = Remarks(lines_to(log.warning))
         self._is_to_be_said_again = False  # the take that ended last
         self._sampled = SampledCodes()
         self._playback = Playback(AudioConfig())
@@ -227,7 +226,7 @@ class Generator:
         if any(utterance.text[pause.start] == "(" for pause in find_pauses(utterance.text)):
             raise UsageError("one take has no pause inside: open_chat keeps (pause 0.8), (beat)")
         self._lines.read.refuse_silence(utterance.text)
-        self._tell_dropped(utterance.text)
+        self._remarks.on_dropped(utterance.text, self._lines.read)
         self._end_take()
         cap = guard.cap_frames(self._expected_s(utterance), MAX_AUDIO_MS / 1000)
         reserved = min(sampling.max_frames, cap)
@@ -256,12 +255,6 @@ class Generator:
             if not self._is_to_be_said_again:
                 break
         return audio
-
-    def _tell_dropped(self, text: str) -> None:
-        direction = None if self._is_drop_told else self._lines.read.dropped(text)
-        if direction:
-            self._is_drop_told = True
-            log.warning("%s", words(DirectionDropped(direction)))
 
     def _expected_s(self, utterance: Utterance) -> float:
         return self._lines.line(utterance.text, utterance.speaker).expected_s

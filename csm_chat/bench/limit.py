@@ -8,7 +8,7 @@ import time
 import torch
 
 from csm_chat.checkpoint.sizes import CsmSizes
-from csm_chat.engine.quantising import TABLES
+from csm_chat.checkpoint.weights import TABLES
 from csm_chat.engine.torch.load import undrawn
 from csm_chat.engine.torch.model import Csm, slots
 from csm_chat.engine.torch.quantised.load import bytes_a_weight

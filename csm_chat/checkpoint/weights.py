@@ -9,10 +9,25 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from csm_chat.checkpoint.files import Shape
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
 from csm_chat.errors import CheckpointError
+
+
+class Rows(Protocol):
+    """Rows of a matrix, whichever framework holds them."""
+
+    @property
+    def shape(self) -> Any: ...
+    def reshape(self, shape: Any, /) -> Any: ...
+
+
+R = TypeVar("R", bound=Rows)
+
+# parts that are tables: rows looked up by number
+TABLES = ("text_embeddings", "audio_embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +212,21 @@ def rope_heads(sizes: CsmSizes) -> dict[str, int]:
 
 def _stacks(sizes: CsmSizes) -> tuple[tuple[str, StackSizes], ...]:
     return (("backbone", sizes.backbone), ("depth", sizes.depth))
+
+
+def halves_first(rows: R, heads: int) -> R:
+    """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ...
+
+    0 heads leave them as they are. Packed rows too: what is packed together is columns.
+    """
+    return _turned(rows, (heads, -1, 2, rows.shape[-1])) if heads else rows
+
+
+def pairs_first(rows: R, heads: int) -> R:
+    """The inverse of `halves_first`."""
+    return _turned(rows, (heads, 2, -1, rows.shape[-1])) if heads else rows
+
+
+def _turned(rows: R, shape: tuple[int, ...]) -> R:
+    turned: R = rows.reshape(shape).swapaxes(1, 2).reshape(rows.shape)
+    return turned

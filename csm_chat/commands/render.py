@@ -100,10 +100,10 @@ def run(args: Namespace, config: Config) -> int:
 def _scripts(paths: Sequence[Path], config: Config) -> list[Script]:
     """All scripts, before anything is loaded. Raises what is wrong with all of them at once."""
     from csm_chat.scene.read import read_script
-    from csm_chat.voices.references import expected_moods, expected_names
+    from csm_chat.voices.references import expected_voices
 
     references = assemble.folder(config.references, "references")
-    names, moods = expected_names(references, config.named), expected_moods(references)
+    names, moods = expected_voices(references, config.named)
     scripts: list[Script] = []
     problems: list[str] = []
     for path in paths:

@@ -84,15 +84,15 @@ def _add_outputs(parser: ArgumentParser) -> None:
 def run(args: Namespace, config: Config) -> int:
     from csm_chat import assemble
     from csm_chat.commands.speech.speaking import Speech
-    from csm_chat.voices.references import expected_moods, expected_names
+    from csm_chat.voices.references import expected_voices
 
     # who has no clip is told of by name
     left_out = () if flags.names_references(args, config) else (ReferencesMissing,)
     console = Console(quiet=args.quiet, leaves_out=left_out)
-    names = expected_names(assemble.folder(config.references, "references"), config.named)
+    references = assemble.folder(config.references, "references")
+    names, moods = expected_voices(references, config.named)
     if args.who is not None:
         config = replace(config, speaker=speaker_number("--speaker", args.who, names))
-    moods = expected_moods(assemble.folder(config.references, "references"))
     script = _Script(args.text, config, names, moods, console)
     names = script.names
     flag = "--context-text"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csm_chat.casting.clips import moods_of, voices_for
+from csm_chat.checking.checks import Checks, Wanted, always
 from csm_chat.checking.later import Unheard
 from csm_chat.conversation.grammar import SEPARATOR, parse
 from csm_chat.conversation.reading import pieces
@@ -143,6 +144,14 @@ def to_hear(utterance: Utterance, session: Session) -> tuple[str, Voice | None]:
     pinned = voices_for(session.voices, utterance)
     voice = next((voice for voice in pinned if voice.speaker == speaker), None)
     return session.read(utterance.text, speaker), voice
+
+
+def with_verdict(
+    turn: Turn, pcm: Pcm, session: Session, checks: Checks, is_wanted: Wanted = always
+) -> Turn:
+    """A take with what was heard of it, if anything was."""
+    read, voice = to_hear(turn.utterance, session)
+    return replace(turn, verdict=checks.verdict(pcm, read, voice, is_wanted))
 
 
 def unheard(

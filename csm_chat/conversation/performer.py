@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,9 +17,9 @@ from csm_chat.conversation.directing import (
     Scenes,
     as_one_turn,
     check_n_takes,
-    to_hear,
     turns_from,
     unheard,
+    with_verdict,
 )
 from csm_chat.conversation.ports import Loaded, View
 from csm_chat.conversation.take import MAX_RETAKES, Part, Progress, collect
@@ -283,10 +282,9 @@ class Performer:
         """With checks, a take and what was heard of it. Raises Interrupted."""
         if not self.checks or not self.checks.is_on:
             return turn, pcm
-        read, voice = to_hear(turn.utterance, self._session)
-        verdict = self.checks.verdict(pcm, read, voice, lambda: self._epoch() == epoch)
+        turn = with_verdict(turn, pcm, self._session, self.checks, lambda: self._epoch() == epoch)
         self._go_on(epoch)
-        return replace(turn, verdict=verdict), pcm
+        return turn, pcm
 
     def _kept(self, turn: Turn, pcm: Pcm) -> Offered:
         """A take to pick, with its file."""

@@ -208,17 +208,17 @@ class Remarks:
         self._is_script_told = self._is_drop_told = False
 
     def on_said(self, text: str, reading: Reading) -> None:
-        self._on_dropped(text, reading)
+        self.on_dropped(text, reading)
         script = None if self._is_script_told else foreign_script(text)
         if script:
             self._is_script_told = True
             self._tell(notices.ForeignScript(script))
 
     def on_left_out(self, text: str, reading: Reading) -> None:
-        self._on_dropped(text, reading)
+        self.on_dropped(text, reading)
         self._tell(notices.NothingToSay(text))
 
-    def _on_dropped(self, text: str, reading: Reading) -> None:
+    def on_dropped(self, text: str, reading: Reading) -> None:
         direction = None if self._is_drop_told else reading.dropped(text)
         if direction:
             self._is_drop_told = True

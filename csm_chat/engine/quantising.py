@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes, read_sizes
+from csm_chat.checkpoint.weights import TABLES
 from csm_chat.engine.options import AUTO, LoadOptions
 from csm_chat.errors import UsageError
 from csm_chat.notices import Listener, QuantizeIgnored, WeightsStayPacked
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 BITS = {"int8": 8, "int4": 4}
 MODES = ("none", *BITS)
-TABLES = ("text_embeddings", "audio_embeddings")
 # In 8 bits in every mode, as tables are, by the last word of a part. On random weights 4 bits
 # everywhere are 0.30 off in the depth decoder's logits, with heads and projection in 8 bits 0.24,
 # with these 0.14; that is a tenth more to read. MLP matrices, most of the model, gain less for what

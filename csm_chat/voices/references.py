@@ -104,22 +104,19 @@ def claimed(folder: Path) -> tuple[dict[int, Source], list[str]]:
     return dict(sorted(claims.items())), [*refused, *taken]
 
 
-def expected_names(folder: Path, names: Mapping[int, str]) -> dict[int, str]:
-    """Who will be whom, by file names alone; `names` win. For what is typed before voices load."""
+def expected_voices(
+    folder: Path, names: Mapping[int, str]
+) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
+    """Names and moods by speaker, by file names alone: for what is typed before voices load.
+
+    `names` win over those of files.
+    """
     try:
         claims, _ = claimed(folder)
     except OSError:  # the voices say so when they are read
-        return dict(names)
-    return {speaker: source.title for speaker, source in claims.items()} | dict(names)
-
-
-def expected_moods(folder: Path) -> dict[int, tuple[str, ...]]:
-    """The moods that each speaker will have, by file names alone."""
-    try:
-        claims, _ = claimed(folder)
-    except OSError:  # the voices say so when they are read
-        return {}
-    return {n: tuple(m.mood for m in each.moods) for n, each in claims.items() if each.moods}
+        return dict(names), {}
+    named = {speaker: source.title for speaker, source in claims.items()} | dict(names)
+    return named, {n: tuple(m.mood for m in each.moods) for n, each in claims.items() if each.moods}
 
 
 def folder_stamps(folder: Path) -> Stamps:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csm_chat.voices.file_names import sources_of
-from csm_chat.voices.references import expected_moods, expected_names
+from csm_chat.voices.references import expected_voices
 from tests.voices.test_voices import Desk, save, speech
 
 
@@ -119,6 +119,7 @@ def test_a_new_speakers_number_is_kept_for_a_clip_of_the_name(tmp_path: Path) ->
 def test_names_and_moods_are_expected_before_a_clip_is_read(tmp_path: Path) -> None:
     for name in ("reference-ana.wav", "reference-ana.angry.wav", "reference-b.c.wav"):
         (tmp_path / name).touch()
-    assert expected_names(tmp_path, {}) == {0: "ana", 1: "b.c"}
-    assert expected_moods(tmp_path) == {0: ("angry",)}
-    assert expected_moods(tmp_path / "nowhere") == {}
+    names, moods = expected_voices(tmp_path, {})
+    assert names == {0: "ana", 1: "b.c"}
+    assert moods == {0: ("angry",)}
+    assert expected_voices(tmp_path / "nowhere", {})[1] == {}

@@ -28,7 +28,7 @@ from csm_chat.checkpoint.adapters.names import (
 )
 from csm_chat.checkpoint.files import safetensors_shapes, unreadable
 from csm_chat.checkpoint.sizes import CsmSizes, read_json
-from csm_chat.checkpoint.weights import part_names, rope_heads
+from csm_chat.checkpoint.weights import TABLES, halves_first, pairs_first, part_names, rope_heads
 from csm_chat.errors import CheckpointError
 
 Scales: TypeAlias = Callable[[str], float]  # by a module's name
@@ -87,15 +87,15 @@ def write_adapter(folder: Path, adapter: Adapter, settings: LoraSettings, sizes:
     """Write it as csm-mlx does; the tensors last, each file whole or not at all."""
     from safetensors.numpy import save_file
 
-    names, tensors = part_names(sizes, CSM_MLX.layout), dict[str, Floats]()
+    names, heads = part_names(sizes, CSM_MLX.layout), rope_heads(sizes)
+    tensors: dict[str, Floats] = {}
     for part, change in adapter.low_rank.items():
         module = names[part].removesuffix(".weight")
-        is_table = part in ("text_embeddings", "audio_embeddings")
-        up = _in_pairs(change.up, part, sizes) / np.float32(settings.scale)
-        a, b = (up, change.down) if is_table else (change.down.T, up.T)
+        up = pairs_first(change.up, heads.get(part, 0)) / np.float32(settings.scale)
+        a, b = (up, change.down) if part in TABLES else (change.down.T, up.T)
         tensors |= {f"{module}.lora_a": a, f"{module}.lora_b": b}
     for part, weight in adapter.whole.items():
-        tensors[names[part]] = _in_pairs(weight, part, sizes)
+        tensors[names[part]] = pairs_first(weight, heads.get(part, 0))
     lora = {"rank": settings.rank, "scale": settings.scale, "dropout": settings.dropout}
     config = {
         "fine_tune_type": "lora",
@@ -165,15 +165,5 @@ def _as_the_model_has_it(tensor: Floats, place: Place, sizes: CsmSizes, naming: 
     array = tensor.T if place.is_turned else tensor
     heads = rope_heads(sizes).get(place.part, 0)
     if heads and place.role != "down" and naming.layout.interleaved:
-        pairs = array.reshape(heads, -1, 2, array.shape[1])
-        array = pairs.swapaxes(1, 2).reshape(array.shape)
+        array = halves_first(array, heads)
     return np.ascontiguousarray(array)
-
-
-def _in_pairs(rows: Floats, part: str, sizes: CsmSizes) -> Floats:
-    """Rows in the order of MLX' layout, where RoPE turns neighbours."""
-    heads = rope_heads(sizes).get(part, 0)
-    if not heads:
-        return rows
-    halves = rows.reshape(heads, 2, -1, rows.shape[1])
-    return halves.swapaxes(1, 2).reshape(rows.shape)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from csm_chat.checkpoint.files import Shape
 from csm_chat.checkpoint.sizes import CsmSizes
-from csm_chat.checkpoint.weights import MLX, TRANSFORMERS, Layout, part_names, part_shapes
+from csm_chat.checkpoint.weights import MLX, TABLES, TRANSFORMERS, Layout, part_names, part_shapes
 from csm_chat.errors import CheckpointError
 
 Role = Literal["up", "down", "whole"]
@@ -22,8 +22,6 @@ Role = Literal["up", "down", "whole"]
 _WEIGHT = ".weight"
 _PEFT_PREFIX = "base_model.model."
 _LISTED = 3  # names that an error shows
-# tables are (entries, width): what is narrow on the side of the entries is on their rows' side
-_TABLES = ("text_embeddings", "audio_embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def places(sizes: CsmSizes, naming: Naming) -> dict[str, Place]:
     named: dict[str, Place] = {}
     for part, name in part_names(sizes, naming.layout).items():
         module = naming.prefix + name.removesuffix(_WEIGHT)
-        if part in _TABLES:
+        if part in TABLES:
             # csm-mlx: (entries, rank), (rank, width); peft has both turned
             named[module + naming.table_rows] = Place(part, "up", not naming.is_turned)
             named[module + naming.table_columns] = Place(part, "down", not naming.is_turned)

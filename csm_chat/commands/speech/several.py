@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +12,17 @@ from csm_chat import assemble
 from csm_chat.audio.player import OFF, Player
 from csm_chat.commands.speech.output import Recording, check_output
 from csm_chat.commands.speech.speaking import Speech
-from csm_chat.conversation.directing import to_hear
+from csm_chat.conversation.directing import with_verdict
 from csm_chat.errors import UsageError
 from csm_chat.printing import put_path
 from csm_chat.shape.stream import shaped
 from csm_chat.wording import heard
 
 if TYPE_CHECKING:
-    from csm_chat.checking.checks import Checks
     from csm_chat.commands.speech.context_clips import Clip
     from csm_chat.commands.terminal.console import Console
     from csm_chat.config.settings import Config
-    from csm_chat.conversation.session import Session
-    from csm_chat.types import Pcm, Turn, Utterance
+    from csm_chat.types import Turn, Utterance
 
 MOST = 64
 
@@ -55,7 +52,7 @@ def say_several(
         takes = session.takes(said[0], len(paths))
         if speech.checks and speech.checks.is_on:
             bar.update(0, "hearing")
-            listen = partial(_heard, session, speech.checks)
+            listen = partial(with_verdict, session=session, checks=speech.checks)
             takes = [(listen(turn, pcm), pcm) for turn, pcm in takes]
     for path, (turn, pcm) in zip(paths, takes, strict=True):
         output = Recording(
@@ -67,11 +64,6 @@ def say_several(
     if args.stats or args.debug:
         console.warn(*speech.figures.lines())
     return 0 if all(turn.ended == "eos" for turn, _ in takes) else 1
-
-
-def _heard(session: Session, checks: Checks, turn: Turn, pcm: Pcm) -> Turn:
-    read, voice = to_hear(turn.utterance, session)
-    return replace(turn, verdict=checks.verdict(pcm, read, voice))
 
 
 def _paths(args: Namespace) -> list[Path]:

@@ -13,7 +13,7 @@ from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.files import Shape, locate, safetensors_dtypes, unreadable
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.checkpoint.weights import Source
+from csm_chat.checkpoint.weights import Source, halves_first
 from csm_chat.engine.mlx.device import mlx_device
 from csm_chat.engine.mlx.engine import MlxEngine
 from csm_chat.engine.mlx.model import Csm
@@ -104,7 +104,7 @@ class Checkpoint:
         if part in self._whole:
             return mx.array(self._whole[part])
         source = self._sources[part]
-        return _halves_first(self._read(source.name), source.interleaved_heads)
+        return halves_first(self._read(source.name), source.interleaved_heads)
 
     def _put(self, part: str, weight: mx.array) -> Matrix:
         """Cast and pack, now: read and cast copies go before the next tensor is read."""
@@ -117,23 +117,12 @@ class Checkpoint:
 
     def _packed(self, source: Source) -> Matrix:
         arrays = [self._read(name) for name in (source.name, *beside(source.name))]
-        codes, *shifts = (_halves_first(each, source.interleaved_heads) for each in arrays)
+        codes, *shifts = (halves_first(each, source.interleaved_heads) for each in arrays)
         matrix = Packed(
             self._forms[source.name], codes, *(each.astype(self._dtype) for each in shifts)
         )
         mx.eval(matrix.arrays())
         return matrix
-
-
-def _halves_first(rows: mx.array, interleaved_heads: int) -> mx.array:
-    """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ...
-
-    Packed rows too: what is packed together is columns.
-    """
-    if not interleaved_heads:
-        return rows
-    pairs = rows.reshape(interleaved_heads, -1, 2, rows.shape[-1])
-    return pairs.swapaxes(1, 2).reshape(rows.shape)
 
 
 def _shapes(path: Path) -> dict[str, Shape]:

@@ -17,8 +17,15 @@ from csm_chat.checkpoint.adapters.files import read_adapter
 from csm_chat.checkpoint.codec_files import BUNDLED_PREFIX
 from csm_chat.checkpoint.files import INDEX, safetensors_shapes
 from csm_chat.checkpoint.sizes import read_sizes
-from csm_chat.checkpoint.weights import LAYOUTS, Source, part_names, rope_heads
-from csm_chat.engine.torch.load import halves_first, open_tensors, sources_of
+from csm_chat.checkpoint.weights import (
+    LAYOUTS,
+    Source,
+    halves_first,
+    pairs_first,
+    part_names,
+    rope_heads,
+)
+from csm_chat.engine.torch.load import open_tensors, sources_of
 
 _SHARD_BYTES = 1 << 30  # of a file: what is held at a time
 # beside the weights: sizes, tokenizer, a codec in files of its own, what there is to read
@@ -109,17 +116,9 @@ def _maker(
         if source.part in adapter.parts:
             changed = adapter.changed(source.part, rows.float().numpy())
             rows = torch.from_numpy(changed)
-        return _in_pairs(rows, heads).contiguous()
+        return pairs_first(rows, heads).contiguous()
 
     return make
-
-
-def _in_pairs(rows: Tensor, heads: int) -> Tensor:
-    """The inverse of `halves_first`."""
-    if not heads:
-        return rows
-    halves = rows.view(heads, 2, -1, rows.shape[-1])
-    return halves.transpose(1, 2).flatten(0, 2)
 
 
 def _codec(paths: Sequence[Path], files: _Files) -> Iterator[_Named]:

@@ -18,7 +18,7 @@ from csm_chat.checkpoint import weights
 from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.files import Shape, locate, unreadable
 from csm_chat.checkpoint.sizes import CsmSizes, read_sizes
-from csm_chat.checkpoint.weights import Source
+from csm_chat.checkpoint.weights import Source, halves_first
 from csm_chat.engine.options import LoadOptions
 from csm_chat.engine.torch.engine import Models, TorchEngine
 from csm_chat.engine.torch.graphs import FrameGraphs
@@ -164,14 +164,6 @@ def _fill(
         if n_bytes >= _MAPPED_BYTES:
             opened.clear()
             n_bytes = 0
-
-
-def halves_first(tensor: Tensor, interleaved_heads: int) -> Tensor:
-    """Where RoPE pairs neighbours, each head's rows in the order 0, 2, 4 ... 1, 3, 5 ..."""
-    if not interleaved_heads:
-        return tensor
-    pairs = tensor.view(interleaved_heads, -1, 2, tensor.shape[-1])
-    return pairs.transpose(1, 2).flatten(0, 2)
 
 
 def open_tensors(path: Path) -> Callable[[str], Tensor]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from csm_chat.checkpoint.adapters.adapter import Adapter
 from csm_chat.checkpoint.sizes import CsmSizes, StackSizes
-from csm_chat.checkpoint.weights import Source
-from csm_chat.engine.quantising import TABLES, bits_of
+from csm_chat.checkpoint.weights import TABLES, Source
+from csm_chat.engine.quantising import bits_of
 from csm_chat.engine.torch.model import Csm
 from csm_chat.engine.torch.quantised.files import Part, Tensors
 from csm_chat.engine.torch.quantised.graph import PackedLayer
